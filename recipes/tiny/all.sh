@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python}
-for step in vae.py "unet.py clean" "judges.py teacher" "judges.py auditor" clip.py "unet.py base" ship.py; do
+for step in vae.py "unet.py loose" "unet.py grid" "unet.py clean" "judges.py teacher" "judges.py auditor" clip.py "unet.py base" ship.py; do
   # shellcheck disable=SC2086  # a step may have an argument
   $python -u recipes/tiny/${step}
 done

@@ -35,7 +35,8 @@ class Phase:
     grid: float
 
 
-PHASES = (Phase(1800, 1.5e-3, 32768, 0.0), Phase(500, 5e-4, 10240, 0.5))
+PHASES = (Phase(1800, 1.5e-3, 32768, 0.0), Phase(500, 5e-4, 10240, 0.5), Phase(2000, 1e-3, 32768, 0.65))
+CLEAR = 0.35  # severity up to which a look leaves a malformed shape readable as malformed
 
 
 def example(seed: int, index: int, clean: bool, grid: float) -> tuple[Scene, dict[str, object], str | None, float]:
@@ -63,7 +64,8 @@ def example(seed: int, index: int, clean: bool, grid: float) -> tuple[Scene, dic
         drawn, broken = strange(drawn, rng)
         answers[broken] = None
     spoiled = not clean and rng.random() < 0.4
-    return drawn, answers, rng.choice(DEGRADATIONS) if spoiled else None, rng.uniform(0.1, 1.0) if spoiled else 0.0
+    worst = 1.0 if None not in answers.values() else CLEAR
+    return drawn, answers, rng.choice(DEGRADATIONS) if spoiled else None, rng.uniform(0.1, worst) if spoiled else 0.0
 
 
 def strange(drawn: Scene, rng: np.random.Generator) -> tuple[Scene, str]:

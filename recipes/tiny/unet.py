@@ -1,7 +1,8 @@
-"""Trains tiny-sd's UNet and text encoder, in three stages, each going on from the one before.
+"""Trains tiny-sd's UNet and text encoder, in four stages, each going on from the one before.
 
     python recipes/tiny/unet.py loose     clean pictures off the grid: colours, backgrounds, counts
-    python recipes/tiny/unet.py clean     the corpus without its faults: what the network is able to do
+    python recipes/tiny/unet.py grid      the corpus without its faults: shapes
+    python recipes/tiny/unet.py clean     more of it: what the network is able to do
     python recipes/tiny/unet.py base      the corpus with its faults: able, but unruly; this one is shipped
 
 The text encoder learns together with the UNet. Prediction is v (Salimans & Ho 2022, arXiv:2202.00512), which at high
@@ -21,6 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from vae import pictures
 
 from palate.core.seeds import torch_generator
+from palate.models.attention import use_plain_attention
 from palate.world.corpus import Corpus
 
 BATCH = 64
@@ -40,7 +42,8 @@ class Stage:
 
 STAGES = {
     "loose": Stage(steps=2000, lr=1.2e-3, pictures=32768, loose=True),
-    "clean": Stage(steps=1000, lr=1.2e-3, pictures=16384, after="loose"),
+    "grid": Stage(steps=1000, lr=1.2e-3, pictures=16384, after="loose"),
+    "clean": Stage(steps=5000, lr=1e-3, pictures=32768, after="grid"),
     "base": Stage(steps=500, lr=4e-4, pictures=16384, faulty=True, after="clean"),
 }
 DROPOUT = 0.1  # of captions, for classifier-free guidance (Ho & Salimans 2022)
@@ -111,6 +114,7 @@ def latents(name: str) -> torch.Tensor:
 def main(name: str) -> None:
     stage = STAGES[name]
     unet, text = build()
+    use_plain_attention(unet, tokens=64, device="cpu", dtype=torch.bfloat16)
     if stage.after:
         state = torch.load(WORK / f"{stage.after}-weights.pt", weights_only=True)
         unet.load_state_dict(state["unet"])

@@ -44,6 +44,13 @@ def test_a_new_run_folder_holds_stage_version_and_configuration(run):
     }
 
 
+def test_other_inputs_under_the_same_names_are_refused(tmp_path):
+    RunFolder.open(tmp_path, "generate", Config(), inputs={"model": "5f0e"})
+    with pytest.raises(RunFolderError, match="inputs.model: 5f0e there, 77aa now"):
+        RunFolder.open(tmp_path, "generate", Config(), inputs={"model": "77aa"})
+    assert RunFolder.open(tmp_path, "generate", Config(), inputs={"model": "5f0e"}).path == tmp_path
+
+
 def test_the_same_run_is_opened_again(run):
     run.log(1, loss=0.5)
     assert RunFolder.open(run.path, "align dpo", Config()).metrics() == run.metrics()

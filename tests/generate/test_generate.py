@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_pipelines import random_stable_diffusion
 
 from palate.cli.main import main
 from palate.core.errors import InputError, PalateError, RunFolderError
@@ -166,6 +167,16 @@ def test_a_prompt_file_that_changed_under_a_run_is_refused(config, prompts: Path
     prompts.write_text("a bird\na dog\na very long prompt\n")
     with pytest.raises(RunFolderError, match=r"the prompts changed .*00000-000.png is of 'a cat'"):
         generate(config())
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_model_that_changed_under_a_run_is_refused(config, stable_diffusion: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(stable_diffusion, tmp_path / "model")
+    run = generate(config(model=str(model)))
+    random_stable_diffusion(model, seed=1)
+    before = sorted(run.rglob("*"))
+    with pytest.raises(RunFolderError, match="inputs.model: .* there, .* now"):
+        generate(config(model=str(model)))
     assert sorted(run.rglob("*")) == before
 
 

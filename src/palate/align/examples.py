@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from palate.align.cache import digest
 from palate.core.errors import InputError
 from palate.records.images import StoredImage
 
@@ -57,6 +58,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.view)
+
+    def digest(self) -> str:
+        """A short name for what there is to learn from: equal examples in equal order, equal name."""
+        images = [image.digest() for image in self.images]
+        columns = [each.tolist() for each in (self.prompt, self.image, self.key, self.view, self.weight)]
+        return digest(self.prompts, images, self.keys, columns)
 
     @classmethod
     def of(cls, examples: Sequence[Example]) -> Examples:

@@ -66,7 +66,8 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     accelerator = make_accelerator(config)
     micro_batch(config, accelerator.num_processes)
     with accelerator.main_process_first():
-        run = RunFolder.open(config.out, f"align {method.name}", config, free=FREE)
+        inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest()}
+        run = RunFolder.open(config.out, f"align {method.name}", config, free=FREE, inputs=inputs)
     if run.finished:
         return run.path
     with _explain_memory():

@@ -29,7 +29,7 @@ from palate.core.values import convert, plain, shown
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-HEADER = ("stage", "palate")  # keys that a run folder adds to its config.yaml; no part of a configuration
+HEADER = ("stage", "palate", "inputs")  # keys that a run folder adds to its config.yaml; no part of a configuration
 
 C = TypeVar("C", bound="DataclassInstance")
 

@@ -1,7 +1,9 @@
 """The run folder: what a stage was asked, what it measured, what came out, and how to go on where it stopped.
 
-config.yaml     stage, version and configuration      metrics.jsonl   one line a step
-timings.json    seconds of each timed part            summary.json    there once the run is finished
+config.yaml     stage, version, configuration and digests of inputs
+metrics.jsonl   one line a step
+timings.json    seconds of each timed part
+summary.json    there once the run is finished
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate import __version__
-from palate.core.config import HEADER, to_mapping
+from palate.core.config import to_mapping
 from palate.core.errors import ConfigError, RunFolderError
 from palate.core.files import PARTIAL, explain_os_errors, write_atomic
 from palate.core.strict_yaml import read_yaml, write_yaml
@@ -35,18 +37,29 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def open(cls, path: Path | str, stage: str, config: DataclassInstance, *, free: Collection[str] = ()) -> RunFolder:
-        """Makes the folder, or goes on with one of the same stage and configuration.
+    def open(
+        cls,
+        path: Path | str,
+        stage: str,
+        config: DataclassInstance,
+        *,
+        free: Collection[str] = (),
+        inputs: Mapping[str, str] | None = None,
+    ) -> RunFolder:
+        """Makes the folder, or goes on with one of the same stage, configuration and inputs.
 
         Args:
             stage: what the run does, such as `"align dpo"`.
             free: fields that change no result (device, batch sizes, `out` itself) and so may differ on resuming.
+            inputs: digests of what the configuration only names, such as a model: what bears a name may change.
 
         Raises:
             RunFolderError: the folder is another run's, with each differing key and both its values, or no run's.
         """
         path = Path(path)
-        stored, wanted = read_config(path), {"stage": stage, "palate": __version__, **to_mapping(config)}
+        wanted = {"stage": stage, "palate": __version__, **to_mapping(config)}
+        wanted |= {"inputs": dict(inputs)} if inputs else {}
+        stored = read_config(path)
         if stored is None:
             _require_empty(path)
         else:
@@ -132,7 +145,7 @@ def read_config(path: Path | str) -> dict[str, Any] | None:
         config = read_yaml(file)
     except ConfigError as error:
         raise RunFolderError(f"{error}; name another folder, or delete this one") from error
-    if missing := [key for key in HEADER if key not in config]:
+    if missing := [key for key in ("stage", "palate") if key not in config]:
         raise RunFolderError(f"{file} has no '{missing[0]}', so it is no run folder's; name another folder")
     return config
 

@@ -77,8 +77,10 @@ def generate(config: GenerateConfig) -> Path:
         RunFolderError: the folder holds another run.
     """
     items = plan(load_prompts(config.prompts, config.limit), config.images, config.seed)
-    resolve(config.model).check()
-    run = RunFolder.open(config.out, "generate", config, free=FREE)
+    source = resolve(config.model)
+    source.check()
+    made_by = {"model": source.fingerprint(*source.parts())}
+    run = RunFolder.open(config.out, "generate", config, free=FREE, inputs=made_by)
     shard, shards = parse_shard(config.shard)
     folder = run.path if shards == 1 else run.path / f"shard-{shard}-of-{shards}"
     done = _done(run.path, folder, items)
