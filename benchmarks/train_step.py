@@ -30,8 +30,8 @@ import torch
 from PIL import Image
 
 from palate.align.batches import errors
-from palate.align.config import DPOConfig
 from palate.align.examples import Examples
+from palate.align.methods.config import DPOConfig
 from palate.align.prepare import to_tensor
 from palate.align.stage import assemble, make_accelerator
 from palate.align.trainer import Trainer

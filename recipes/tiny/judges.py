@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from common import SEED, SHIPPED, WORK, batches, chunks, train, warm_cosine
 from diffusers import AutoencoderKL
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from palate.core.seeds import numpy_generator, torch_generator
 from palate.world.corpus import appeal
@@ -35,7 +37,7 @@ class Phase:
     grid: float
 
 
-PHASES = (Phase(1800, 1.5e-3, 32768, 0.0), Phase(500, 5e-4, 10240, 0.5), Phase(2000, 1e-3, 32768, 0.65))
+PHASES = (Phase(1800, 1.5e-3, 32768, 0.0), Phase(500, 5e-4, 10240, 0.5), Phase(2500, 1e-3, 32768, 0.65))
 CLEAR = 0.35  # severity up to which a look leaves a malformed shape readable as malformed
 
 
@@ -126,17 +128,22 @@ def through_autoencoder(images: torch.Tensor, seed: int, noise: float) -> torch.
 
 
 def learn(judge: Judge, phase: Phase, seed: int, name: str) -> None:
-    drawn, answers = examples(seed, phase.pictures, False, phase.grid)
-    data = through_autoencoder(drawn, seed, LATENT_NOISE)
+    @cache  # not before the first step: a phase that is done needs no pictures
+    def data() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        drawn, answers = examples(seed, phase.pictures, False, phase.grid)
+        return through_autoencoder(drawn, seed, LATENT_NOISE), answers
+
     optimizer = torch.optim.AdamW(judge.parameters(), lr=phase.lr, weight_decay=0.02)
-    indices = batches(name, len(data), BATCH)
+    indices = batches(name, phase.pictures, BATCH)
 
     def loss(step: int) -> torch.Tensor:
-        rows = indices(step)
+        (pictures, answers), rows = data(), indices(step)
         flip = torch.rand(len(rows), 1, 1, 1, generator=torch_generator(seed, "flip", step)) < 0.5
-        x = data[rows].float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
-            output = judge(torch.where(flip, x.flip(3), x))
+        x = pictures[rows].float() / 255
+        x = torch.where(flip, x.flip(3), x).contiguous(memory_format=torch.channels_last)
+        # On a CPU, fused attention has a slow backward in bfloat16.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            output = judge(x)
         questions = sum(F.cross_entropy(output[k].float(), answers[k][rows]) for k in ATTRIBUTES)
         return questions + 4 * F.mse_loss(output["appeal"].float(), answers["appeal"][rows].float())
 
@@ -157,7 +164,7 @@ def report(judge: Judge, seed: int) -> None:
 def main(name: str) -> None:
     seed = SEED + {"teacher": 1, "auditor": 2}[name]
     torch.manual_seed(seed)
-    judge = build_judge(name)
+    judge = build_judge(name).to(memory_format=torch.channels_last)
     for number, phase in enumerate(PHASES):
         judge.train()
         learn(judge, phase, seed + 10 * number, f"{name}-{number}")

@@ -1,4 +1,4 @@
-"""Measures a tiny-sd folder on unseen prompts: `python recipes/tiny/measure.py FOLDER [--guidance 3] [--sheet x.png]`.
+"""Measures a tiny-sd folder on unseen prompts: `python recipes/tiny/measure.py FOLDER [--guidance 2] [--sheet x.png]`.
 
 Prints faithful rate and appeal by both judges, how often they agree, seconds an image, and the kinds of error.
 """
@@ -59,7 +59,7 @@ def seen_as(readings: Readings, i: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--prompts", choices=["unseen", "seen"], default="unseen")

@@ -10,7 +10,7 @@ from common import SHIPPED, WORK
 from diffusers import StableDiffusionPipeline
 from tokenizer import build_tokenizer
 
-SAMPLING = {"steps": 12, "guidance": 3.0}
+SAMPLING = {"steps": 12, "guidance": 2.0}
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ STAGES = {
     "loose": Stage(steps=2000, lr=1.2e-3, pictures=32768, loose=True),
     "grid": Stage(steps=1000, lr=1.2e-3, pictures=16384, after="loose"),
     "clean": Stage(steps=5000, lr=1e-3, pictures=32768, after="grid"),
-    "base": Stage(steps=500, lr=4e-4, pictures=16384, faulty=True, after="clean"),
+    "base": Stage(steps=1000, lr=6e-4, pictures=16384, faulty=True, after="clean"),
 }
 DROPOUT = 0.1  # of captions, for classifier-free guidance (Ho & Salimans 2022)
 SCHEDULER = dict(

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 from tiny_pipelines import RESOLUTION, random_sd3, random_stable_diffusion
 
-from palate.align.config import DPOConfig, SFTConfig
+from palate.align.methods.config import DPOConfig, SFTConfig
+from palate.prefer.grades import write_graded
+from palate.records.graded import GradedImage
 from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
@@ -31,6 +33,9 @@ def world(tmp_path_factory):
         "v": random_stable_diffusion(root / "v", prediction_type="v_prediction"),
         "sd3": random_sd3(root / "sd3"),
         "pairs": root / "pairs.parquet",
+        "lists": _lists(root / "lists.parquet"),
+        "thumbs": _graded(root / "thumbs.parquet", (1.0, 0.0)),
+        "rewards": _graded(root / "rewards.parquet", (0.9, 0.1)),
         "cache": root / "cache",
     }
 
@@ -45,6 +50,28 @@ def dpo_config(world, tmp_path):
 def sft_config(world, tmp_path):
     """Makes a small configuration of `palate align sft`."""
     return lambda **changes: SFTConfig(**_defaults(world, tmp_path, changes))
+
+
+@pytest.fixture
+def config_of(world, tmp_path):
+    """Makes a small configuration of any method, by its class."""
+    return lambda kind, **changes: kind(**_defaults(world, tmp_path, changes))
+
+
+def _lists(path):
+    """Ranked sets of three and of two images: the brighter, the better."""
+    sets = []
+    for i in range(8):
+        images = [picture(i, True), picture(i + 100, False), picture(i + 200, False)][: 3 - i % 2]
+        sets.append(RankedSet(f"{i % 5} stars", tuple(images), (1, 2, 2)[: len(images)]))
+    write_sets(sets, path)
+    return path
+
+
+def _graded(path, grades):
+    rows = [(picture(i + 100 * dark, not dark), grades[dark]) for i in range(8) for dark in (0, 1)]
+    write_graded([GradedImage(f"{i % 5} stars", image, grade) for i, (image, grade) in enumerate(rows)], path)
+    return path
 
 
 def _defaults(world, tmp_path, changes):

@@ -1,7 +1,8 @@
 import pytest
 
 from palate.align.examples import Example, Examples
-from palate.align.methods import DPO, SFT
+from palate.align.methods.pairs import DPO
+from palate.align.methods.singles import SFT
 from palate.core.errors import InputError
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet

@@ -33,7 +33,7 @@ def test_the_summary_has_every_number_that_it_promises(folder: Path) -> None:
 
 def test_the_report_shows_the_commands_that_repeat_each_stage(folder: Path) -> None:
     page = re.sub("<[^>]*>", "", (folder / "report.html").read_text())
-    for command in ("palate generate", "palate prefer simulate", "palate align sft", "palate evaluate"):
+    for command in ("palate generate", "palate prefer simulate", "palate align dpo", "palate evaluate"):
         assert command in page
 
 

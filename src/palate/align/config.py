@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from palate.align.methods import DPO, SFT, Method
+    from palate.align.methods.method import Method
 
 FREE = frozenset(
     {
@@ -108,7 +108,7 @@ class AlignConfig:
 
     def method(self) -> Method:
         """The objective, and how it reads ranked sets."""
-        raise NotImplementedError(f"{type(self).__name__} belongs to no method; use DPOConfig or SFTConfig")
+        raise NotImplementedError(f"{type(self).__name__} belongs to no method; use one of palate.align.methods.config")
 
     def learning_rate(self) -> float:
         """The learning rate after the warm-up.
@@ -119,42 +119,3 @@ class AlignConfig:
         parameters, so it needs and stands far more; 1e-4 is our choice (diffusers' DPO script: 1e-5, 10,000 steps).
         """
         return self.lr or (1e-4 if self.train == "lora" else 1e-8 * self.batch)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DPOConfig(AlignConfig):
-    """Diffusion-DPO."""
-
-    beta: float = 2000.0
-    """Pull towards the base model; 2000 for SD1.5 and 5000 for SDXL in Wallace et al. 2023."""
-    anchor: float = 0.0
-    """Weight of the winner's own error in the loss, which keeps winners from being unlearned; 0 in the paper."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.beta <= 0:
-            raise ValueError(f"beta must be above zero, not {self.beta}")
-        if self.anchor < 0:
-            raise ValueError(f"anchor must not be below zero, not {self.anchor}")
-
-    def learning_rate(self) -> float:
-        """As every method's; for full training times 2000 / beta, as the paper scales it (section 5.1)."""
-        rate = super().learning_rate()
-        return rate if self.lr or self.train == "lora" else rate * 2000 / self.beta
-
-    def method(self) -> DPO:
-        """The objective, and how it reads ranked sets."""
-        from palate.align.methods import DPO
-
-        return DPO(self.beta, self.anchor)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SFTConfig(AlignConfig):
-    """Supervised fine-tuning on preferred images."""
-
-    def method(self) -> SFT:
-        """The objective, and how it reads ranked sets."""
-        from palate.align.methods import SFT
-
-        return SFT()

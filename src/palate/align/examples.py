@@ -24,12 +24,14 @@ class Example:
         images: [n].
         key: what randomness is shared within: the ranked set's identity.
         weight: how much the example counts.
+        facts: numbers that the method's loss reads [k], such as a rank for each image.
     """
 
     prompt: str
     images: tuple[StoredImage, ...]
     key: str
     weight: float = 1.0
+    facts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ class Examples:
         prompt, image, key: what each view is of, [V] each.
         view: the views of each example [N, n].
         weight: of each example [N], float32.
+        facts: of each example [N, k], float32.
     """
 
     prompts: tuple[str, ...]
@@ -55,6 +58,7 @@ class Examples:
     key: np.ndarray
     view: np.ndarray
     weight: np.ndarray
+    facts: np.ndarray
 
     def __len__(self) -> int:
         return len(self.view)
@@ -62,7 +66,7 @@ class Examples:
     def digest(self) -> str:
         """A short name for what there is to learn from: equal examples in equal order, equal name."""
         images = [image.digest() for image in self.images]
-        columns = [each.tolist() for each in (self.prompt, self.image, self.key, self.view, self.weight)]
+        columns = [each.tolist() for each in (self.prompt, self.image, self.key, self.view, self.weight, self.facts)]
         return digest(self.prompts, images, self.keys, columns)
 
     @classmethod
@@ -85,7 +89,9 @@ class Examples:
         rows = np.array([[view(example, image) for image in example.images] for example in examples])
         prompt, image, key = np.array(views.values).T
         weight = np.array([example.weight for example in examples], dtype=np.float32)
-        return cls(tuple(prompts.values), tuple(images.values), tuple(keys.values), prompt, image, key, rows, weight)
+        facts = np.array([example.facts for example in examples], dtype=np.float32)
+        told = tuple(prompts.values), tuple(images.values), tuple(keys.values)
+        return cls(*told, prompt, image, key, rows, weight, facts)
 
 
 class _Distinct(Generic[T]):

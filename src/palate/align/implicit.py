@@ -12,10 +12,10 @@ from torch import Tensor
 
 from palate.align.batches import Batches
 from palate.align.cache import default_root, digest
-from palate.align.config import DPOConfig
 from palate.align.draws import Draws
 from palate.align.examples import Examples
 from palate.align.measure import measure_errors
+from palate.align.methods.config import DPOConfig
 from palate.align.prepare import prepare
 from palate.align.stage import make_accelerator
 from palate.core.errors import InputError

@@ -19,7 +19,7 @@ from palate.align.config import FREE, AlignConfig
 from palate.align.draws import Draws
 from palate.align.examples import Examples
 from palate.align.measure import measure_errors
-from palate.align.methods import Method
+from palate.align.methods.method import Method
 from palate.align.output import save_model
 from palate.align.plan import Plan
 from palate.align.prepare import prepare
@@ -31,6 +31,7 @@ from palate.models.attention import use_plain_attention
 from palate.models.load import ENCODERS, load_denoiser, trainable_family
 from palate.models.lora import add_lora
 from palate.models.source import ModelSource, resolve
+from palate.prefer.grades import load_graded
 from palate.prefer.load import load_preferences
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     source = resolve(config.model)
     trainable_family(source)
     source.check()
-    examples = Examples.of(method.examples(load_preferences(config.preferences)))
+    load = load_preferences if method.learns_from == "rankings" else load_graded
+    examples = Examples.of(method.examples(load(config.preferences)))
     accelerator = make_accelerator(config)
     micro_batch(config, accelerator.num_processes)
     with accelerator.main_process_first():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from palate.align.checkpoint import checkpoints, load_checkpoint, save_checkpoin
 from palate.align.config import AlignConfig
 from palate.align.interrupt import deferred_interrupt
 from palate.align.meter import Meter
-from palate.align.methods import Method
+from palate.align.methods.method import Measured, Method
 from palate.align.optimizer import make_optimizer, warmed_up
 from palate.align.plan import Plan
 from palate.core.progress import bar
@@ -87,11 +88,12 @@ class Trainer:
     def step(self, step: int) -> None:
         """One update, the first is step 0. Nothing here waits for the device."""
         rows, draws = self.plan.step(step)
-        shares = list(self._shares(len(rows)))
+        shares = [(rows[share], draws[share]) for share in self._shares(len(rows))]
+        mean = self._mean_of_all(shares) if self.method.statistic and len(shares) > 1 else None
         for i, share in enumerate(shares):
             last = i == len(shares) - 1  # only then do the processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self.denoiser.network):
-                self._backward(rows[share], draws[share], len(shares))
+                self._backward(*share, len(shares), mean)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         rate = warmed_up(self.config.learning_rate(), step, round(self.config.warmup * self.config.steps))
         for group in self.optimizer.param_groups:
@@ -100,21 +102,43 @@ class Trainer:
         self.optimizer.zero_grad()
         self.meter.add(gradient_norm=norm.detach().view(1))
 
-    def _backward(self, rows: np.ndarray, draws: np.ndarray, shares: int) -> None:
+    def _backward(self, rows: np.ndarray, draws: np.ndarray, shares: int, mean: Tensor | None) -> None:
         """Adds the gradient of one micro-batch of B examples, of which a process has `shares`."""
-        device, examples = self.accelerator.device, self.batches.examples
+        measured = self._measure(rows, draws)
+        if self.method.statistic and mean is None:
+            mean = self._mean(self.method.statistic(measured).detach())
+        loss, metrics = self.method.loss(dataclasses.replace(measured, mean=mean))
+        weight = to_device(torch.from_numpy(self.batches.examples.weight[rows]), self.accelerator.device)
+        self.accelerator.backward((weight * loss).mean() / shares)
+        self.meter.add(loss=loss.detach(), **metrics, **self._by_role("error", measured.error.detach()))
+        if measured.error_ref is not None:
+            self.meter.add(**self._by_role("error_ref", measured.error_ref))
+
+    def _measure(self, rows: np.ndarray, draws: np.ndarray) -> Measured:
+        """The errors of B examples at their draws: one forward of the policy, and what is known of the reference."""
+        device, examples, error_ref = self.accelerator.device, self.batches.examples, None
         views = examples.view[rows]  # [B, n]
         batch = self.batches.make(views.ravel(), draws.repeat(views.shape[1])).to(device)
-        error, error_ref = errors(self.denoiser, batch, self.dtype).view(views.shape), None
-        measured = {f"error_{role}": error[:, i].detach() for i, role in enumerate(self.method.roles)}
+        error = errors(self.denoiser, batch, self.dtype).view(views.shape)
         if self.reference is not None:
-            error_ref = self.reference[torch.from_numpy(draws[:, None]), torch.from_numpy(views)]
-            error_ref = to_device(error_ref, device)
-            measured |= {f"error_ref_{role}": error_ref[:, i] for i, role in enumerate(self.method.roles)}
-        loss, metrics = self.method.loss(error, error_ref)
-        weight = to_device(torch.from_numpy(examples.weight[rows]), device)
-        self.accelerator.backward((weight * loss).mean() / shares)
-        self.meter.add(loss=loss.detach(), **metrics, **measured)
+            known = self.reference[torch.from_numpy(draws[:, None]), torch.from_numpy(views)]
+            error_ref = to_device(known, device)
+        return Measured(error, error_ref, to_device(torch.from_numpy(examples.facts[rows]), device))
+
+    @torch.no_grad()
+    def _mean_of_all(self, shares: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
+        """The mean of the method's statistic over a batch of several micro-batches: one forward more for each."""
+        assert self.method.statistic is not None
+        return self._mean(torch.cat([self.method.statistic(self._measure(*share)) for share in shares]))
+
+    def _mean(self, statistic: Tensor) -> Tensor:
+        """Over all processes, each of which has as many examples."""
+        mean: Any = self.accelerator.reduce(statistic.mean(), "mean")
+        return mean
+
+    def _by_role(self, name: str, errors: Tensor) -> dict[str, Tensor]:
+        roles = self.method.roles(errors.shape[1])
+        return {f"{name}_{role}": error for role, error in zip(roles, errors.unbind(1), strict=True)}
 
     def _shares(self, batch: int) -> Iterator[slice]:
         """This process' micro-batches of a batch; together those of all processes are the batch."""

@@ -1,4 +1,4 @@
-"""`palate prefer import`, `palate prefer from-scores` and `palate prefer simulate`."""
+"""`palate prefer import`, `from-scores`, `simulate` and `grade`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 from palate.cli.dispatch import Command, dispatch
 from palate.core.config import parse
 
-DESCRIPTION = "Makes ranked sets, what `palate align` learns from."
+DESCRIPTION = "Makes ranked sets or graded images, what `palate align` learns from."
 IMPORT = "Reads published preferences, or a folder of one's own, every image checked on the way."
 FROM_SCORES = "Ranks the images of each prompt by scorers, each with one vote."
 SIMULATE = "Lets five simulated raters of the tiny world vote on the images of each prompt."
 
+GRADE = "Grades single images in [0, 1], by rankings or by scores: thumbs for kto, rewards for reward_weighted."
+
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one of the three."""
+    """Runs one of them."""
     return dispatch("palate prefer", DESCRIPTION, COMMANDS, argv)
 
 
@@ -38,14 +40,20 @@ def _simulate(argv: Sequence[str]) -> int:
     return _tell(simulate_preferences(parse(SimulateConfig, argv, prog="palate prefer simulate", description=SIMULATE)))
 
 
-def _tell(folder: Path) -> int:
+def _grade(argv: Sequence[str]) -> int:
+    from palate.prefer.grading import GradeConfig, grade
+
+    return _tell(grade(parse(GradeConfig, argv, prog="palate prefer grade", description=GRADE)), "kto")
+
+
+def _tell(folder: Path, method: str = "dpo") -> int:
     from palate.core.runs import RunFolder
 
     summary = RunFolder(folder).finished or {}
     print(f"{folder} has " + ", ".join(f"{count} {what}" for what, count in summary.items()))
     if "bad rows" in summary:
         print(f"the bad rows that were left out are named in {folder / 'bad_rows.txt'}")
-    print(f"next: palate align dpo --model tiny-sd --preferences {folder} --out runs/dpo")
+    print(f"next: palate align {method} --model tiny-sd --preferences {folder} --out runs/{method}")
     return 0
 
 
@@ -53,4 +61,5 @@ COMMANDS = {
     "import": Command(IMPORT, _import),
     "from-scores": Command(FROM_SCORES, _from_scores),
     "simulate": Command(SIMULATE, _simulate),
+    "grade": Command(GRADE, _grade),
 }

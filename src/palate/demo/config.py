@@ -12,10 +12,10 @@ class DemoConfig:
 
     out: Path = Path("runs/demo")
     """Run folder; one that was interrupted goes on where it stopped."""
-    prompts: int = 48
+    prompts: int = 96
     """Prompts whose fresh images the simulated people compare, beside the comparisons that come with Palate."""
     steps: int = 300
-    """Optimiser steps of fine-tuning on the best images. docs/lab-notes.md tells why not by Diffusion-DPO yet."""
+    """Optimiser steps of Diffusion-DPO."""
     unseen: int = 96
     """Unseen prompts that both models draw for the evaluation."""
     images: int = 4

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palate.align.config import SFTConfig
+from palate.align.methods.config import DPOConfig
 from palate.core.config import to_mapping
 from palate.core.runs import RunFolder
 from palate.demo.config import DemoConfig
@@ -26,8 +26,8 @@ def demo(config: DemoConfig) -> Path:
     """Walks the whole loop on tiny-sd; what the run folder already has is not done again.
 
     Images of seen prompts are made and compared by five simulated people; with the comparisons that come with Palate
-    they say which images are best, and tiny-sd is fine-tuned on those; base and aligned model then draw unseen prompts
-    from the same seeds, and the auditor, which no training signal ever saw, judges them.
+    they are the preferences that tiny-sd learns by Diffusion-DPO; base and aligned model then draw unseen prompts from
+    the same seeds, and the auditor, which no training signal ever saw, judges them.
 
     Returns:
         The run folder: `summary.json`, `report.html` and a folder a stage.
@@ -52,7 +52,7 @@ def demo(config: DemoConfig) -> Path:
         simulate_preferences(plan.prefer)
         _gather(plan.prefer.out, Path(plan.align.preferences))
     with run.timer("align"):
-        print(f"{MODEL} learns what they like best: fine-tuning on it, {config.steps} steps")
+        print(f"{MODEL} learns what they prefer: Diffusion-DPO, {config.steps} steps")
         align(plan.align, plan.align.method())
     with run.timer("evaluate"):
         print(f"base and aligned model draw {config.unseen} unseen prompts from the same seeds; the auditor judges")
@@ -70,7 +70,7 @@ class _Plan:
 
     generate: GenerateConfig
     prefer: SimulateConfig
-    align: SFTConfig
+    align: DPOConfig
     evaluate: EvaluateConfig
 
 
@@ -81,9 +81,9 @@ def _plan(config: DemoConfig) -> _Plan:
             model=MODEL, prompts="seen", limit=config.prompts, images=config.images, seed=seed, out=out / "images"
         ),
         prefer=SimulateConfig(images=out / "images", seed=seed, out=out / "votes"),
-        align=SFTConfig(
-            model=MODEL, preferences=str(out / "preferences.parquet"), train="full", batch=32, lr=3e-4, warmup=0.1,
-            prompt_dropout=0.1, steps=config.steps, seed=seed, out=out / "aligned",
+        align=DPOConfig(
+            model=MODEL, preferences=str(out / "preferences.parquet"), train="full", beta=100.0, anchor=20.0, batch=32,
+            lr=2e-4, warmup=0.1, prompt_dropout=0.1, steps=config.steps, seed=seed, out=out / "aligned",
         ),
         evaluate=EvaluateConfig(
             base=MODEL, aligned=str(out / "aligned"), limit=config.unseen, images=config.images, seed=seed + 1,
@@ -107,7 +107,7 @@ def _stages(run: RunFolder, plan: _Plan) -> list[Stage]:
     commands: dict[str, tuple[str, DataclassInstance]] = {
         "generate": ("palate generate", plan.generate),
         "prefer": ("palate prefer simulate", plan.prefer),
-        "align": ("palate align sft", plan.align),
+        "align": ("palate align dpo", plan.align),
         "evaluate": ("palate evaluate", plan.evaluate),
     }
     return [Stage(name, seconds, command(*commands[name])) for name, seconds in run.timings.items()]

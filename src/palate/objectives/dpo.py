@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from palate.objectives.error import log_ratio
+from palate.objectives.link import Link, linked, ranked_rightly
 
 
 def dpo(
-    error_w: Tensor, error_l: Tensor, error_w_ref: Tensor, error_l_ref: Tensor, beta: float, anchor: float = 0.0
+    error_w: Tensor,
+    error_l: Tensor,
+    error_w_ref: Tensor,
+    error_l_ref: Tensor,
+    beta: float,
+    anchor: float = 0.0,
+    link: Link = "sigmoid",
+    smoothing: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The Diffusion-DPO loss of each pair.
 
@@ -24,6 +31,8 @@ def dpo(
         anchor: weight of the winner's own error, added to the loss: 0 is Diffusion-DPO as published. DPO is content
             when the loser's error rises faster than the winner's; the anchor forbids that both rise (Pang et al. 2024,
             arXiv:2404.19733, equation 1, whose likelihood of the winner is here its negative error).
+        link: `sigmoid` as published, or another of `link.linked`.
+        smoothing: share of pairs believed to be ranked wrongly.
 
     Returns:
         The loss [B], log 2 where the policy is the reference; and metrics [B], detached: `accuracy` (whether the
@@ -33,6 +42,5 @@ def dpo(
     T folded into beta, as in the authors' code.
     """
     margin = beta * (log_ratio(error_w, error_w_ref) - log_ratio(error_l, error_l_ref))
-    with torch.no_grad():
-        accuracy = (margin.sign() + 1) / 2
-    return anchor * error_w - torch.nn.functional.logsigmoid(margin), {"accuracy": accuracy, "margin": margin.detach()}
+    loss = anchor * error_w + linked(margin, link, smoothing)
+    return loss, {"accuracy": ranked_rightly(margin), "margin": margin.detach()}

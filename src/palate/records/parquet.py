@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 REQUIRED = ("prompt", "images", "ranks")
-_BATCH = 64  # ranked sets in memory at a time
+_BATCH = 64  # rows in memory at a time
 
 
 def features() -> datasets.Features:
@@ -61,20 +61,35 @@ def write_sets(sets: Iterable[RankedSet], path: Path | str) -> int:
     Raises:
         InputError: an image cannot be read, or there is no set at all.
     """
+    return write_rows(map(_row, sets), features().arrow_schema, path, "ranked set")
+
+
+def write_rows(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: Path | str, what: str) -> int:
+    """Writes rows as they come, a few at a time; `path` holds all of them or what it held before.
+
+    Args:
+        what: what a row is, for the error that there is none.
+
+    Returns:
+        How many rows there were.
+
+    Raises:
+        InputError: there is no row at all.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path, schema, count = Path(path), features().arrow_schema, 0
+    path, count = Path(path), 0
     partial = partial_name(path)
     with explain_os_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with pq.ParquetWriter(partial, schema) as writer:
-                for batch in _batches(sets):
-                    writer.write_table(pa.Table.from_pylist([_row(one) for one in batch], schema))
+                for batch in _batches(rows):
+                    writer.write_table(pa.Table.from_pylist(batch, schema))
                     count += len(batch)
             if not count:
-                raise InputError(f"no ranked set to write to {path}; give a source with at least one comparison")
+                raise InputError(f"no {what} to write to {path}; give a source with at least one")
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -168,9 +183,9 @@ def _parquet_file(file: Path) -> Any:
         raise InputError(f"{file} cannot be read as Parquet ({error}); fetch or write it again") from error
 
 
-def _batches(sets: Iterable[RankedSet]) -> Iterator[list[RankedSet]]:
-    batch: list[RankedSet] = []
-    for one in sets:
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for one in rows:
         batch.append(one)
         if len(batch) == _BATCH:
             yield batch
@@ -182,7 +197,7 @@ def _batches(sets: Iterable[RankedSet]) -> Iterator[list[RankedSet]]:
 def _row(ranked: RankedSet) -> dict[str, Any]:
     return {
         "prompt": ranked.prompt,
-        "images": [{"bytes": i.read(), "path": i.path.name if i.path else None} for i in ranked.images],
+        "images": [embedded(image) for image in ranked.images],
         "ranks": ranked.ranks,
         "votes": [{"rater": vote.rater, "ranks": vote.ranks} for vote in ranked.votes],
         "systems": ranked.systems,
@@ -192,7 +207,7 @@ def _row(ranked: RankedSet) -> dict[str, Any]:
 
 
 def _ranked_set(row: dict[str, Any], folder: Path, name: str) -> RankedSet:
-    images = [_image(image or {}, folder, f"{place} of {name}") for place, image in enumerate(row["images"] or (), 1)]
+    images = [image_of(image or {}, folder, f"{place} of {name}") for place, image in enumerate(row["images"] or (), 1)]
     ranks = row["ranks"]
     return RankedSet(
         prompt=row["prompt"] or "",
@@ -205,7 +220,18 @@ def _ranked_set(row: dict[str, Any], folder: Path, name: str) -> RankedSet:
     )
 
 
-def _image(image: dict[str, Any], folder: Path, name: str) -> StoredImage:
+def embedded(image: StoredImage) -> dict[str, Any]:
+    """An image as a Parquet column of `datasets.Image` holds it."""
+    return {"bytes": image.read(), "path": image.path.name if image.path else None}
+
+
+def image_of(image: dict[str, Any], folder: Path, name: str) -> StoredImage:
+    """The image of such a column's value.
+
+    Args:
+        folder: what its path is relative to.
+        name: what to call it in errors.
+    """
     if image.get("bytes") is None and image.get("path"):
         return StoredImage(path=folder / image["path"])
     return StoredImage(data=image.get("bytes") or b"", name=name)

@@ -27,7 +27,7 @@ from palate.world.grammar import (
 )
 from palate.world.renderer import DEGRADATIONS, Scene, degrade, loose_scene, render, scene
 
-WRONG_CAPTIONS = 0.45
+WRONG_CAPTIONS = 0.56
 DEGRADED = 0.35
 TOYS = 0.06
 STEREOTYPED_TOYS = 0.85

@@ -1,0 +1,87 @@
+"""What the trainer needs of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Tensor
+
+from palate.align.examples import Example
+from palate.core.errors import InputError
+from palate.records.ranked import RankedSet
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a loss reads of B examples of n images.
+
+    Attributes:
+        error: the policy's errors [B, n].
+        error_ref: the base model's [B, n], where the method asks for them.
+        facts: what the examples say of themselves [B, k], such as a rank for each image.
+        mean: the mean of the method's `statistic` over the whole batch of all processes, where it has one.
+    """
+
+    error: Tensor
+    error_ref: Tensor | None
+    facts: Tensor
+    mean: Tensor | None = None
+
+    @property
+    def reference(self) -> Tensor:
+        """The base model's errors [B, n] of a method that asked for them."""
+        assert self.error_ref is not None, "a method whose `reference` is True has them"
+        return self.error_ref
+
+
+class Method(Protocol):
+    """A new method is a class with these.
+
+    Attributes:
+        name: of the method, such as `dpo`.
+        learns_from: the kind of feedback that `examples` takes.
+    """
+
+    name: ClassVar[str]
+    learns_from: ClassVar[Literal["rankings", "grades"]]
+
+    @property
+    def reference(self) -> bool:
+        """Whether the loss needs the base model's errors."""
+        ...
+
+    @property
+    def statistic(self) -> Callable[[Measured], Tensor] | None:
+        """What of each example [B] the loss needs the mean of, over the whole batch; None where it needs none."""
+        ...
+
+    def examples(self, feedback: Sequence[Any]) -> list[Example]:
+        """What of the feedback to train on: of ranked sets or graded images, as `learns_from` says.
+
+        Raises:
+            InputError: it lacks what the method needs; the message says what that is.
+        """
+        ...
+
+    def roles(self, n: int) -> Sequence[str]:
+        """What the n images of an example are, such as `("winner", "loser")`: their errors are logged by it."""
+        ...
+
+    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss [B] and metrics [B]."""
+        ...
+
+
+def ranked(sets: Sequence[RankedSet], name: str) -> list[RankedSet]:
+    """The sets that somebody has ranked.
+
+    Raises:
+        InputError: nobody has ranked any.
+    """
+    found = [each for each in sets if each.ranks is not None]
+    if not found:
+        mend = "let people compare them, or `palate prefer from-scores` rank them"
+        raise InputError(f"{name} learns from rankings, and none of these {len(sets)} sets is ranked; {mend}")
+    return found

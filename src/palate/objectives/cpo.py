@@ -1,0 +1,44 @@
+"""Diffusion-CPO: a preference loss without a reference, held in place by the winner's own likelihood."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from palate.objectives.error import log_ratio
+from palate.objectives.link import Link, linked, ranked_rightly
+
+
+def cpo(
+    error_w: Tensor,
+    error_l: Tensor,
+    beta: float,
+    anchor: float,
+    link: Link = "sigmoid",
+    smoothing: float = 0.0,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The contrastive preference loss of each pair, carried to diffusion.
+
+    `-log sigmoid(-(beta / 2) (error_w - error_l)) + anchor * error_w`
+
+    DPO with the errors of a uniform reference: nothing is asked of a base model, at the price that only the second term
+    holds the policy to the data.
+
+    Args:
+        error_w: the policy's error on the winner [B].
+        error_l: its error on the loser, at the same timestep and noise [B].
+        beta: how much a difference of errors counts; the convention of `dpo`.
+        anchor: weight of the winner's error, lambda in the paper.
+        link: `sigmoid` as published, or another of `link.linked`.
+        smoothing: share of pairs believed to be ranked wrongly.
+
+    Returns:
+        The loss [B]; and metrics [B], detached: `accuracy` and `margin`, as of `dpo`.
+
+    Reference: Xu et al. 2024 (arXiv:2401.08417), section 3: `L_prefer + L_NLL`, whose log-likelihood is here
+    `-error / 2` and whose negative log-likelihood of the winner is its error.
+    """
+    zero = torch.zeros_like(error_w)
+    margin = beta * (log_ratio(error_w, zero) - log_ratio(error_l, zero))
+    loss = linked(margin, link, smoothing) + anchor * error_w
+    return loss, {"accuracy": ranked_rightly(margin), "margin": margin.detach()}

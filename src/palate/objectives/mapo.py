@@ -1,0 +1,39 @@
+"""MaPO: a reference-free margin between likelihood-like scores of winner and loser."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from palate.objectives.link import ranked_rightly
+
+SCALE = 0.5  # s of the paper's code
+SHARPNESS = 1000.0  # of the margin, in the paper's code
+
+
+def score(error: Tensor, scale: float = SCALE) -> Tensor:
+    """`s e / (exp(s e) - 1)`: 1 for a perfect prediction, falling to 0 with the error, elementwise."""
+    scaled = scale * error
+    exact = scaled / torch.expm1(scaled).where(scaled != 0, torch.ones_like(scaled))
+    return exact.where(scaled != 0, torch.ones_like(scaled))
+
+
+def mapo(error_w: Tensor, error_l: Tensor, beta: float = 0.1) -> tuple[Tensor, dict[str, Tensor]]:
+    """The margin-aware loss of each pair.
+
+    `error_w - beta * log sigmoid(1000 (f(error_w) - f(error_l)))` with `f = score`
+
+    Args:
+        error_w: the policy's error on the winner [B].
+        error_l: its error on the loser, at the same timestep and noise [B].
+        beta: weight of the margin against the winner's own error; 0.1 in the paper's code.
+
+    Returns:
+        The loss [B]; and metrics [B], detached: `accuracy` and `margin`, as of `dpo`.
+
+    Reference: Hong et al. 2024 (arXiv:2406.06424), "Margin-aware Preference Optimization", and its code.
+    """
+    margin = SHARPNESS * (score(error_w) - score(error_l))
+    loss = error_w - beta * logsigmoid(margin)
+    return loss, {"accuracy": ranked_rightly(margin), "margin": margin.detach()}

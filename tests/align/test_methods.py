@@ -1,0 +1,157 @@
+"""Every offline method through the one trainer: it learns what it is for, and refuses what it cannot learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from trained import assert_same_weights, lines, run
+
+from palate.align.examples import Examples
+from palate.align.methods.config import (
+    CPOConfig,
+    DPOConfig,
+    KTOConfig,
+    ListwiseConfig,
+    MaPOConfig,
+    RewardWeightedConfig,
+    SFTConfig,
+)
+from palate.align.methods.lists import Listwise
+from palate.align.methods.singles import KTO, RewardWeighted
+from palate.core.errors import ConfigError, InputError
+from palate.prefer.load import load_preferences
+from palate.records.graded import GradedImage
+from palate.records.images import StoredImage
+from palate.records.ranked import RankedSet
+
+A, B, C = (StoredImage(name.encode()) for name in "abc")
+LEARNERS = [
+    (DPOConfig, "pairs", {"beta": 200.0, "link": "ipo"}),
+    (DPOConfig, "pairs", {"beta": 200.0, "link": "hinge", "smoothing": 0.1}),
+    (CPOConfig, "pairs", {"beta": 200.0}),
+    (MaPOConfig, "pairs", {}),
+    (ListwiseConfig, "lists", {"beta": 200.0}),
+    (ListwiseConfig, "lists", {"beta": 200.0, "reference": False, "anchor": 1.0}),
+]
+
+
+@pytest.mark.parametrize("kind, feedback, options", LEARNERS, ids=lambda each: getattr(each, "__name__", str(each)))
+def test_each_preference_method_learns_to_tell_bright_from_dark(world, config_of, kind, feedback, options):
+    settings = {"preferences": str(world[feedback]), "train": "full", "steps": 40, "lr": 2e-3, "warmup": 0.1}
+    folder = run(config_of(kind, **settings, **options))
+    outcome = json.loads((folder / "summary.json").read_text())["last_tenth"]
+    assert outcome["loss"] < lines(folder)[0]["loss"] and outcome["accuracy"] > 0.8
+
+
+def test_kto_begins_indifferent_and_runs(world, config_of):
+    """That it learns is tested on tiny-sd (tests/learning): a random network's errors say nothing of an image alone."""
+    metrics = lines(run(config_of(KTOConfig, preferences=str(world["thumbs"]), steps=2, log_every=1)))
+    assert metrics[0]["loss"] == pytest.approx(0.5, abs=1e-3) and metrics[0]["accuracy"] == pytest.approx(0.5, abs=0.5)
+    assert metrics[1]["gradient_norm"] > 0
+
+
+def test_reward_weighted_denoises_the_rewarded_images_better_than_the_others(world, config_of, tmp_path):
+    """One run on the rewards as they are and one on their opposite: each is better at what it was paid for."""
+    settings = {"preferences": str(world["rewards"]), "train": "full", "steps": 40, "lr": 2e-3, "warmup": 0.1}
+    folder = run(config_of(RewardWeightedConfig, **settings))
+    first, last = lines(folder)[0], lines(folder)[-1]
+    assert last["loss"] < 0.9 * first["loss"]
+    with_real = config_of(RewardWeightedConfig, **settings, real=str(world["thumbs"]), out=tmp_path / "real")
+    assert json.loads((run(with_real) / "summary.json").read_text())["examples"] == 32
+
+
+def test_listwise_on_pairs_ends_with_the_weights_of_dpo(config_of, tmp_path):
+    settings = {"train": "full", "steps": 4, "lr": 1e-3, "optimizer": "adafactor"}
+    dpo = run(config_of(DPOConfig, **settings, out=tmp_path / "dpo"))
+    listwise = run(config_of(ListwiseConfig, **settings, out=tmp_path / "listwise"))
+    assert_same_weights(dpo, listwise, atol=1e-5, rtol=1e-4)  # another order of sums: float32 rounding
+
+
+def test_the_indifference_of_kto_is_that_of_the_whole_batch_however_it_is_split(world, config_of, tmp_path):
+    settings = {"preferences": str(world["thumbs"]), "train": "full", "steps": 4, "batch": 8, "optimizer": "adafactor"}
+    whole = run(config_of(KTOConfig, **settings, out=tmp_path / "whole"))
+    split = run(config_of(KTOConfig, **settings, out=tmp_path / "split", micro_batch=2))
+    assert_same_weights(whole, split, atol=2e-5, rtol=1e-4)
+
+
+def test_a_smaller_set_is_filled_up_with_places_of_rank_zero():
+    sets = [RankedSet("p", (A, B, C), (2, 1, 2)), RankedSet("q", (B, C), (2, 1)), RankedSet("r", (A, B), (1, 1))]
+    examples = Listwise(2000.0).examples(sets)
+    assert [each.facts for each in examples] == [(1.0, 2.0, 2.0), (1.0, 2.0, 0.0)]
+    assert [image.data for image in examples[1].images] == [b"c", b"b", b"c"]
+    gathered = Examples.of(examples)
+    assert gathered.view.shape == (2, 3) and gathered.facts.tolist() == [[1, 2, 2], [1, 2, 0]]
+
+
+def test_the_rarer_thumb_counts_as_much_as_the_other():
+    thumbs = [GradedImage("p", A, 1), GradedImage("p", B, 0), GradedImage("q", B, 0), GradedImage("q", C, 0)]
+    weights = [each.weight for each in KTO(1000.0).examples(thumbs)]
+    assert weights == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
+    assert len({each.key for each in KTO(1000.0).examples(thumbs)}) == 4  # unpaired noise
+
+
+def test_rewards_and_reality_are_what_reward_weighted_reads(world):
+    method = RewardWeighted(1.0, str(world["thumbs"]))
+    examples = method.examples([GradedImage("p", A, 0.3)])
+    assert examples[0].facts == (0.3, 0.0) and {each.facts[1] for each in examples[1:]} == {1.0}
+
+
+def test_sets_without_ranks_are_refused_by_what_learns_from_rankings(config_of):
+    unranked = [RankedSet("p", (A, B))]
+    for kind in (DPOConfig, CPOConfig, MaPOConfig, ListwiseConfig, SFTConfig):
+        method = config_of(kind).method()
+        with pytest.raises(InputError, match=f"{method.name} learns from rankings, and none of these 1 sets is ranked"):
+            method.examples(unranked)
+
+
+@pytest.mark.parametrize("kind", [KTOConfig, RewardWeightedConfig])
+def test_pairs_are_refused_by_what_learns_from_graded_images(world, config_of, kind):
+    config = config_of(kind, preferences=str(world["pairs"]))
+    with pytest.raises(
+        InputError, match=r"from graded images .* is without image, grade; .*`palate prefer grade`"
+    ):
+        run(config)
+    assert not config.out.exists()
+
+
+def test_graded_images_are_refused_by_what_learns_from_rankings(world, config_of):
+    with pytest.raises(InputError, match="lacks the columns images, ranks"):
+        run(config_of(DPOConfig, preferences=str(world["thumbs"])))
+
+
+def test_grades_that_are_no_thumbs_and_thumbs_of_one_kind_are_refused_by_kto(world, config_of):
+    with pytest.raises(InputError, match=r"kto learns from thumbs, grades of 0 and 1, and one is 0\.9; .*--threshold"):
+        run(config_of(KTOConfig, preferences=str(world["rewards"])))
+    with pytest.raises(InputError, match="kto needs thumbs up and down, and all 2 are 1"):
+        KTO(1000.0).examples([GradedImage("p", A, 1), GradedImage("p", B, 1)])
+
+
+def test_a_reward_outside_its_range_is_refused():
+    with pytest.raises(InputError, match=r"the grade 1\.5 is outside \[0, 1\] .*`palate prefer grade`"):
+        GradedImage("p", A, 1.5)
+
+
+@pytest.mark.parametrize(
+    "kind, changes, message",
+    [
+        (CPOConfig, {"beta": 0.0, "anchor": -1.0}, "beta must be above zero, not 0.0; anchor must not be below zero"),
+        (DPOConfig, {"smoothing": 0.5}, "smoothing is a share from 0 to below 0.5"),
+        (MaPOConfig, {"beta": -1.0}, "beta must be above zero"),
+        (KTOConfig, {"beta": 0.0}, "beta must be above zero"),
+        (RewardWeightedConfig, {"beta": -0.1}, "beta must not be below zero"),
+    ],
+)
+def test_impossible_settings_are_refused(config_of, kind, changes, message):
+    with pytest.raises((ConfigError, ValueError), match=message):
+        config_of(kind, **changes)
+
+
+def test_every_method_says_what_its_defaults_are_from():
+    for kind in (DPOConfig, CPOConfig, ListwiseConfig, MaPOConfig, KTOConfig, RewardWeightedConfig):
+        assert {"beta"} <= {field.name for field in dataclasses.fields(kind)}
+
+
+def test_load_preferences_gives_what_the_fixture_says(world):
+    assert [len(each.images) for each in load_preferences(world["lists"])] == [3, 2] * 4

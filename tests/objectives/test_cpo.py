@@ -1,0 +1,31 @@
+import math
+
+import pytest
+import torch
+
+from palate.objectives.cpo import cpo
+from palate.objectives.dpo import dpo
+
+WINNER, LOSER = torch.tensor([0.10], dtype=torch.float64), torch.tensor([0.13], dtype=torch.float64)
+
+
+def test_loss_and_margin_worked_by_hand():
+    loss, metrics = cpo(WINNER, LOSER, beta=100.0, anchor=2.0)
+    # -(100 / 2) (0.10 - 0.13) = 1.5; log(1 + e^-1.5) + 2 x 0.10
+    assert metrics["margin"].item() == pytest.approx(1.5) and metrics["accuracy"].item() == 1.0
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1.5)) + 0.2)
+
+
+def test_it_is_dpo_with_a_reference_that_errs_equally_on_both():
+    same = torch.tensor([0.2], dtype=torch.float64)
+    torch.testing.assert_close(cpo(WINNER, LOSER, 50.0, 0.0)[0], dpo(WINNER, LOSER, same, same, 50.0)[0])
+
+
+def test_without_an_anchor_raising_both_errors_changes_nothing():
+    torch.testing.assert_close(cpo(WINNER + 1, LOSER + 1, 50.0, 0.0)[0], cpo(WINNER, LOSER, 50.0, 0.0)[0])
+    assert cpo(WINNER + 1, LOSER + 1, 50.0, 1.0)[0] > cpo(WINNER, LOSER, 50.0, 1.0)[0]
+
+
+def test_gradient_agrees_with_finite_differences():
+    errors = [torch.rand(4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    assert torch.autograd.gradcheck(lambda *e: cpo(*e, beta=3.0, anchor=0.5, link="ipo", smoothing=0.1)[0], errors)
