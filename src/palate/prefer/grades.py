@@ -66,8 +66,7 @@ def load_graded(source: str | Path, *, skip_bad: bool = False) -> list[GradedIma
 
 
 def _rows(path: Path, source: str | Path) -> Iterator[tuple[str, dict[str, Any], StoredImage]]:
-    if path.is_dir() and (path / GRADES).is_file():
-        path = path / GRADES
+    path = path / GRADES if (path / GRADES).is_file() else path
     table = next((path / name for name in TABLES if (path / name).is_file()), None)
     if table:
         rows = read_table(table, "table of graded images")
