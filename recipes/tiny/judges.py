@@ -27,35 +27,49 @@ from palate.world.renderer import DEGRADATIONS, Scene, degrade, loose_scene, mal
 BATCH, LATENT_NOISE = 64, 0.35
 
 
+KINDS = ("whole", "malformed", "number", "strange", "unequal")
+
+
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a judge's training; `grid` is the share of scenes that stand on the world's grid."""
+    """One phase of a training: `grid` is the share of scenes on the world's grid, `mix` the shares of `KINDS`."""
 
     steps: int
     lr: float
     pictures: int
     grid: float
+    mix: tuple[float, ...] = (0.55, 0.3, 0.06, 0.09, 0.0)
 
 
-PHASES = (Phase(1800, 1.5e-3, 32768, 0.0), Phase(500, 5e-4, 10240, 0.5), Phase(2500, 1e-3, 32768, 0.65))
+PHASES = (
+    Phase(1800, 1.5e-3, 32768, 0.0),
+    Phase(500, 5e-4, 10240, 0.5),
+    Phase(2500, 1e-3, 32768, 0.65),
+    Phase(1500, 6e-4, 24576, 0.65, (0.44, 0.38, 0.06, 0.08, 0.04)),
+)
+TEST = Phase(0, 0.0, 2000, 1.0)
 CLEAR = 0.35  # severity up to which a look leaves a malformed shape readable as malformed
 
 
-def example(seed: int, index: int, clean: bool, grid: float) -> tuple[Scene, dict[str, object], str | None, float]:
+def example(seed: int, index: int, clean: bool, phase: Phase) -> tuple[Scene, dict[str, object], str | None, float]:
     """One scene with the true answers, and the degradation of its look."""
     rng = numpy_generator(seed, "judge", index)
     pool = combinations(None, (UNSAFE,) if rng.random() < 0.12 else SHAPES)
     shown = pool[rng.integers(len(pool))]
     answers: dict[str, object] = {name: getattr(shown, name) for name in ATTRIBUTES}
-    on_grid = bool(grid) and rng.random() < grid
+    on_grid = bool(phase.grid) and rng.random() < phase.grid
     loose = (shown.count, shown.colour, shown.shape, shown.background)
     drawn = scene(shown, rng) if on_grid else loose_scene(*loose, rng)
-    kind = rng.choice(["whole", "malformed", "number", "strange"], p=[0.55, 0.3, 0.06, 0.09])
+    kind = rng.choice(KINDS, p=phase.mix)
     if clean or kind == "whole":
         pass
     elif kind == "malformed":
         drawn, broken = malform(drawn, rng)
         answers[broken] = None
+    elif kind == "unequal":
+        radii = drawn.radii.copy()
+        radii[rng.integers(len(radii))] *= rng.uniform(0.55, 0.85)
+        drawn = replace(drawn, radii=radii)
     elif kind == "number":
         n = int(rng.choice([0, 5, 6]))
         drawn = loose_scene(n, shown.colour, shown.shape, shown.background, rng)
@@ -85,14 +99,14 @@ def strange(drawn: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
     return replace(drawn, colours=colours), "count" if len(colours) > 1 else "colour"
 
 
-def examples(seed: int, count: int, clean: bool, grid: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """uint8 pictures [count, 3, 64, 64] and their answers as class indices, with `appeal` in [0, 1]."""
-    path = WORK / f"judged-{seed}-{count}-{clean}-{grid}.pt"
+def examples(seed: int, clean: bool, phase: Phase) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """uint8 pictures of a phase [N, 3, 64, 64] and their answers as class indices, with `appeal` in [0, 1]."""
+    path = WORK / f"judged-{seed}-{phase.pictures}-{clean}-{phase.grid}-{phase.mix[0]}.pt"
     if path.exists():
         return torch.load(path, weights_only=True)
     images, answers = [], {name: [] for name in (*ATTRIBUTES, "appeal")}
-    for chunk in chunks(count, 256):
-        rows = [example(seed, i, clean, grid) for i in chunk]
+    for chunk in chunks(phase.pictures, 256):
+        rows = [example(seed, i, clean, phase) for i in chunk]
         drawn = render([row[0] for row in rows])
         for i, picture, (_, truth, kind, severity) in zip(chunk, drawn, rows):
             if kind:
@@ -130,7 +144,7 @@ def through_autoencoder(images: torch.Tensor, seed: int, noise: float) -> torch.
 def learn(judge: Judge, phase: Phase, seed: int, name: str) -> None:
     @cache  # not before the first step: a phase that is done needs no pictures
     def data() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        drawn, answers = examples(seed, phase.pictures, False, phase.grid)
+        drawn, answers = examples(seed, False, phase)
         return through_autoencoder(drawn, seed, LATENT_NOISE), answers
 
     optimizer = torch.optim.AdamW(judge.parameters(), lr=phase.lr, weight_decay=0.02)
@@ -154,7 +168,7 @@ def learn(judge: Judge, phase: Phase, seed: int, name: str) -> None:
 def report(judge: Judge, seed: int) -> None:
     """Accuracy of each attribute on clean scenes of the world, and on a mixture with malformed and degraded ones."""
     for kind, clean in (("clean", True), ("mixed", False)):
-        images, truth = examples(seed, 2000, clean, 1.0)
+        images, truth = examples(seed, clean, TEST)
         output = [judge(images[list(c)].float() / 255) for c in chunks(len(images), 200)]
         right = {k: (torch.cat([o[k] for o in output]).argmax(1) == truth[k]).float().mean() for k in ATTRIBUTES}
         error = (torch.cat([o["appeal"] for o in output]) - truth["appeal"]).abs().mean()

@@ -44,11 +44,15 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
+def predicted(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The network's raw output for every row [R, C, h, w] in one forward in `dtype`."""
+    with torch.autocast(batch.x_t.device.type, dtype, enabled=dtype != torch.float32):
+        return denoiser.predict(batch.x_t, batch.t, batch.conditioning)
+
+
 def errors(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
     """The denoising error of every row [R] in one forward: the network in `dtype`, the error in float32."""
-    with torch.autocast(batch.x_t.device.type, dtype, enabled=dtype != torch.float32):
-        prediction = denoiser.predict(batch.x_t, batch.t, batch.conditioning)
-    return mean_error(prediction, batch.target)
+    return mean_error(predicted(denoiser, batch, dtype), batch.target)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Checkpoints: all that a run needs to go on as if nothing had happened.
 
-checkpoints/step-N/weights.safetensors     the trained parameters
-                   optimizer.safetensors   the optimiser's state
-                   state.json              the step, and what was measured since the last line of metrics
+checkpoints/step-N/policy.safetensors             the trained parameters; so for each part that learns
+                   policy-optimizer.safetensors   its optimiser's state
+                   state.json                     the step, and what was measured since the last line of metrics
 
 There is no random state to keep: randomness is keyed by what it is for. Folders are made under another name and
 renamed, so a checkpoint is whole or absent whenever the process dies.
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -23,25 +24,32 @@ from palate.align.optimizer import optimizer_tensors, restore_optimizer
 from palate.core.files import atomic_folder
 
 
-def save_checkpoint(
-    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any], keep: int
-) -> None:
+class Part(NamedTuple):
+    """One thing that learns."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
+def save_checkpoint(folder: Path, parts: Mapping[str, Part], state: dict[str, Any], keep: int) -> None:
     """Writes `folder`/step-N for `state["step"]` = N and removes all but the latest `keep` checkpoints."""
     with atomic_folder(folder / f"step-{state['step']}") as partial:
-        save_file(_trained(network), partial / "weights.safetensors")
-        save_file(optimizer_tensors(optimizer), partial / "optimizer.safetensors")
+        for name, part in parts.items():
+            save_file(_trained(part.network), partial / f"{name}.safetensors")
+            save_file(optimizer_tensors(part.optimizer), partial / f"{name}-optimizer.safetensors")
         (partial / "state.json").write_text(json.dumps(state))
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Restores the trained parameters and the optimiser from step-N and returns its state."""
-    weights = load_file(path / "weights.safetensors")
-    with torch.no_grad():
-        for name, parameter in _trained(network).items():
-            parameter.copy_(weights[name])
-    restore_optimizer(optimizer, load_file(path / "optimizer.safetensors"))
+def load_checkpoint(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Restores the trained parameters and the optimisers from step-N and returns its state."""
+    for name, part in parts.items():
+        weights = load_file(path / f"{name}.safetensors")
+        with torch.no_grad():
+            for key, parameter in _trained(part.network).items():
+                parameter.copy_(weights[key])
+        restore_optimizer(part.optimizer, load_file(path / f"{name}-optimizer.safetensors"))
     return json.loads((path / "state.json").read_text())
 
 

@@ -65,6 +65,11 @@ class AlignConfig:
     draws: int | None = None
     """Noises and times a ranked set has before visits to it repeat them; none for fresh ones at every visit, as
     published. The reference is asked once an image and draw, so few draws are cheap, and learnt by heart."""
+    adversarial: float = 0.0
+    """Weight of an adversarial term beside the method's loss: a discriminator judges the one-step clean estimates of
+    preferred images, and learns in turn with the model (ours; see docs/objectives.md). 0 is without."""
+    discriminator_lr: float = 2e-4
+    """Learning rate of that discriminator."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the network; auto is bf16 where the hardware has it, otherwise fp32."""
     gradient_checkpointing: bool = False
@@ -88,6 +93,7 @@ class AlignConfig:
 
     def __post_init__(self) -> None:
         positive = ("rank", "steps", "batch", "log_every", "checkpoint_every", "keep_checkpoints", "clip")
+        positive = (*positive, "discriminator_lr")
         optional = ("alpha", "resolution", "micro_batch", "lr", "draws")
         wrong = [
             f"{name} must be above zero, not {getattr(self, name)}" for name in positive if getattr(self, name) <= 0
@@ -96,6 +102,8 @@ class AlignConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 wrong.append(f"{name} must be above zero or left out, not {value}")
+        if self.adversarial < 0:
+            wrong.append(f"adversarial must not be below zero, not {self.adversarial}")
         for name in ("warmup", "prompt_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 wrong.append(f"{name} is a share between 0 and 1, not {getattr(self, name)}")

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palate.align.batches import Batches, errors, to_device
-from palate.align.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from palate.align.adversary import Adversary
+from palate.align.batches import Batch, Batches, predicted, to_device
+from palate.align.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint
 from palate.align.config import AlignConfig
 from palate.align.interrupt import deferred_interrupt
 from palate.align.meter import Meter
@@ -22,6 +23,7 @@ from palate.align.plan import Plan
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.models.denoiser import Denoiser
+from palate.objectives.error import mean_error
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,7 +61,11 @@ class Trainer:
         self.network: nn.Module = denoiser.network.eval()  # dropout would be randomness that is not keyed
         self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(self.parameters, config)
-        self.denoiser = denoiser
+        self.denoiser, self.adversary = denoiser, None
+        self.parts = {"policy": Part(self.network, self.optimizer)}
+        if config.adversarial:
+            self.adversary = Adversary(batches, config.discriminator_lr, config.seed, accelerator)
+            self.parts["discriminator"] = Part(self.adversary.network, self.adversary.optimizer)
         denoiser.network = accelerator.prepare_model(self.network)
         self.micro_batch = micro_batch(config, accelerator.num_processes)
         self.meter = Meter()
@@ -100,36 +106,44 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.adversary:
+            self.meter.add(**self.adversary.learn())
         self.meter.add(gradient_norm=norm.detach().view(1))
 
     def _backward(self, rows: np.ndarray, draws: np.ndarray, shares: int, mean: Tensor | None) -> None:
         """Adds the gradient of one micro-batch of B examples, of which a process has `shares`."""
-        measured = self._measure(rows, draws)
+        batch, prediction, measured = self._measure(rows, draws)
         if self.method.statistic and mean is None:
             mean = self._mean(self.method.statistic(measured).detach())
         loss, metrics = self.method.loss(dataclasses.replace(measured, mean=mean))
+        if self.adversary:
+            first = torch.arange(0, len(prediction), measured.error.shape[1], device=prediction.device)
+            term = self.adversary.term(batch, prediction, first, self.method.exemplary(measured))
+            loss, metrics = loss + self.config.adversarial * term, metrics | {"adversarial": term.detach()}
         weight = to_device(torch.from_numpy(self.batches.examples.weight[rows]), self.accelerator.device)
         self.accelerator.backward((weight * loss).mean() / shares)
         self.meter.add(loss=loss.detach(), **metrics, **self._by_role("error", measured.error.detach()))
         if measured.error_ref is not None:
             self.meter.add(**self._by_role("error_ref", measured.error_ref))
 
-    def _measure(self, rows: np.ndarray, draws: np.ndarray) -> Measured:
-        """The errors of B examples at their draws: one forward of the policy, and what is known of the reference."""
+    def _measure(self, rows: np.ndarray, draws: np.ndarray) -> tuple[Batch, Tensor, Measured]:
+        """One forward of B examples at their draws: what was asked, what the policy predicted, and the errors."""
         device, examples, error_ref = self.accelerator.device, self.batches.examples, None
         views = examples.view[rows]  # [B, n]
         batch = self.batches.make(views.ravel(), draws.repeat(views.shape[1])).to(device)
-        error = errors(self.denoiser, batch, self.dtype).view(views.shape)
+        prediction = predicted(self.denoiser, batch, self.dtype)
+        error = mean_error(prediction, batch.target).view(views.shape)
         if self.reference is not None:
             known = self.reference[torch.from_numpy(draws[:, None]), torch.from_numpy(views)]
             error_ref = to_device(known, device)
-        return Measured(error, error_ref, to_device(torch.from_numpy(examples.facts[rows]), device))
+        facts = to_device(torch.from_numpy(examples.facts[rows]), device)
+        return batch, prediction, Measured(error, error_ref, facts)
 
     @torch.no_grad()
     def _mean_of_all(self, shares: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
         """The mean of the method's statistic over a batch of several micro-batches: one forward more for each."""
         assert self.method.statistic is not None
-        return self._mean(torch.cat([self.method.statistic(self._measure(*share)) for share in shares]))
+        return self._mean(torch.cat([self.method.statistic(self._measure(*share)[-1]) for share in shares]))
 
     def _mean(self, statistic: Tensor) -> Tensor:
         """Over all processes, each of which has as many examples."""
@@ -160,12 +174,12 @@ class Trainer:
         state = {"step": done, "meter": self.meter.state(self.accelerator)}
         if self.accelerator.is_main_process:
             folder = self.run.path / "checkpoints"
-            save_checkpoint(folder, self.network, self.optimizer, state, self.config.keep_checkpoints)
+            save_checkpoint(folder, self.parts, state, self.config.keep_checkpoints)
 
     def _resume(self) -> int:
         """Goes back to the latest checkpoint, if there is one; returns how many steps are done."""
         found = checkpoints(self.run.path / "checkpoints")
-        state = load_checkpoint(found[-1], self.network, self.optimizer) if found else {"step": 0, "meter": {}}
+        state = load_checkpoint(found[-1], self.parts) if found else {"step": 0, "meter": {}}
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.run.rewind(state["step"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from palate.align.examples import Example
@@ -33,6 +34,10 @@ class Listwise:
         sets = [each for each in ranked(feedback, self.name) if len(set(each.ranks or ())) > 1]
         largest = max((len(each.images) for each in sets), default=0)
         return [_example(each, largest) for each in sets]
+
+    def exemplary(self, measured: Measured) -> Tensor:
+        """The first image is the best."""
+        return torch.ones_like(measured.error[:, 0])
 
     def roles(self, n: int) -> tuple[str, ...]:
         """The images in their order: best first."""

@@ -69,6 +69,10 @@ class Method(Protocol):
         """What the n images of an example are, such as `("winner", "loser")`: their errors are logged by it."""
         ...
 
+    def exemplary(self, measured: Measured) -> Tensor:
+        """How far the first image of each example is one to imitate [B], in [0, 1]: what an adversarial term weighs."""
+        ...
+
     def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss [B] and metrics [B]."""
         ...

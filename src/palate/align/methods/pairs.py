@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from palate.align.examples import Example
@@ -30,6 +31,10 @@ class _Pairs:
         """Every pair that a ranking tells apart."""
         pairs = to_pairs(ranked(feedback, self.name))
         return [Example(pair.prompt, (pair.winner, pair.loser), pair.key, pair.weight) for pair in pairs]
+
+    def exemplary(self, measured: Measured) -> Tensor:
+        """The first image is the best."""
+        return torch.ones_like(measured.error[:, 0])
 
     def roles(self, n: int) -> tuple[str, str]:
         """Of the two images."""

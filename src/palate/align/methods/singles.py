@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from palate.align.examples import Example
@@ -26,6 +27,10 @@ class _Singles:
     def roles(self, n: int) -> tuple[str]:
         """Of the one image."""
         return ("image",)
+
+    def exemplary(self, measured: Measured) -> Tensor:
+        """By its grade, where it has one."""
+        return measured.facts[:, 0] if measured.facts.shape[1] else torch.ones_like(measured.error[:, 0])
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,10 @@ class RewardWeighted(_Singles):
         """Every graded image with its reward, then every real one."""
         real = load_graded(self.real) if self.real else []
         return [_rewarded(each, False) for each in feedback] + [_rewarded(each, True) for each in real]
+
+    def exemplary(self, measured: Measured) -> Tensor:
+        """A real image, and a generated one by its reward."""
+        return measured.facts.amax(1)
 
     def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
         """As `objectives.reward_weighted`."""
