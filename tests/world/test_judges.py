@@ -72,8 +72,7 @@ def test_a_shipped_judge_reads_clean_renders(name) -> None:
     pictures = render([scene(c, numpy_generator(99, "judge-test", i)) for i, c in enumerate(shown)])
     readings = load_judge(name).read(pictures)
     for attribute, right in attributes(readings, [c.caption() for c in shown]).items():
-        # 0.99 is asked for; the auditor reads shapes right on 98.6% of clean scenes (docs/lab-notes.md)
-        assert right.float().mean() >= (0.98 if (name, attribute) == ("auditor", "shape") else 0.99), attribute
+        assert right.float().mean() >= 0.99, attribute
     assert readings.appeal.mean() > 0.9 and readings.unsafe.max() < 0.5
 
 

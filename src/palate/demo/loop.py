@@ -82,7 +82,7 @@ def _plan(config: DemoConfig) -> _Plan:
         ),
         prefer=SimulateConfig(images=out / "images", seed=seed, out=out / "votes"),
         align=DPOConfig(
-            model=MODEL, preferences=str(out / "preferences.parquet"), train="full", beta=100.0, anchor=20.0, batch=32,
+            model=MODEL, preferences=str(out / "preferences.parquet"), train="full", beta=50.0, anchor=10.0, batch=32,
             lr=2e-4, warmup=0.1, prompt_dropout=0.1, steps=config.steps, seed=seed, out=out / "aligned",
         ),
         evaluate=EvaluateConfig(
