@@ -32,6 +32,7 @@ from PIL import Image
 from palate.align.batches import errors
 from palate.align.examples import Examples
 from palate.align.methods.config import DPOConfig
+from palate.align.methods.method import Measured
 from palate.align.prepare import to_tensor
 from palate.align.stage import assemble, make_accelerator
 from palate.align.trainer import Trainer
@@ -140,7 +141,7 @@ def plain_step(trainer: Trainer, model: str, images: torch.Tensor) -> Callable[[
             with torch.no_grad(), without_adapter(frozen.network) if lora else nullcontext():
                 answer = frozen.predict(x_t, t, told)
         error, error_ref = ((p.float() - target).pow(2).mean((1, 2, 3)).view(pairs, 2) for p in (prediction, answer))
-        method.loss(error, error_ref)[0].mean().backward()
+        method.loss(Measured(error, error_ref, error.new_empty(pairs, 0)))[0].mean().backward()
         torch.nn.utils.clip_grad_norm_(trainer.parameters, 1.0)
         trainer.optimizer.step()
         trainer.optimizer.zero_grad()

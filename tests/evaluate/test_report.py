@@ -8,7 +8,7 @@ import pytest
 from evaluate.drawn import drawn_comparison, stored
 from PIL import Image
 
-from palate.evaluate.compare import Paired, Verdict
+from palate.evaluate.compare import Paired, Verdict, summarise
 from palate.evaluate.report import Stage, render_report, write_report
 from palate.evaluate.report.charts import CURVES, Curve, line_chart, strip
 from palate.evaluate.report.pictures import MAX_PAIRS, THUMBNAIL, chosen_pairs, gallery, thumbnail
@@ -32,6 +32,12 @@ def page(comparison):
 def test_the_page_fetches_nothing(page):
     assert re.findall(r'(?:src|href)="(?!data:image/webp;base64,)', page) == []
     assert not re.search(r"https?://|@import|url\(|<script|<link", page)
+
+
+def test_the_page_has_the_same_intervals_as_the_summary(comparison):
+    page = re.sub("<[^>]*>", "", render_report(dataclasses.replace(comparison, seed=7)))
+    found = summarise(dataclasses.replace(comparison, seed=7))["win_rate"]["bootstrap"]
+    assert f"bootstrap {percent(found['low'])[:-1]} to {percent(found['high'])}" in page
 
 
 class _Outline(HTMLParser):

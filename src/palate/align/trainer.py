@@ -95,7 +95,7 @@ class Trainer:
         """One update, the first is step 0. Nothing here waits for the device."""
         rows, draws = self.plan.step(step)
         shares = [(rows[share], draws[share]) for share in self._shares(len(rows))]
-        mean = self._mean_of_all(shares) if self.method.statistic and len(shares) > 1 else None
+        mean = self._mean_of_all(shares) if self.method.batchwise and len(shares) > 1 else None
         for i, share in enumerate(shares):
             last = i == len(shares) - 1  # only then do the processes exchange gradients
             with nullcontext() if last else self.accelerator.no_sync(self.denoiser.network):
@@ -113,7 +113,7 @@ class Trainer:
     def _backward(self, rows: np.ndarray, draws: np.ndarray, shares: int, mean: Tensor | None) -> None:
         """Adds the gradient of one micro-batch of B examples, of which a process has `shares`."""
         batch, prediction, measured = self._measure(rows, draws)
-        if self.method.statistic and mean is None:
+        if self.method.batchwise and mean is None:
             mean = self._mean(self.method.statistic(measured).detach())
         loss, metrics = self.method.loss(dataclasses.replace(measured, mean=mean))
         if self.adversary:
@@ -142,7 +142,6 @@ class Trainer:
     @torch.no_grad()
     def _mean_of_all(self, shares: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
         """The mean of the method's statistic over a batch of several micro-batches: one forward more for each."""
-        assert self.method.statistic is not None
         return self._mean(torch.cat([self.method.statistic(self._measure(*share)[-1]) for share in shares]))
 
     def _mean(self, statistic: Tensor) -> Tensor:

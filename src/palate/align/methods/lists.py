@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from palate.align.examples import Example
-from palate.align.methods.method import Measured, ranked
+from palate.align.methods.method import Measured, Method, ranked
 from palate.objectives.listwise import listwise
 from palate.records.ranked import RankedSet
 
 
 @dataclass(frozen=True)
-class Listwise:
+class Listwise(Method):
     """Plackett-Luce over the images of each ranked set, with a reference (as DPO) or without (as CPO)."""
 
     beta: float
     anchor: float = 0.0
     reference: bool = True
-    name: ClassVar[str] = "listwise"
-    learns_from: ClassVar[Literal["rankings"]] = "rankings"
-    statistic: ClassVar[None] = None
+    name = "listwise"
 
     def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
         """Each set that tells any images apart; its facts are the ranks, 0 where a smaller set has no image.
@@ -34,10 +30,6 @@ class Listwise:
         sets = [each for each in ranked(feedback, self.name) if len(set(each.ranks or ())) > 1]
         largest = max((len(each.images) for each in sets), default=0)
         return [_example(each, largest) for each in sets]
-
-    def exemplary(self, measured: Measured) -> Tensor:
-        """The first image is the best."""
-        return torch.ones_like(measured.error[:, 0])
 
     def roles(self, n: int) -> tuple[str, ...]:
         """The images in their order: best first."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from palate.align.examples import Example
@@ -21,7 +23,7 @@ class Measured:
         error: the policy's errors [B, n].
         error_ref: the base model's [B, n], where the method asks for them.
         facts: what the examples say of themselves [B, k], such as a rank for each image.
-        mean: the mean of the method's `statistic` over the whole batch of all processes, where it has one.
+        mean: of the method's `statistic` over the whole batch of all processes, where the method is batchwise.
     """
 
     error: Tensor
@@ -36,46 +38,44 @@ class Measured:
         return self.error_ref
 
 
-class Method(Protocol):
+class Method(ABC):
     """A new method is a class with these.
 
     Attributes:
         name: of the method, such as `dpo`.
         learns_from: the kind of feedback that `examples` takes.
+        reference: whether the loss needs the base model's errors.
+        batchwise: whether the loss needs the mean of `statistic` over the whole batch.
     """
 
-    name: ClassVar[str]
-    learns_from: ClassVar[Literal["rankings", "grades"]]
+    name: str
+    learns_from: Literal["rankings", "grades"] = "rankings"
+    reference: bool = False
+    batchwise: bool = False
 
-    @property
-    def reference(self) -> bool:
-        """Whether the loss needs the base model's errors."""
-        ...
-
-    @property
-    def statistic(self) -> Callable[[Measured], Tensor] | None:
-        """What of each example [B] the loss needs the mean of, over the whole batch; None where it needs none."""
-        ...
-
+    @abstractmethod
     def examples(self, feedback: Sequence[Any]) -> list[Example]:
         """What of the feedback to train on: of ranked sets or graded images, as `learns_from` says.
 
         Raises:
             InputError: it lacks what the method needs; the message says what that is.
         """
-        ...
 
+    @abstractmethod
     def roles(self, n: int) -> Sequence[str]:
         """What the n images of an example are, such as `("winner", "loser")`: their errors are logged by it."""
-        ...
+
+    @abstractmethod
+    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss [B] and metrics [B]."""
+
+    def statistic(self, measured: Measured) -> Tensor:
+        """What of each example [B] a batchwise loss needs the mean of."""
+        raise NotImplementedError(f"{self.name} is not batchwise")
 
     def exemplary(self, measured: Measured) -> Tensor:
         """How far the first image of each example is one to imitate [B], in [0, 1]: what an adversarial term weighs."""
-        ...
-
-    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss [B] and metrics [B]."""
-        ...
+        return torch.ones_like(measured.error[:, 0])
 
 
 def ranked(sets: Sequence[RankedSet], name: str) -> list[RankedSet]:

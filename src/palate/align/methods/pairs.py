@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from palate.align.examples import Example
-from palate.align.methods.method import Measured, ranked
+from palate.align.methods.method import Measured, Method, ranked
 from palate.objectives.cpo import cpo
 from palate.objectives.dpo import dpo
 from palate.objectives.link import Link
@@ -20,21 +18,13 @@ from palate.records.ranked import RankedSet
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class _Pairs(Method):
     """Every strictly ordered pair of every ranked set."""
-
-    learns_from: ClassVar[Literal["rankings"]] = "rankings"
-    statistic: ClassVar[None] = None
-    name: ClassVar[str]
 
     def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
         """Every pair that a ranking tells apart."""
         pairs = to_pairs(ranked(feedback, self.name))
         return [Example(pair.prompt, (pair.winner, pair.loser), pair.key, pair.weight) for pair in pairs]
-
-    def exemplary(self, measured: Measured) -> Tensor:
-        """The first image is the best."""
-        return torch.ones_like(measured.error[:, 0])
 
     def roles(self, n: int) -> tuple[str, str]:
         """Of the two images."""
@@ -49,8 +39,8 @@ class DPO(_Pairs):
     anchor: float = 0.0
     link: Link = "sigmoid"
     smoothing: float = 0.0
-    name: ClassVar[str] = "dpo"
-    reference: ClassVar[bool] = True
+    name = "dpo"
+    reference = True
 
     def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
         """As `objectives.dpo`."""
@@ -66,12 +56,12 @@ class CPO(_Pairs):
     anchor: float
     link: Link = "sigmoid"
     smoothing: float = 0.0
-    name: ClassVar[str] = "cpo"
-    reference: ClassVar[bool] = False
+    name = "cpo"
 
     def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
         """As `objectives.cpo`."""
-        return cpo(*measured.error.unbind(1), self.beta, self.anchor, self.link, self.smoothing)
+        error_w, error_l = measured.error.unbind(1)
+        return cpo(error_w, error_l, self.beta, self.anchor, self.link, self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -79,8 +69,7 @@ class MaPO(_Pairs):
     """MaPO: no reference."""
 
     beta: float
-    name: ClassVar[str] = "mapo"
-    reference: ClassVar[bool] = False
+    name = "mapo"
 
     def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
         """As `objectives.mapo`."""

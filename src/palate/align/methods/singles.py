@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from palate.align.examples import Example
-from palate.align.methods.method import Measured, ranked
+from palate.align.methods.method import Measured, Method, ranked
 from palate.core.errors import InputError
 from palate.objectives.kto import gain, kto
 from palate.objectives.reward_weighted import reward_weighted
@@ -23,7 +22,7 @@ from palate.records.ranked import RankedSet
 
 
 @dataclass(frozen=True)
-class _Singles:
+class _Singles(Method):
     def roles(self, n: int) -> tuple[str]:
         """Of the one image."""
         return ("image",)
@@ -37,10 +36,7 @@ class _Singles:
 class SFT(_Singles):
     """Fine-tuning on the best images of every ranked set, each once."""
 
-    name: ClassVar[str] = "sft"
-    learns_from: ClassVar[Literal["rankings"]] = "rankings"
-    statistic: ClassVar[None] = None
-    reference: ClassVar[bool] = False
+    name = "sft"
 
     def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
         """The images of rank 1 of every set that tells any apart."""
@@ -63,9 +59,10 @@ class KTO(_Singles):
     """Diffusion-KTO on thumbs up (grade 1) and down (grade 0); the rarer kind counts as much as the other."""
 
     beta: float
-    name: ClassVar[str] = "kto"
-    learns_from: ClassVar[Literal["grades"]] = "grades"
-    reference: ClassVar[bool] = True
+    name = "kto"
+    learns_from = "grades"
+    reference = True
+    batchwise = True
 
     def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
         """Every image with a thumb, with noise of its own."""
@@ -97,10 +94,8 @@ class RewardWeighted(_Singles):
 
     beta: float
     real: str | None
-    name: ClassVar[str] = "reward_weighted"
-    learns_from: ClassVar[Literal["grades"]] = "grades"
-    statistic: ClassVar[None] = None
-    reference: ClassVar[bool] = False
+    name = "reward_weighted"
+    learns_from = "grades"
 
     def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
         """Every graded image with its reward, then every real one."""

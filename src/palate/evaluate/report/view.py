@@ -77,7 +77,7 @@ def cards(comparison: Comparison) -> list[Card]:
     """The headline numbers: what the judge measures, who wins, and whether diversity was kept."""
     judged, seed = comparison.judged, comparison.seed
     measured = [_measure_card(m, change(m, judged.measures[m], seed)) for m in HEADLINES if m in judged.measures]
-    return [*measured[:1], _win_card(judged), *measured[1:], _diversity_card(comparison)]
+    return [*measured[:1], _win_card(judged, seed), *measured[1:], _diversity_card(comparison)]
 
 
 def _measure_card(measure: str, found: Change) -> Card:
@@ -98,9 +98,9 @@ def _measure_card(measure: str, found: Change) -> Card:
     )
 
 
-def _win_card(judged: Verdict) -> Card:
+def _win_card(judged: Verdict, seed: int) -> Card:
     outcomes = judged.outcomes
-    rate, bootstrap = statistics.rate(outcomes), statistics.mean(outcomes)
+    rate, bootstrap = statistics.rate(outcomes), statistics.mean(outcomes, seed=seed)
     direction = sign(rate, 0.5)
     wins, ties, losses = (int((outcomes == worth).sum()) for worth in (1, 0.5, 0))
     return Card(
