@@ -18,15 +18,17 @@ def test_dpo_learns_the_rankings_of_hpdv2(dpo_config, shared_data):
         dpo_config(
             model="tiny-sd",
             preferences=str(preferences),
-            steps=50,
+            steps=120,
             batch=16,
-            lr=3e-4,
-            beta=300.0,
+            lr=1e-3,
+            warmup=0.1,
+            beta=100.0,
             prompt_dropout=0.0,
             precision="auto",
         )
     )
     losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert sum(losses[-10:]) / 10 < math.log(2) - 0.02  # log 2 is where nothing is learnt, and where it begins
+    late = losses[-len(losses) // 3 :]
+    assert sum(late) / len(late) < math.log(2) - 0.02  # log 2 is where nothing is learnt, and where it begins
     reward = implicit_reward(folder, preferences, draws=2, device="cpu")
-    assert reward.accuracy > 0.55  # about a thousand pairs: chance is 0.5 +- 0.016
+    assert reward.accuracy > 0.6  # about a thousand pairs: chance is 0.5 +- 0.016; measured: 0.70
