@@ -109,7 +109,7 @@ def test_sets_without_ranks_are_refused_by_what_learns_from_rankings(config_of):
 @pytest.mark.parametrize("kind", [KTOConfig, RewardWeightedConfig])
 def test_pairs_are_refused_by_what_learns_from_graded_images(world, config_of, kind):
     config = config_of(kind, preferences=str(world["pairs"]))
-    with pytest.raises(InputError, match=r"from graded images .* is without image, grade; .*`palate prefer grade`"):
+    with pytest.raises(InputError, match=r"graded images .* is without image, grade; .*`palate prefer grade`"):
         run(config)
     assert not config.out.exists()
 

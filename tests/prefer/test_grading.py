@@ -106,8 +106,8 @@ def test_bad_tables_are_refused_by_what_is_wrong(tmp_path: Path, table: str, mes
 
 
 def test_what_holds_no_grades_is_refused_with_the_mend(rankings: str, tmp_path: Path) -> None:
-    for source in (rankings, tmp_path / "nowhere", tmp_path):
-        with pytest.raises(InputError, match="`palate prefer grade` makes grades of rankings or scores"):
+    for source in (rankings, tmp_path / "nowhere", tmp_path, "tiny-preferences"):
+        with pytest.raises(InputError, match="`palate prefer grade` makes them of rankings or scores"):
             load_graded(source)
 
 

@@ -33,13 +33,27 @@ def test_a_limit_takes_the_first_sets(tmp_path: Path) -> None:
     assert load_preferences(run) == SETS[:1]
 
 
-def test_a_bad_image_stops_the_import_and_leaves_no_table(tmp_path: Path) -> None:
+def test_a_bad_image_stops_the_import_and_leaves_nothing_behind(tmp_path: Path) -> None:
     for name, data in (("a.png", encoded()), ("b.png", b"")):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "metadata.csv").write_text("prompt,preferred,rejected\na cat,a.png,b.png\n")
     with pytest.raises(InputError, match=r"b\.png is empty \(0 bytes\)"):
         import_preferences(ImportConfig(source=str(tmp_path), out=tmp_path / "run"))
-    assert not list((tmp_path / "run").glob("*.parquet"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_mended_command_takes_the_folder_of_the_one_that_failed(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"" if name == "b" else encoded("red" if name == "a" else "blue"))
+    (tmp_path / "metadata.csv").write_text("prompt,preferred,rejected\nx,a.png,b.png\ny,a.png,c.png\n")
+    with pytest.raises(InputError, match="--skip-bad"):
+        import_preferences(ImportConfig(source=str(tmp_path), out=tmp_path / "run"))
+    run = import_preferences(ImportConfig(source=str(tmp_path), out=tmp_path / "run", skip_bad=True))
+    assert [each.prompt for each in load_preferences(run)] == ["y"]
+
+
+def test_an_import_that_was_killed_is_named_with_the_mend(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path / "run", "prefer import", ImportConfig(source="x", out=tmp_path / "run"))
     with pytest.raises(InputError, match="is a run of `palate prefer import` without preferences.parquet"):
         load_preferences(tmp_path / "run")
 

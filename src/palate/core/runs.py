@@ -111,6 +111,16 @@ class RunFolder:
         """The summary of a finished run, else None."""
         return _read_json(self.path / "summary.json")
 
+    def abandon(self) -> None:
+        """Takes back what opening wrote, and the folder where nothing else is in it: the run came to nothing.
+
+        The same folder is then free for the mended command, also where its configuration differs.
+        """
+        for name in ("config.yaml", "timings.json"):
+            (self.path / name).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
     @contextmanager
     def timer(self, name: str) -> Iterator[None]:
         """Adds the seconds spent in the block to `name` in timings.json, also when the block fails."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
 from palate.core.runs import read_config
+from palate.prefer.load import built_in
 from palate.prefer.readers.pair_folder import TABLES
 from palate.records.graded import GradedImage
 from palate.records.images import StoredImage
@@ -55,6 +56,8 @@ def load_graded(source: str | Path, *, skip_bad: bool = False) -> list[GradedIma
         InputError: no such source, rankings instead of grades, a bad row, a grade outside [0, 1], or none at all.
     """
     path, tally = Path(source).expanduser(), Tally(skip_bad)
+    if str(source) in built_in():
+        raise InputError(_mend(source, "a set of rankings"))
     graded = []
     for name, row, image in _rows(path, source):
         with tally.row(name):
@@ -79,7 +82,7 @@ def _rows(path: Path, source: str | Path) -> Iterator[tuple[str, dict[str, Any],
             yield name, row, image_of(row["image"] or {}, path.parent, name)
     else:
         stage = (read_config(path) or {}).get("stage", "") if path.is_dir() else ""
-        raise InputError(_mend(source, f"a run of `palate {stage}`" if stage else "no such thing"))
+        raise InputError(_mend(source, f"a run of `palate {stage}`" if stage else "none"))
 
 
 def _require(needed: Iterable[str], found: list[str], source: str | Path) -> None:
@@ -89,8 +92,8 @@ def _require(needed: Iterable[str], found: list[str], source: str | Path) -> Non
 
 def _mend(source: str | Path, what: str) -> str:
     return (
-        f"this method learns from graded images (prompt, image, a grade in [0, 1]) and {source} is {what}; "
-        f"`palate prefer grade` makes grades of rankings or scores"
+        f"graded images (prompt, image, a grade in [0, 1]) are what this method learns from, and {source} is {what}; "
+        f"`palate prefer grade` makes them of rankings or scores"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from palate.core.errors import InputError
 from palate.core.files import write_atomic
 from palate.core.progress import track
 from palate.core.runs import RunFolder
@@ -28,12 +29,19 @@ def write_preferences(run: RunFolder, sets: Iterable[RankedSet], tally: Tally, t
         sets: what to write.
         tally: what `sets` leaves out on the way.
         total: how many sets there will be, where that is known.
+
+    Raises:
+        InputError: `sets` came to a bad row; the run folder is taken back.
     """
     if run.finished is not None:
         return
     counts: Counter[str] = Counter()
-    with run.timer("prefer"):
-        write_sets(_counted(track(sets, "ranked sets", total), counts), run.path / PREFERENCES)
+    try:
+        with run.timer("prefer"):
+            write_sets(_counted(track(sets, "ranked sets", total), counts), run.path / PREFERENCES)
+    except InputError:
+        run.abandon()
+        raise
     if tally.bad:
         write_atomic(run.path / "bad_rows.txt", "\n".join(tally.bad) + "\n")
     run.finish({**counts, **tally.summary()})
