@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from palate.align.draws import Draws
 from palate.align.plan import Plan
+from palate.diffusion.draws import Draws
 
 
 def make_plan(n, batch, limit=None, seed=0):

@@ -9,12 +9,12 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from tiny_pipelines import RESOLUTION, random_stable_diffusion
 
-from palate.align.draws import Draws
 from palate.align.examples import Examples
 from palate.align.methods.config import DPOConfig
 from palate.align.plan import Plan
 from palate.align.prepare import to_tensor
 from palate.align.stage import align
+from palate.diffusion.draws import Draws
 from palate.prefer.load import load_preferences
 
 STEPS, BATCH, BETA, RATE = 5, 4, 300.0, 1e-3

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palate.align.draws import Draws
 from palate.align.examples import Examples
+from palate.diffusion.draws import Draws
 from palate.diffusion.parametrization import Parametrization
 from palate.diffusion.schedule import Schedule
 from palate.models.denoiser import Conditioning, Denoiser

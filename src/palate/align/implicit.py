@@ -12,14 +12,13 @@ from torch import Tensor
 
 from palate.align.batches import Batches
 from palate.align.cache import default_root, digest
-from palate.align.draws import Draws
 from palate.align.examples import Examples
 from palate.align.measure import measure_errors
 from palate.align.methods.config import DPOConfig
 from palate.align.prepare import prepare
 from palate.align.stage import make_accelerator
-from palate.core.errors import InputError
 from palate.core.seeds import derive
+from palate.diffusion.draws import Draws
 from palate.models.load import ENCODERS, load_denoiser
 from palate.models.source import ModelSource, resolve
 from palate.objectives.error import log_ratio
@@ -74,7 +73,7 @@ def implicit_reward(
     equation 14, for diffusion.
     """
     aligned = resolve(model)
-    base = _base_of(aligned)
+    base = aligned.origin()
     sets = load_preferences(preferences) if isinstance(preferences, (str, Path)) else preferences
     config = DPOConfig(model=str(model), preferences="", out=Path(), device=device)
     examples = Examples.of(config.method().examples(sets))
@@ -94,11 +93,3 @@ def implicit_reward(
 
     reward = log_ratio(measure(aligned, "aligned"), measure(base, "base")).mean(0)  # [V]
     return ImplicitReward(*reward[torch.from_numpy(examples.view)].unbind(1))
-
-
-def _base_of(aligned: ModelSource) -> ModelSource:
-    if aligned.loras:
-        return ModelSource(aligned.base, aligned.loras[:-1])
-    if "base" in aligned.card:
-        return resolve(aligned.card["base"])
-    raise InputError(f"{aligned.base} does not say what it was aligned from; give a run of `palate align`")

@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from palate.align.draws import Draws
 from palate.core.seeds import numpy_generator
+from palate.diffusion.draws import Draws
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ from palate import __version__
 from palate.align.batches import Batches
 from palate.align.cache import default_root, digest
 from palate.align.config import FREE, AlignConfig
-from palate.align.draws import Draws
 from palate.align.examples import Examples
 from palate.align.measure import measure_errors
 from palate.align.methods.method import Method
@@ -27,6 +26,7 @@ from palate.align.trainer import Trainer, micro_batch
 from palate.core.config import to_mapping
 from palate.core.errors import ConfigError, PalateError
 from palate.core.runs import RunFolder
+from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
 from palate.models.load import ENCODERS, load_denoiser, trainable_family
 from palate.models.lora import add_lora

@@ -49,6 +49,18 @@ class ModelSource:
         path = self.folder / CARD
         return _read_json(path) if path.exists() else {}
 
+    def origin(self) -> ModelSource:
+        """The model that this one was aligned from.
+
+        Raises:
+            InputError: nothing says so; it was not made by `palate align`.
+        """
+        if self.loras:
+            return ModelSource(self.base, self.loras[:-1])
+        if "base" in self.card:
+            return resolve(self.card["base"])
+        raise InputError(f"{self.base} does not say what it was aligned from; give a run of `palate align`")
+
     def parts(self) -> dict[str, str | None]:
         """The class name of each part of the pipeline; None for one that it goes without."""
         return {name: entry[1] for name, entry in self.index.items() if isinstance(entry, list) and len(entry) == 2}

@@ -10,7 +10,12 @@ from palate.core.errors import InputError, nearest
 if TYPE_CHECKING:
     from palate.score.base import Scorer
 
-FAMILIES = {"teacher": "teacher:utility", "auditor": "auditor:faithful", "clip": "clip:tiny-clip"}
+FAMILIES = {
+    "teacher": "teacher:utility",
+    "auditor": "auditor:faithful",
+    "clip": "clip:tiny-clip",
+    "implicit": "implicit:runs/dpo",
+}
 """Each family with an example."""
 
 
@@ -21,7 +26,7 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
     Args:
         spec: `teacher:<measure>` or `auditor:<measure>` for a judge of the tiny world, with `utility`, `faithful`,
             `appeal`, `count`, `colour`, `shape`, `background` or `unsafe`; `clip:<model>` for CLIP or PickScore, a
-            built-in name, a folder or a hub id.
+            built-in name, a folder or a hub id; `implicit:<run>` for the reward that a run of `palate align` learned.
         device: the CPU when left out.
 
     Raises:
@@ -37,6 +42,10 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
         from palate.score.clip import ClipScorer
 
         return ClipScorer(argument, device)
+    if family == "implicit":
+        from palate.score.implicit import ImplicitScorer
+
+        return ImplicitScorer(argument, device)
     from palate.score.world import WorldScorer
 
     return WorldScorer(family, argument, device)  # pyright: ignore[reportArgumentType]

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from palate.align.draws import Draws
+from palate.diffusion.draws import Draws
 
 KEYS = tuple(f"set {i}" for i in range(500))
 EVERY = np.arange(500)

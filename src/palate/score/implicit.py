@@ -1,0 +1,78 @@
+"""The reward that an aligned model is implicitly the optimum of, as a scorer: `implicit:runs/dpo`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from palate.diffusion.draws import Draws
+from palate.models.load import ENCODERS, load_denoiser
+from palate.models.source import resolve
+from palate.objectives.error import log_ratio, mean_error
+from palate.score.base import Images, to_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palate.models.denoiser import Conditioning, Denoiser
+
+DRAWS = 8
+
+
+class ImplicitScorer:
+    """`log p(x | c) / p_base(x | c)` per unit of the published beta: `-(error - error_base) / 2`, mean over draws.
+
+    The images of a prompt are asked at the same times and noises, so their scores differ by the images alone; scores of
+    different prompts are not on one scale.
+
+    Args:
+        run: a run of `palate align`, or its `model/` folder.
+        device: the CPU when left out.
+        draws: how many (time, noise) each image is measured at; the times cover the schedule evenly.
+
+    Raises:
+        InputError: no such model, or it does not say what it was aligned from.
+
+    Reference: Rafailov et al. 2023 (arXiv:2305.18290), equation 5; Wallace et al. 2023 (arXiv:2311.12908), section 5.5.
+    """
+
+    higher_is_better = True
+    differentiable = False
+
+    def __init__(self, run: str, device: str | None = None, draws: int = DRAWS) -> None:
+        aligned = resolve(run)
+        origin = aligned.origin()
+        aligned.check()
+        self.name, self._device, self._draws = f"implicit:{run}", torch.device(device or "cpu"), draws
+        self._aligned = load_denoiser(aligned, device=self._device)
+        self._base = load_denoiser(origin, device=self._device, without=ENCODERS)
+        self._resolution = aligned.resolution
+
+    @torch.no_grad()
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
+        """Scores [B]; see `Scorer`."""
+        pixels = to_tensor(images).to(self._device)
+        if pixels.shape[-2:] != (self._resolution, self._resolution):
+            size = (self._resolution, self._resolution)
+            pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
+        x_0, told = self._aligned.encode(pixels), self._aligned.encode_prompt(list(prompts))
+        keys = tuple(dict.fromkeys(prompts))
+        draws, key = Draws(keys, seed=0), np.array([keys.index(prompt) for prompt in prompts])
+        asked = [self._reward(x_0, told, draws, key, np.full(len(key), draw)) for draw in range(self._draws)]
+        return torch.stack(asked).mean(0).cpu()
+
+    def _reward(self, x_0: Tensor, told: Conditioning, draws: Draws, key: np.ndarray, draw: np.ndarray) -> Tensor:
+        """The log-ratio of each image [B] at one draw."""
+        schedule, parametrization = self._base.schedule, self._base.parametrization
+        t = schedule.sample_t(torch.from_numpy(draws.u(key, draw))).to(self._device)
+        eps = draws.noise(key, draw, tuple(x_0.shape[1:])).to(x_0)
+        x_t, target = schedule.add_noise(x_0, eps, t), parametrization.target(schedule, x_0, eps, t)
+
+        def error(denoiser: Denoiser) -> Tensor:
+            return mean_error(denoiser.predict(x_t, t, told), target)
+
+        return log_ratio(error(self._aligned), error(self._base))
