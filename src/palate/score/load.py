@@ -14,6 +14,7 @@ FAMILIES = {
     "teacher": "teacher:utility",
     "auditor": "auditor:faithful",
     "clip": "clip:tiny-clip",
+    "image": "image:colourfulness",
     "implicit": "implicit:runs/dpo",
 }
 """Each family with an example."""
@@ -26,7 +27,8 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
     Args:
         spec: `teacher:<measure>` or `auditor:<measure>` for a judge of the tiny world, with `utility`, `faithful`,
             `appeal`, `count`, `colour`, `shape`, `background` or `unsafe`; `clip:<model>` for CLIP or PickScore, a
-            built-in name, a folder or a hub id; `implicit:<run>` for the reward that a run of `palate align` learned.
+            built-in name, a folder or a hub id; `image:<measure>` for a statistic of the picture; `implicit:<run>` for
+            the reward that a run of `palate align` learned.
         device: the CPU when left out.
 
     Raises:
@@ -42,6 +44,10 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
         from palate.score.clip import ClipScorer
 
         return ClipScorer(argument, device)
+    if family == "image":
+        from palate.score.image import ImageScorer
+
+        return ImageScorer(argument)
     if family == "implicit":
         from palate.score.implicit import ImplicitScorer
 
