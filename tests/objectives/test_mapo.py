@@ -23,6 +23,11 @@ def test_loss_worked_by_hand():
     assert loss.item() == pytest.approx(0.10 + 0.1 * math.log(1 + math.exp(-margin)))
 
 
+def test_the_sharpness_multiplies_the_margin():
+    margins = [mapo(WINNER, LOSER, sharpness=k)[1]["margin"] for k in (1000.0, 100.0)]
+    torch.testing.assert_close(margins[0], 10 * margins[1])
+
+
 def test_beta_zero_is_fine_tuning_on_the_winner():
     torch.testing.assert_close(mapo(WINNER, LOSER, beta=0.0)[0], WINNER)
 

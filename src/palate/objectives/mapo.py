@@ -19,21 +19,24 @@ def score(error: Tensor, scale: float = SCALE) -> Tensor:
     return exact.where(scaled != 0, torch.ones_like(scaled))
 
 
-def mapo(error_w: Tensor, error_l: Tensor, beta: float = 0.1) -> tuple[Tensor, dict[str, Tensor]]:
+def mapo(
+    error_w: Tensor, error_l: Tensor, beta: float = 0.1, sharpness: float = SHARPNESS
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The margin-aware loss of each pair.
 
-    `error_w - beta * log sigmoid(1000 (f(error_w) - f(error_l)))` with `f = score`
+    `error_w - beta * log sigmoid(sharpness (f(error_w) - f(error_l)))` with `f = score`
 
     Args:
         error_w: the policy's error on the winner [B].
         error_l: its error on the loser, at the same timestep and noise [B].
         beta: weight of the margin against the winner's own error; 0.1 in the paper's code.
+        sharpness: factor of the margin; 1000 in the paper's code, where errors differ by thousandths.
 
     Returns:
         The loss [B]; and metrics [B], detached: `accuracy` and `margin`, as of `dpo`.
 
     Reference: Hong et al. 2024 (arXiv:2406.06424), "Margin-aware Preference Optimization", and its code.
     """
-    margin = SHARPNESS * (score(error_w) - score(error_l))
+    margin = sharpness * (score(error_w) - score(error_l))
     loss = error_w - beta * logsigmoid(margin)
     return loss, {"accuracy": ranked_rightly(margin), "margin": margin.detach()}

@@ -110,16 +110,21 @@ class MaPOConfig(AlignConfig):
 
     beta: float = 0.1
     """Weight of the margin against the winner's own error; 0.1 in the paper's code. No reference, so not DPO's beta."""
+    sharpness: float = 1000.0
+    """Factor of the margin; 1000 in the paper's code. Less where errors differ more than SD's thousandths."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _refuse((self.beta <= 0, f"beta must be above zero, not {self.beta}"))
+        _refuse(
+            (self.beta <= 0, f"beta must be above zero, not {self.beta}"),
+            (self.sharpness <= 0, f"sharpness must be above zero, not {self.sharpness}"),
+        )
 
     def method(self) -> MaPO:
         """The objective, and how it reads feedback."""
         from palate.align.methods.pairs import MaPO
 
-        return MaPO(self.beta)
+        return MaPO(self.beta, self.sharpness)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,8 +69,9 @@ class MaPO(_Pairs):
     """MaPO: no reference."""
 
     beta: float
+    sharpness: float
     name = "mapo"
 
     def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
         """As `objectives.mapo`."""
-        return mapo(*measured.error.unbind(1), beta=self.beta)
+        return mapo(*measured.error.unbind(1), beta=self.beta, sharpness=self.sharpness)
