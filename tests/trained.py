@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
 import torch
 
+from palate.align.batches import Batches
 from palate.align.stage import align
 
 
@@ -30,3 +32,19 @@ def assert_same_weights(first, second, **tolerance):
             torch.testing.assert_close(a[name], b[name], **tolerance)
         else:
             assert torch.equal(a[name], b[name]), name
+
+
+def run_until_interrupted(config, monkeypatch, at):
+    """Runs until the `at`-th batch is to be made, where Ctrl-C strikes."""
+    make, calls = Batches.make, []
+
+    def interrupted_make(self, *arguments):
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return make(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "make", interrupted_make)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from trained import assert_same_weights, lines, run
+from trained import assert_same_weights, lines, run, run_until_interrupted
 
 from palate.align.adversary import Discriminator
-from palate.align.batches import Batches
 from palate.align.methods.config import CPOConfig, DPOConfig, KTOConfig, ListwiseConfig, SFTConfig
 
 
@@ -40,18 +39,8 @@ def test_the_policy_learns_to_fool_a_discriminator_that_stands_still(sft_config,
 def test_an_interrupted_run_resumes_the_discriminator_too(dpo_config, tmp_path, monkeypatch):
     common = {"steps": 7, "adversarial": 0.5, "train": "full", "discriminator_lr": 1e-2}
     undisturbed = run(dpo_config(**common))
-    config, make, calls = dpo_config(**common, out=tmp_path / "disturbed", checkpoint_every=3), Batches.make, []
-
-    def interrupted_make(self, *arguments):
-        calls.append(1)
-        if len(calls) == 6:
-            raise KeyboardInterrupt
-        return make(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Batches, "make", interrupted_make)
-        with pytest.raises(KeyboardInterrupt):
-            run(config)
+    config = dpo_config(**common, out=tmp_path / "disturbed", checkpoint_every=3)
+    run_until_interrupted(config, monkeypatch, at=6)
     assert_same_weights(undisturbed, run(config))
 
 

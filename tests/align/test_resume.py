@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from trained import assert_same_weights, lines, run
+from trained import assert_same_weights, lines, run, run_until_interrupted
 
 from palate.align.batches import Batches
 from palate.align.interrupt import deferred_interrupt
@@ -19,19 +19,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(dpo_config, tmp_path, monkeypatc
     common = {"train": train, "optimizer": optimizer, "steps": 9, "log_every": 2, "batch": 5, "draws": 2}
     undisturbed = run(dpo_config(**common))
     config = dpo_config(**common, out=tmp_path / "disturbed", checkpoint_every=4)
-    step = Batches.make
-    calls = []
-
-    def interrupted_make(self, *arguments):
-        calls.append(1)
-        if len(calls) == 7:
-            raise KeyboardInterrupt
-        return step(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Batches, "make", interrupted_make)
-        with pytest.raises(KeyboardInterrupt):
-            run(config)
+    run_until_interrupted(config, monkeypatch, at=7)
     resumed = run(config)
     assert_same_weights(undisturbed, resumed)
     assert lines(undisturbed) == lines(resumed)
