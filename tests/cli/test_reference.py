@@ -19,6 +19,7 @@ def test_every_command_and_every_subcommand_is_in_the_reference():
         "palate prefer",
         "palate prefer import",
         "palate prefer from-scores",
+        "palate prefer relabel",
         "palate prefer simulate",
         "palate prefer grade",
         "palate align",

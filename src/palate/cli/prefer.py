@@ -1,4 +1,4 @@
-"""`palate prefer import`, `from-scores`, `simulate` and `grade`."""
+"""`palate prefer import`, `from-scores`, `relabel`, `simulate` and `grade`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from palate.core.config import parse
 DESCRIPTION = "Makes ranked sets or graded images, what `palate align` learns from."
 IMPORT = "Reads published preferences, or a folder of one's own, every image checked on the way."
 FROM_SCORES = "Ranks the images of each prompt by scorers, each with one vote."
+RELABEL = "Ranks existing sets again by scorers, or keeps those that scorers agree with."
 SIMULATE = "Lets five simulated raters of the tiny world vote on the images of each prompt."
 
 GRADE = "Grades single images in [0, 1], by rankings or by scores: thumbs for kto, rewards for reward_weighted."
@@ -32,6 +33,12 @@ def _from_scores(argv: Sequence[str]) -> int:
 
     prog = "palate prefer from-scores"
     return _tell(prefer_from_scores(parse(FromScoresConfig, argv, prog=prog, description=FROM_SCORES)))
+
+
+def _relabel(argv: Sequence[str]) -> int:
+    from palate.prefer.relabel import RelabelConfig, relabel
+
+    return _tell(relabel(parse(RelabelConfig, argv, prog="palate prefer relabel", description=RELABEL)))
 
 
 def _simulate(argv: Sequence[str]) -> int:
@@ -60,6 +67,7 @@ def _tell(folder: Path, method: str = "dpo") -> int:
 COMMANDS = {
     "import": Command(IMPORT, _import),
     "from-scores": Command(FROM_SCORES, _from_scores),
+    "relabel": Command(RELABEL, _relabel),
     "simulate": Command(SIMULATE, _simulate),
     "grade": Command(GRADE, _grade),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from palate.core.errors import InputError
 from palate.core.files import write_atomic
@@ -21,7 +22,13 @@ FREE = frozenset({"out"})
 """The only field that no ranked set depends on."""
 
 
-def write_preferences(run: RunFolder, sets: Iterable[RankedSet], tally: Tally, total: int | None = None) -> None:
+def write_preferences(
+    run: RunFolder,
+    sets: Iterable[RankedSet],
+    tally: Tally,
+    total: int | None = None,
+    found: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     """Writes ranked sets as they come, then the summary, and names the rows that were left out in `bad_rows.txt`.
 
     Args:
@@ -29,6 +36,7 @@ def write_preferences(run: RunFolder, sets: Iterable[RankedSet], tally: Tally, t
         sets: what to write.
         tally: what `sets` leaves out on the way.
         total: how many sets there will be, where that is known.
+        found: what else the summary says; read once all sets are written.
 
     Raises:
         InputError: `sets` came to a bad row; the run folder is taken back.
@@ -44,7 +52,7 @@ def write_preferences(run: RunFolder, sets: Iterable[RankedSet], tally: Tally, t
         raise
     if tally.bad:
         write_atomic(run.path / "bad_rows.txt", "\n".join(tally.bad) + "\n")
-    run.finish({**counts, **tally.summary()})
+    run.finish({**counts, **found, **tally.summary()})
 
 
 def ranked_by(

@@ -1,0 +1,106 @@
+"""`palate prefer relabel`: rankings that exist, ranked again by scorers, or cleaned of what scorers contradict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from palate.core.errors import InputError
+from palate.core.runs import RunFolder
+from palate.prefer.from_scores import AUDITOR, rank_scores
+from palate.prefer.load import load_preferences
+from palate.prefer.stage import FREE, write_preferences
+from palate.prefer.votes import aggregate
+from palate.records.ranked import RankedSet, Vote
+from palate.records.tally import Tally
+
+if TYPE_CHECKING:
+    from palate.score.base import Scorer
+
+KEPT, REVERSED, TIED = (f"of people's pairs {what}" for what in ("kept", "reversed", "tied"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabelConfig:
+    """Whose rankings, and which scorers."""
+
+    preferences: str
+    """Rankings, as `palate align` takes them; sets that nobody has ranked are pseudo-labelled too."""
+    scorer: tuple[str, ...]
+    """One scorer or more, each with one vote: clip:yuvalkirstain/PickScore_v1 as in Diffusion-DPO, teacher:utility."""
+    out: Path
+    """Run folder."""
+    margin: float = 0.0
+    """Images of a set whose scores differ by no more than this are tied, in the scorer's own units."""
+    keep: Literal["relabelled", "agreed"] = "relabelled"
+    """Write every set with the scorers' ranking; or with its own, and only sets of which they reverse no pair."""
+    device: str | None = None
+    """Such as cpu or cuda; the CPU when left out."""
+
+    def __post_init__(self) -> None:
+        if not self.scorer:
+            raise ValueError("scorer must name at least one, such as teacher:utility")
+        if self.margin < 0:
+            raise ValueError(f"margin must be zero or above, not {self.margin}")
+
+
+def relabel(config: RelabelConfig) -> Path:
+    """Ranks the images of existing sets by scorers.
+
+    Returns:
+        The run folder; its summary also says of how many pairs that people had ordered the scorers saw the same order,
+        another, or a tie.
+
+    Raises:
+        InputError: no such rankings or scorer, or the auditor, which gives no training signal.
+        RunFolderError: the folder holds another run.
+
+    Reference: Wallace et al. 2023 (arXiv:2311.12908), section 5.3, who train on Pick-a-Pic's pairs as PickScore ranks
+    them.
+    """
+    from palate.score.load import load_scorer
+
+    if judges := [name for name in config.scorer if name.startswith(AUDITOR)]:
+        raise InputError(f"{judges[0]!r} cannot rank: the auditor judges results and gives no training signal")
+    scorers = [load_scorer(spec, config.device) for spec in config.scorer]
+    sets, tally, found = load_preferences(config.preferences), Tally(), Counter[str]()
+    run = RunFolder.open(config.out, "prefer relabel", config, free=FREE | {"device"})
+
+    def relabelled() -> Iterator[RankedSet]:
+        for before in sets:
+            after = _ranked_again(before, scorers, config.margin)
+            outcomes = _outcomes(before, after)
+            found.update(outcomes)
+            if config.keep == "relabelled":
+                yield after
+            elif before.ranks is None or outcomes[REVERSED]:
+                tally.drop("sets dropped")
+            else:
+                yield before
+
+    write_preferences(run, relabelled(), tally, len(sets), found)
+    return run.path
+
+
+def _ranked_again(ranked: RankedSet, scorers: Sequence[Scorer], margin: float) -> RankedSet:
+    images = [image.open() for image in ranked.images]
+    scores = {scorer.name: scorer(images, [ranked.prompt] * len(images)).tolist() for scorer in scorers}
+    signs = {scorer.name: 1 if scorer.higher_is_better else -1 for scorer in scorers}
+    votes = [Vote(name, rank_scores([signs[name] * s for s in found], margin)) for name, found in scores.items()]
+    found = {**ranked.scores, **{name: tuple(values) for name, values in scores.items()}}
+    return dataclasses.replace(ranked, ranks=aggregate(votes, len(images)), votes=tuple(votes), scores=found)
+
+
+def _outcomes(before: RankedSet, after: RankedSet) -> Counter[str]:
+    """What the scorers say of the pairs that people had ordered."""
+    outcomes: Counter[str] = Counter()
+    for i, j in combinations(range(len(before.images)) if before.ranks and after.ranks else (), 2):
+        people, scorers = ((each.ranks or ())[j] - (each.ranks or ())[i] for each in (before, after))
+        if people:
+            outcomes[KEPT if people * scorers > 0 else REVERSED if scorers else TIED] += 1
+    return outcomes
