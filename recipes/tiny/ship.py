@@ -20,6 +20,10 @@ def main() -> None:
     pipe.to(torch.float16).save_pretrained(target)
     config = target / "text_encoder" / "config.json"  # half precision on disk, not in memory, as for the other parts
     config.write_text(config.read_text().replace('"float16"', '"float32"'))
+    for file in target.rglob("*.json"):  # diffusers notes the folder that each part was loaded from
+        content = json.loads(file.read_text())
+        if content.pop("_name_or_path", None):
+            file.write_text(json.dumps(content, indent=2) + "\n")
     build_tokenizer().save_pretrained(target / "tokenizer")
     for name in ("vocab.json", "merges.txt"):  # older transformers read these
         shutil.copy(WORK / "tokenizer" / name, target / "tokenizer" / name)
