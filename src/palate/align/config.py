@@ -92,8 +92,8 @@ class AlignConfig:
     """Also send the metrics to one of accelerate's trackers."""
 
     def __post_init__(self) -> None:
-        positive = ("rank", "steps", "batch", "log_every", "checkpoint_every", "keep_checkpoints", "clip")
-        positive = (*positive, "discriminator_lr")
+        counts = ("rank", "steps", "batch", "log_every", "checkpoint_every", "keep_checkpoints")
+        positive = (*counts, "clip", "discriminator_lr")
         optional = ("alpha", "resolution", "micro_batch", "lr", "draws")
         wrong = [
             f"{name} must be above zero, not {getattr(self, name)}" for name in positive if getattr(self, name) <= 0

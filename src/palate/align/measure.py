@@ -59,10 +59,11 @@ def measure_errors(
         question = batches.make(rows.numpy(), np.full(len(rows), draw)).to(accelerator.device)
         return {"error": errors(denoiser, question, dtype)}
 
-    def cached(draw: int) -> Tensor:
-        path, rows = root / f"errors-{whole}-{draw}.safetensors", torch.from_numpy(np.unique(wanted[draw]))
+    def cached(draw: int, rows: Tensor) -> Tensor:
+        path = root / f"errors-{whole}-{draw}.safetensors"
         found = cached_rows(path, len(asked.image), partial(compute, draw), batch, progress, accelerator, rows)
         return found["error"]
 
-    with bar(title, sum(len(np.unique(each)) for each in wanted)) as progress:
-        return torch.stack([cached(draw) for draw in range(len(wanted))])
+    distinct = [torch.from_numpy(np.unique(each)) for each in wanted]
+    with bar(title, sum(map(len, distinct))) as progress:
+        return torch.stack([cached(draw, rows) for draw, rows in enumerate(distinct)])

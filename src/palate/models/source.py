@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,13 @@ def _check_weights(file: Path) -> None:
 def _file_digest(file: Path) -> str:
     if file.is_symlink() and file.resolve().parent.name == "blobs":
         return file.resolve().name
+    found = file.stat()
+    return _content_digest(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _content_digest(file: Path, size: int, changed: int) -> str:
+    """Of a file of a size, changed at a time [ns]: a run asks for a model's several times, and reads it once."""
     digest = hashlib.blake2b(digest_size=16)
     with file.open("rb") as stream:
         while block := stream.read(1 << 22):

@@ -64,11 +64,29 @@ def prefer_from_scores(config: FromScoresConfig) -> Path:
     def sets() -> Iterator[RankedSet]:
         for group in comparable(by_prompt(records), tally):
             scores = {name: [float(rows[record.file_name][name]) for record in group] for name in signs}
-            votes = [Vote(name, rank_scores([signs[name] * s for s in scores[name]], config.margin)) for name in scores]
-            yield ranked_by(votes, group, scores)
+            yield ranked_by(score_votes(scores, signs, config.margin), group, scores)
 
     write_preferences(run, sets(), tally)
     return run.path
+
+
+def score_votes(scores: Mapping[str, Sequence[float]], signs: Mapping[str, int], margin: float) -> list[Vote]:
+    """One vote a scorer on n images.
+
+    Args:
+        scores: [n] of each scorer, by its name.
+        signs: 1 for a scorer of which higher is better, -1 where lower is.
+        margin: as of `rank_scores`.
+    """
+    return [Vote(name, rank_scores([signs[name] * s for s in found], margin)) for name, found in scores.items()]
+
+
+def refuse_auditor(scorer: str, what: str) -> None:
+    """Raises InputError if a scorer is one of the auditor's, which are not asked to `what`, such as to rank."""
+    if scorer.startswith(AUDITOR):
+        raise InputError(
+            f"{scorer!r} cannot {what}: the auditor judges results and gives no training signal; use teacher"
+        )
 
 
 def rank_scores(scores: Sequence[float], margin: float = 0.0) -> tuple[int, ...]:
@@ -89,10 +107,7 @@ def _columns(config: FromScoresConfig) -> Mapping[str, int]:
         if name not in summaries:
             has = ", ".join(summaries)
             raise InputError(f"{config.scores} has no scores {name!r}{nearest(name, summaries)}; it has {has}")
-        if name.startswith(AUDITOR):
-            raise InputError(
-                f"{name!r} cannot rank: the auditor judges results and gives no training signal; use teacher"
-            )
+        refuse_auditor(name, "rank")
     if not names:
         raise InputError(
             f"{config.scores} has the auditor's scores alone, which cannot rank; score with teacher:utility"

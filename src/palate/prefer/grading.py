@@ -8,7 +8,7 @@ from pathlib import Path
 from palate.core.errors import InputError, nearest
 from palate.core.progress import track
 from palate.core.runs import RunFolder, read_config
-from palate.prefer.from_scores import AUDITOR
+from palate.prefer.from_scores import refuse_auditor
 from palate.prefer.grades import GRADES, write_graded
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import FREE
@@ -102,6 +102,5 @@ def _column(scores: Path, name: str | None) -> str:
     if name is None or name not in summaries:
         said = f"no scores {name!r}{nearest(name, summaries)}" if name else "several scorers"
         raise InputError(f"{scores} has {said}; give column one of {', '.join(summaries)}")
-    if name.startswith(AUDITOR):
-        raise InputError(f"{name!r} cannot grade: the auditor judges results and gives no training signal; use teacher")
+    refuse_auditor(name, "grade")
     return name

@@ -10,13 +10,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from palate.core.errors import InputError
 from palate.core.runs import RunFolder
-from palate.prefer.from_scores import AUDITOR, rank_scores
+from palate.prefer.from_scores import refuse_auditor, score_votes
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import FREE, write_preferences
 from palate.prefer.votes import aggregate
-from palate.records.ranked import RankedSet, Vote
+from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ def relabel(config: RelabelConfig) -> Path:
     """
     from palate.score.load import load_scorer
 
-    if judges := [name for name in config.scorer if name.startswith(AUDITOR)]:
-        raise InputError(f"{judges[0]!r} cannot rank: the auditor judges results and gives no training signal")
+    for spec in config.scorer:
+        refuse_auditor(spec, "rank")
     scorers = [load_scorer(spec, config.device) for spec in config.scorer]
     sets, tally, found = load_preferences(config.preferences), Tally(), Counter[str]()
     run = RunFolder.open(config.out, "prefer relabel", config, free=FREE | {"device"})
@@ -91,7 +90,7 @@ def _ranked_again(ranked: RankedSet, scorers: Sequence[Scorer], margin: float) -
     images = [image.open() for image in ranked.images]
     scores = {scorer.name: scorer(images, [ranked.prompt] * len(images)).tolist() for scorer in scorers}
     signs = {scorer.name: 1 if scorer.higher_is_better else -1 for scorer in scorers}
-    votes = [Vote(name, rank_scores([signs[name] * s for s in found], margin)) for name, found in scores.items()]
+    votes = score_votes(scores, signs, margin)
     found = {**ranked.scores, **{name: tuple(values) for name, values in scores.items()}}
     return dataclasses.replace(ranked, ranks=aggregate(votes, len(images)), votes=tuple(votes), scores=found)
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from palate.align.examples import Example
@@ -26,10 +25,6 @@ class _Singles(Method):
     def roles(self, n: int) -> tuple[str]:
         """Of the one image."""
         return ("image",)
-
-    def exemplary(self, measured: Measured) -> Tensor:
-        """By its grade, where it has one."""
-        return measured.facts[:, 0] if measured.facts.shape[1] else torch.ones_like(measured.error[:, 0])
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,10 @@ class KTO(_Singles):
             _example(thumb.prompt, thumb.image, len(feedback) / (2 * counts[thumb.grade]), (thumb.grade,))
             for thumb in feedback
         ]
+
+    def exemplary(self, measured: Measured) -> Tensor:
+        """A liked image."""
+        return measured.facts.squeeze(1)
 
     def statistic(self, measured: Measured) -> Tensor:
         """The gain over the reference, whose mean estimates the divergence from it."""
