@@ -34,7 +34,7 @@ from palate.align.examples import Examples
 from palate.align.methods.config import DPOConfig
 from palate.align.methods.method import Measured
 from palate.align.prepare import to_tensor
-from palate.align.stage import assemble, make_accelerator
+from palate.align.stage import assemble
 from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
 from palate.models.load import load_denoiser
@@ -42,6 +42,7 @@ from palate.models.lora import reference as without_adapter
 from palate.models.source import resolve
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
+from palate.training.device import make_accelerator
 
 TURNS, WARM_UP = 15, 2
 
@@ -82,7 +83,7 @@ def prepare(options: argparse.Namespace, train: Any, folder: Path) -> dict[str, 
     )
     sets = random_pairs(4 * options.batch, resolution)
     examples = Examples.of(config.method().examples(sets))
-    accelerator = make_accelerator(config)
+    accelerator = make_accelerator(config.device)
     run = RunFolder.open(config.out, "align dpo", config)
     trainer = assemble(config, config.method(), source, examples, run, accelerator)
     images = torch.stack([to_tensor(image.open(), resolution) for image in examples.images])

@@ -16,7 +16,6 @@ from palate.align.methods.config import (
     ListwiseConfig,
     MaPOConfig,
     RewardWeightedConfig,
-    SFTConfig,
 )
 from palate.align.methods.lists import Listwise
 from palate.align.methods.singles import KTO, RewardWeighted
@@ -100,7 +99,7 @@ def test_rewards_and_reality_are_what_reward_weighted_reads(world):
 
 def test_sets_without_ranks_are_refused_by_what_learns_from_rankings(config_of):
     unranked = [RankedSet("p", (A, B))]
-    for kind in (DPOConfig, CPOConfig, MaPOConfig, ListwiseConfig, SFTConfig):
+    for kind in (DPOConfig, CPOConfig, MaPOConfig, ListwiseConfig):
         method = config_of(kind).method()
         with pytest.raises(InputError, match=f"{method.name} learns from rankings, and none of these 1 sets is ranked"):
             method.examples(unranked)

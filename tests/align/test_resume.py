@@ -7,10 +7,10 @@ import pytest
 from trained import assert_same_weights, lines, run, run_until_interrupted
 
 from palate.align.batches import Batches
-from palate.align.interrupt import deferred_interrupt
 from palate.core.errors import RunFolderError
 from palate.prefer.load import load_preferences
 from palate.records.parquet import write_sets
+from palate.training.interrupt import deferred_interrupt
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])

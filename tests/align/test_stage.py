@@ -104,7 +104,7 @@ def test_metrics_reach_accelerates_trackers(dpo_config):
 
 
 def test_a_tracker_that_is_not_installed_is_refused_with_the_mend(dpo_config, monkeypatch):
-    monkeypatch.setattr("palate.align.stage.find_spec", lambda name: None)
+    monkeypatch.setattr("palate.training.device.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"wandb is not installed; pip install 'palate\[track\]'"):
         run(dpo_config(tracker="wandb"))
 

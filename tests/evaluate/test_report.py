@@ -8,12 +8,12 @@ import pytest
 from evaluate.drawn import drawn_comparison, stored
 from PIL import Image
 
+from palate.core.statistics import Estimate
 from palate.evaluate.compare import Paired, Verdict, summarise
 from palate.evaluate.report import Stage, render_report, write_report
 from palate.evaluate.report.charts import CURVES, Curve, line_chart, strip
 from palate.evaluate.report.pictures import MAX_PAIRS, THUMBNAIL, chosen_pairs, gallery, thumbnail
 from palate.evaluate.report.text import interval, number, percent, points, signed
-from palate.evaluate.statistics import Estimate
 from palate.world.grammar import parse
 
 CURVE = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from palate.cli.main import main
 from palate.core.errors import InputError, PalateError, RunFolderError
 from palate.core.runs import RunFolder
 from palate.generate import stage
+from palate.generate.plan import Item, plan
 from palate.generate.sampler import Sampler
-from palate.generate.stage import GenerateConfig, generate
+from palate.generate.stage import Drawn, GenerateConfig, draw_once, generate
 from palate.records.image_folder import read_image_folder
 from palate.records.jsonlines import JsonLines
 
@@ -75,6 +78,23 @@ def test_two_models_have_the_same_seeds_and_other_images(config, other_stable_di
     seeds = [[(r.prompt, r.image_index, r.seed) for r in read_image_folder(run)] for run in (one, other)]
     assert seeds[0] == seeds[1]
     assert any((images_of(one)[key] != image).any() for key, image in images_of(other).items())
+
+
+def test_another_way_to_draw_says_more_of_each_image_and_resumes(config) -> None:
+    def draw(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
+        for (drawn,) in draw_once(sampler, [item.candidate(3) for item in items], 1):
+            yield [replace(drawn, columns={"candidate": 3, "why": "drawn"})]
+
+    def interrupted(*arguments: Any) -> Iterator[list[Drawn]]:
+        yield next(draw(*arguments))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(config(), interrupted)
+    rows = JsonLines(generate(config(), draw) / "metadata.jsonl").read()
+    assert [(row["why"], row["seed"]) for row in rows] == [
+        ("drawn", item.candidate(3).seed) for item in plan(["a cat", "a dog", "a very long prompt"], 2)
+    ]
 
 
 def test_datasets_opens_the_folder(config, tmp_path: Path) -> None:

@@ -21,6 +21,20 @@ def test_seeds_differ_between_prompts_images_and_runs_and_have_32_bits() -> None
     assert max(seeds) > 2**30
 
 
+def test_an_image_has_candidates_of_other_seeds_and_is_the_first_of_them() -> None:
+    for item in plan(["a", "b"], 3):
+        candidates = [item.candidate(number) for number in range(8)]
+        assert candidates[0] == item
+        assert {each.file_name for each in candidates} == {item.file_name}
+    seeds = [item.candidate(number).seed for item in plan(["a", "b"], 3) for number in range(8)]
+    assert len(set(seeds)) == 48 and all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_a_candidate_s_seed_depends_on_the_prompt_the_image_and_its_number_alone() -> None:
+    (alone,) = plan(["b"], 1)
+    assert plan(["a", "b"], 3)[3].candidate(5).seed == alone.candidate(5).seed
+
+
 def test_file_names_are_distinct_and_sort_by_prompt_then_image() -> None:
     names = [item.file_name for item in plan([f"prompt {i}" for i in range(12)], 11)]
     assert names == sorted(set(names))

@@ -40,6 +40,27 @@ def test_a_prompt_that_comes_twice_counts_once(tmp_path: Path) -> None:
     assert load_prompts(tmp_path / "p.txt") == ["a", "b"]
 
 
+def test_a_folder_of_images_has_the_prompts_of_its_tables_each_once(tmp_path: Path) -> None:
+    for shard, prompts in enumerate((["a", " b", ""], ["c", "b"])):
+        (tmp_path / f"run/shard-{shard}").mkdir(parents=True)
+        rows = [json.dumps({"file_name": f"{i}.png", "prompt": prompt}) for i, prompt in enumerate(prompts)]
+        (tmp_path / f"run/shard-{shard}/metadata.jsonl").write_text("\n".join(rows))
+    assert load_prompts(tmp_path / "run") == ["a", "b", "c"]
+    assert load_prompts(str(tmp_path / "run"), 2) == ["a", "b"]
+    assert load_prompts(tmp_path / "run/shard-1/metadata.jsonl") == ["c", "b"]
+
+
+def test_a_folder_without_prompts_says_what_writes_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no metadata.jsonl with prompts; `palate caption` writes them"):
+        load_prompts(tmp_path)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "prompt": ""}\n')
+    with pytest.raises(InputError, match="has no metadata.jsonl with prompts"):
+        load_prompts(tmp_path)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "score": 1}\n')
+    with pytest.raises(InputError, match=r"metadata\.jsonl has no prompt column, only file_name, score"):
+        load_prompts(tmp_path)
+
+
 def test_the_tiny_world_s_prompts_have_names() -> None:
     assert load_prompts("unseen") == unseen_prompts()
     assert load_prompts("seen", 3) == load_prompts("seen")[:3]

@@ -13,7 +13,7 @@ import pytest
 from palate.align.stage import align
 from palate.cli.align import METHODS
 from palate.core.config import load
-from palate.evaluate.statistics import difference
+from palate.core.statistics import difference
 from palate.generate.stage import GenerateConfig, generate
 from palate.prefer.grading import GradeConfig, grade
 from palate.records.image_folder import read_image_folder

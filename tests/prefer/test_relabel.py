@@ -10,6 +10,7 @@ from pictures import stored
 from palate.cli.main import main
 from palate.core.errors import InputError
 from palate.core.runs import RunFolder
+from palate.prefer.from_scores import ALL_TIED
 from palate.prefer.load import load_preferences
 from palate.prefer.relabel import RelabelConfig, relabel
 from palate.records.parquet import write_sets
@@ -58,6 +59,30 @@ def test_scorers_of_one_vote_each_that_contradict_each_other_make_a_tie(source: 
     scorers = ("image:brightness", "image:compressibility", "image:incompressibility")
     config = RelabelConfig(preferences=source, scorer=scorers[1:], out=tmp_path / "run")
     assert load_preferences(relabel(config))[3].ranks == (1, 1)
+
+
+def test_scorers_can_be_summed_by_weight_over_the_spread_of_all_sets(source: str, tmp_path: Path) -> None:
+    scorers = ("image:incompressibility", "image:compressibility")
+
+    def ranks(name: str, weights: tuple[float, ...]) -> list[tuple[int, ...] | None]:
+        asked = {"scorer": scorers[: len(weights)], "combine": "sum", "weights": weights}
+        run = relabel(RelabelConfig(preferences=source, out=tmp_path / name, **asked))
+        return [each.ranks for each in load_preferences(run)]
+
+    assert ranks("even", (1.0, 1.0)) == [(1, 1), (1, 1, 1), (1, 1), (1, 1)]
+    assert ranks("uneven", (2.0, 1.0)) == ranks("alone", (1.0,)) != ranks("other", (1.0, 2.0))
+
+
+def test_sets_of_which_the_scorers_agree_on_no_pair_are_counted(source: str, tmp_path: Path) -> None:
+    scorers = ("image:compressibility", "image:incompressibility")
+    config = RelabelConfig(preferences=source, scorer=scorers, combine="agree", out=tmp_path / "run")
+    assert {each.ranks for each in load_preferences(relabel(config))} == {(1, 1), (1, 1, 1)}
+    assert (RunFolder(tmp_path / "run").finished or {})[ALL_TIED] == 4
+
+
+def test_weights_and_margins_are_one_a_scorer(source: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="margin has 2 values for 1 scorers .image:brightness.; give one each"):
+        RelabelConfig(preferences=source, scorer=("image:brightness",), margin=(0.1, 0.2), out=tmp_path / "run")
 
 
 def test_the_auditor_labels_nothing(source: str, tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
-"""An ImageFolder is read by prompt, its shards as one, and every image is looked at."""
+"""An ImageFolder is read by prompt, its shards as one, every image is looked at, and may be linked elsewhere."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from pictures import encoded, image_folder
 
-from palate.core.errors import InputError
-from palate.records.image_folder import by_prompt, read_image_folder
+from palate.core.errors import InputError, PalateError
+from palate.records.image_folder import ENDINGS, by_prompt, link_images, read_image_folder, require_linkable
 from palate.records.tally import Tally
 
 
@@ -67,3 +68,102 @@ def test_folders_without_images_say_so(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a cat"}\n')
     with pytest.raises(InputError, match=r"no 'prompt' \(it has file_name, text\)"):
         read_image_folder(tmp_path)
+
+
+def test_a_record_keeps_all_that_the_folder_says_of_it(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(encoded())
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "x.png", "prompt": "a", "aesthetic": 6.5}\n')
+    (record,) = read_image_folder(tmp_path)
+    assert record.row == {"file_name": "x.png", "prompt": "a", "aesthetic": 6.5}
+
+
+def test_a_folder_of_image_files_alone_is_read_where_no_prompt_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".trash").mkdir()
+    for name in ("c.JPG", "b/x.webp", "a.png", ".hidden.png", ".trash/y.png"):
+        kind = {".jpg": "JPEG", ".webp": "WEBP"}.get(Path(name).suffix.lower(), "PNG")
+        (tmp_path / name).write_bytes(encoded(kind=kind))
+    (tmp_path / "notes.txt").write_text("a cat")
+    with pytest.raises(InputError, match="has no metadata.jsonl with rows; give a run of `palate generate`"):
+        read_image_folder(tmp_path)
+    records = read_image_folder(tmp_path, unprompted=True)
+    assert [(r.file_name, r.prompt, r.image_index) for r in records] == [
+        ("a.png", "", 0),
+        ("b/x.webp", "", 1),
+        ("c.JPG", "", 2),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_files_of_every_usual_format_count_as_images(tmp_path: Path, kind: str) -> None:
+    endings = {"JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff")}.get(kind, (f".{kind.lower()}",))
+    for ending in endings:
+        assert ending in ENDINGS
+        (tmp_path / f"x{ending}").write_bytes(encoded(kind=kind))
+    assert len(read_image_folder(tmp_path, unprompted=True)) == len(endings)
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet", "config.yaml"])
+def test_image_files_whose_table_cannot_be_read_are_not_taken_without_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    (tmp_path / name).write_text("stage: generate\npalate: '0'\n" if name == "config.yaml" else "")
+    with pytest.raises(InputError, match="lists no image: .*; give a folder with one, or of image files alone"):
+        read_image_folder(tmp_path, unprompted=True)
+
+
+def test_rows_without_a_prompt_are_read_where_none_is_needed(tmp_path: Path) -> None:
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).write_bytes(encoded())
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "x.png"}\n{"file_name": "y.png", "prompt": "a"}\n')
+    assert [(r.file_name, r.prompt) for r in read_image_folder(tmp_path, unprompted=True)] == [
+        ("x.png", ""),
+        ("y.png", "a"),
+    ]
+    (tmp_path / "metadata.jsonl").write_text('{"prompt": "a"}\n')
+    with pytest.raises(InputError, match="the row has no 'file_name'"):
+        read_image_folder(tmp_path, unprompted=True)
+
+
+def test_images_are_linked_under_their_names_once(tmp_path: Path) -> None:
+    records, out = read_image_folder(image_folder(tmp_path / "images", ["a", "b"])), tmp_path / "out"
+    link_images(records[:1], out)
+    link_images(records, out)
+    assert all((out / r.file_name).samefile(tmp_path / "images" / r.file_name) for r in records)
+    (out / "images/0.png").unlink()
+    (out / "images/0.png").write_bytes(b"there already")
+    link_images(records, out)
+    assert (out / "images/0.png").read_bytes() == b"there already"
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    """As in the hub's cache, whose links would lead nowhere from another folder."""
+    (tmp_path / "blob").write_bytes(encoded())
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/x.png").symlink_to("../blob")
+    link_images(read_image_folder(tmp_path / "images", unprompted=True), tmp_path / "elsewhere/out")
+    assert (tmp_path / "elsewhere/out/x.png").read_bytes() == encoded()
+    assert not (tmp_path / "elsewhere/out/x.png").is_symlink()
+
+
+def test_images_are_copied_where_no_link_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    records = read_image_folder(image_folder(tmp_path / "images", ["a"]))
+    link_images(records, tmp_path / "out")
+    assert (tmp_path / "out/images/0.png").read_bytes() == (tmp_path / "images/images/0.png").read_bytes()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PalateError, match="cannot write .*file"):
+        link_images(records, tmp_path / "file")
+
+
+def test_images_cannot_be_linked_among_themselves_or_out_of_the_folder(tmp_path: Path) -> None:
+    records, inside = read_image_folder(image_folder(tmp_path / "images", ["a"])), tmp_path / "images/best"
+    require_linkable(records, tmp_path / "images", tmp_path / "images-best")
+    with pytest.raises(InputError, match="lies in .*images, and would be read as a part of it"):
+        require_linkable(records, tmp_path / "images", inside)
+    (tmp_path / "images/metadata.jsonl").write_text('{"file_name": "../other.png", "prompt": "a"}\n')
+    (tmp_path / "other.png").write_bytes(encoded())
+    with pytest.raises(InputError, match=r"the image \.\./other\.png of .*images lies outside of it; move it in"):
+        require_linkable(read_image_folder(tmp_path / "images"), tmp_path / "images", tmp_path / "out")

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from palate.align.cache import digest
 from palate.core.errors import InputError
 from palate.records.images import StoredImage
+from palate.training.cache import digest
 
 T = TypeVar("T")
 

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from palate.align.batches import Batches
-from palate.align.cache import default_root, digest
 from palate.align.examples import Examples
 from palate.align.measure import measure_errors
 from palate.align.methods.config import DPOConfig
 from palate.align.prepare import prepare
-from palate.align.stage import make_accelerator
 from palate.core.seeds import derive
 from palate.diffusion.draws import Draws
 from palate.models.load import ENCODERS, load_denoiser
@@ -24,6 +22,8 @@ from palate.models.source import ModelSource, resolve
 from palate.objectives.error import log_ratio
 from palate.prefer.load import load_preferences
 from palate.records.ranked import RankedSet
+from palate.training.cache import default_root, digest
+from palate.training.device import make_accelerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def implicit_reward(
     sets = load_preferences(preferences) if isinstance(preferences, (str, Path)) else preferences
     config = DPOConfig(model=str(model), preferences="", out=Path(), device=device)
     examples = Examples.of(config.method().examples(sets))
-    accelerator = make_accelerator(config)
+    accelerator = make_accelerator(device)
     root = (cache or default_root()) / "align"
     prepared = prepare(base, examples, base.resolution, root, accelerator)
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from palate.align.batches import Batches, errors
-from palate.align.cache import cached_rows, digest
 from palate.core.progress import bar
 from palate.models.denoiser import Denoiser
+from palate.training.cache import cached_rows, digest
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

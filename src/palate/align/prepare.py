@@ -12,12 +12,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from palate.align.cache import cached_rows, digest
 from palate.align.examples import Examples
 from palate.core.progress import bar
 from palate.models.denoiser import Conditioning, Denoiser
 from palate.models.load import load_denoiser, quiet_libraries
 from palate.models.source import ModelSource
+from palate.training.cache import cached_rows, digest
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +10,6 @@ import torch
 
 from palate import __version__
 from palate.align.batches import Batches
-from palate.align.cache import default_root, digest
 from palate.align.config import FREE, AlignConfig
 from palate.align.examples import Examples
 from palate.align.measure import measure_errors
@@ -24,15 +19,17 @@ from palate.align.plan import Plan
 from palate.align.prepare import prepare
 from palate.align.trainer import Trainer, micro_batch
 from palate.core.config import to_mapping
-from palate.core.errors import ConfigError, PalateError
 from palate.core.runs import RunFolder
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
 from palate.models.load import ENCODERS, load_denoiser, trainable_family
 from palate.models.lora import add_lora
 from palate.models.source import ModelSource, resolve
+from palate.prefer.curated import load_curated
 from palate.prefer.grades import load_graded
 from palate.prefer.load import load_preferences
+from palate.training.cache import default_root, digest
+from palate.training.device import compute_dtype, explain_memory, make_accelerator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,6 +37,10 @@ if TYPE_CHECKING:
 REFERENCE_AT_ONCE = (
     4  # views an example of a micro-batch: a forward without gradients needs a fraction of a training step's memory
 )
+
+
+LOADERS = {"rankings": load_preferences, "grades": load_graded, "images": load_curated}
+"""How what a method learns from is read."""
 
 
 def align(config: AlignConfig, method: Method | None = None) -> Path:
@@ -63,16 +64,15 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     source = resolve(config.model)
     trainable_family(source)
     source.check()
-    load = load_preferences if method.learns_from == "rankings" else load_graded
-    examples = Examples.of(method.examples(load(config.preferences)))
-    accelerator = make_accelerator(config)
+    examples = Examples.of(method.examples(LOADERS[method.learns_from](config.preferences)))
+    accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config, accelerator.num_processes)
     with accelerator.main_process_first():
         inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest()}
         run = RunFolder.open(config.out, f"align {method.name}", config, free=FREE, inputs=inputs)
     if run.finished:
         return run.path
-    with _explain_memory():
+    with explain_memory("a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"):
         trainer = assemble(config, method, source, examples, run, accelerator)
         accelerator.init_trackers("palate", config=to_mapping(config))
         with run.timer("train"):
@@ -95,7 +95,7 @@ def assemble(
     accelerator: Accelerator,
 ) -> Trainer:
     """A trainer with its caches filled: latents, embeddings and, where the method needs them, the base's errors."""
-    root, dtype = (config.cache or default_root()) / "align", compute_dtype(config, accelerator.device.type)
+    root, dtype = (config.cache or default_root()) / "align", compute_dtype(config.precision, accelerator.device.type)
     with run.timer("encode"):
         resolution = config.resolution or source.resolution
         prepared = prepare(source, examples, resolution, root, accelerator, dtype)
@@ -120,42 +120,6 @@ def assemble(
     return Trainer(config, method, denoiser, batches, plan, reference, run, accelerator, dtype)
 
 
-def make_accelerator(config: AlignConfig) -> Accelerator:
-    """Accelerate's view of the device, the processes and the tracker.
-
-    Raises:
-        ConfigError: a device that is not there, or a tracker that is not installed.
-    """
-    from accelerate import Accelerator
-
-    if config.tracker and find_spec(config.tracker) is None:
-        raise ConfigError(f"the tracker {config.tracker} is not installed; pip install 'palate[track]'")
-    if config.device not in (None, "cpu", best_device()):
-        mend = "leave device out to take the best there is; CUDA_VISIBLE_DEVICES picks one of several"
-        raise ConfigError(f"no device {config.device!r} on this machine; {mend}")
-    cpu = config.device == "cpu"
-    accelerator = Accelerator(cpu=cpu, log_with=config.tracker, project_dir=config.out, mixed_precision="no")
-    if not accelerator.is_main_process:
-        os.environ["PALATE_PROGRESS"] = "0"  # one bar a run
-    return accelerator
-
-
-def best_device() -> str:
-    """The kind of device that is used where none is named."""
-    accelerator = torch.accelerator.current_accelerator()
-    return accelerator.type if accelerator and torch.accelerator.is_available() else "cpu"
-
-
-def compute_dtype(config: AlignConfig, device: str) -> torch.dtype:
-    """What the network computes in: bfloat16 where the configuration asks for it, or the hardware is faster in it."""
-    native = {
-        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
-        "cpu": torch.cpu._is_avx512_bf16_supported,
-    }
-    narrow = config.precision == "bf16" or (config.precision == "auto" and native.get(device, lambda: False)())
-    return torch.bfloat16 if narrow else torch.float32
-
-
 def make_trainable(network: Any, config: AlignConfig) -> None:
     """Gives the network a LoRA, or makes all its weights trainable."""
     if config.train == "lora":
@@ -166,15 +130,6 @@ def make_trainable(network: Any, config: AlignConfig) -> None:
         network.enable_gradient_checkpointing()
     if config.compile:
         network.compile()
-
-
-@contextmanager
-def _explain_memory() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        mend = "a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"
-        raise PalateError(f"the device ran out of memory; give {mend}") from error
 
 
 def _summary(config: AlignConfig, method: Method, examples: Examples, run: RunFolder) -> dict[str, Any]:

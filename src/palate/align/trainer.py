@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from palate.align.adversary import Adversary
 from palate.align.batches import Batch, Batches, predicted, to_device
-from palate.align.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint
 from palate.align.config import AlignConfig
-from palate.align.interrupt import deferred_interrupt
-from palate.align.meter import Meter
 from palate.align.methods.method import Measured, Method
-from palate.align.optimizer import make_optimizer, warmed_up
 from palate.align.plan import Plan
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.models.denoiser import Denoiser
 from palate.objectives.error import mean_error
+from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint
+from palate.training.interrupt import deferred_interrupt
+from palate.training.meter import Meter
+from palate.training.optimizer import make_optimizer, warmed_up
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -60,7 +60,7 @@ class Trainer:
         self.plan, self.reference, self.accelerator, self.dtype = plan, reference, accelerator, dtype
         self.network: nn.Module = denoiser.network.eval()  # dropout would be randomness that is not keyed
         self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = make_optimizer(self.parameters, config)
+        self.optimizer = make_optimizer(self.parameters, config.optimizer, config.weight_decay)
         self.denoiser, self.adversary = denoiser, None
         self.parts = {"policy": Part(self.network, self.optimizer)}
         if config.adversarial:

@@ -24,8 +24,8 @@ DESCRIPTION = "Trains a model on feedback, offline; docs/objectives.md sets the 
 METHODS: dict[str, tuple[type[AlignConfig], str, str]] = {
     "sft": (
         SFTConfig,
-        "fine-tune on preferred images",
-        "Supervised fine-tuning on the best images of every ranked set.",
+        "fine-tune on preferred or curated images",
+        "Supervised fine-tuning on the best images of every ranked set, or on a folder of curated images.",
     ),
     "reward_weighted": (
         RewardWeightedConfig,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from palate.core.errors import ConfigError, nearest
 
 
 class Command(NamedTuple):
-    """What a word runs, with one line of help."""
+    """What a word runs, with one line of help, and the words that may follow it."""
 
     help: str
     run: Callable[[Sequence[str]], int]
+    commands: Mapping[str, Command] = MappingProxyType({})
 
 
 def dispatch(prog: str, description: str, commands: Mapping[str, Command], argv: Sequence[str]) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from palate.choose.best_of import BestOfConfig
 from palate.core.config import parse
-from palate.generate.stage import GenerateConfig
 
 DESCRIPTION = (
     "Draws images for a set of prompts; the same seeds for every model, so that runs can be compared in pairs."
@@ -14,15 +14,16 @@ DESCRIPTION = (
 
 def run(argv: Sequence[str]) -> int:
     """Generates and prints where the images lie."""
-    config = parse(GenerateConfig, argv, prog="palate generate", description=DESCRIPTION)
+    config = parse(BestOfConfig, argv, prog="palate generate", description=DESCRIPTION)
 
+    from palate.choose.best_of import generate_best
     from palate.core.runs import RunFolder
-    from palate.generate.stage import generate
 
-    folder = generate(config)
+    folder = generate_best(config)
     if (summary := RunFolder(folder).finished) is None:
         print(f"shard {config.shard} is in {folder}; the others are still to come")
         return 0
-    print(f"{summary['images']} images of {summary['prompts']} prompts are in {folder}")
+    chosen = f", each the best of {config.best_of} by {config.scorer}" if config.scorer else ""
+    print(f"{summary['images']} images of {summary['prompts']} prompts are in {folder}{chosen}")
     print(f"next: palate score --images {folder} --scorer teacher:utility --out {folder}-scores")
     return 0

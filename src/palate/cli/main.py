@@ -23,7 +23,10 @@ def _lazy(module: str, help: str) -> Command:
 MODULES = {
     "generate": ("palate.cli.generate", "draw images for a set of prompts"),
     "score": ("palate.cli.score", "let judges and reward models score images"),
+    "filter": ("palate.cli.filter", "keep the images that score high enough"),
+    "caption": ("palate.cli.caption", "write a caption for every image"),
     "prefer": ("palate.cli.prefer", "make ranked sets from scores, simulated raters or published data"),
+    "reward": ("palate.cli.reward", "learn rewards from feedback, and test them"),
     "align": ("palate.cli.align", "train a model on preferences"),
     "evaluate": ("palate.cli.evaluate", "compare two models on the same seeds, and report"),
     "demo": ("palate.cli.demo", "walk the whole loop on the built-in tiny model"),

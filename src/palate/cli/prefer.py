@@ -10,7 +10,7 @@ from palate.core.config import parse
 
 DESCRIPTION = "Makes ranked sets or graded images, what `palate align` learns from."
 IMPORT = "Reads published preferences, or a folder of one's own, every image checked on the way."
-FROM_SCORES = "Ranks the images of each prompt by scorers, each with one vote."
+FROM_SCORES = "Ranks the images of each prompt by scorers: by votes, by a weighted sum, or where all agree."
 RELABEL = "Ranks existing sets again by scorers, or keeps those that scorers agree with."
 SIMULATE = "Lets five simulated raters of the tiny world vote on the images of each prompt."
 

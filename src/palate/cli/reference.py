@@ -27,9 +27,13 @@ def _commands() -> Iterator[tuple[str, ...]]:
     yield ()
     for name in COMMANDS:
         yield (name,)
-        subcommands: Mapping[str, Command] = getattr(importlib.import_module(MODULES[name][0]), "COMMANDS", {})
-        for subcommand in subcommands:
-            yield name, subcommand
+        yield from _below((name,), getattr(importlib.import_module(MODULES[name][0]), "COMMANDS", {}))
+
+
+def _below(words: tuple[str, ...], commands: Mapping[str, Command]) -> Iterator[tuple[str, ...]]:
+    for name, command in commands.items():
+        yield *words, name
+        yield from _below((*words, name), command.commands)
 
 
 def _section(words: tuple[str, ...]) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palate.evaluate import statistics
+from palate.core import statistics
+from palate.core.statistics import Estimate
 from palate.evaluate.judge import HEADLINES, RATES
-from palate.evaluate.statistics import Estimate
 
 if TYPE_CHECKING:
     from palate.records.images import StoredImage

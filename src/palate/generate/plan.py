@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palate.core.errors import InputError
 from palate.core.seeds import derive
@@ -22,6 +22,14 @@ class Item:
     def file_name(self) -> str:
         """Where it goes, relative to the run folder or to its shard."""
         return f"images/{self.prompt_index:05d}-{self.image_index:03d}.png"
+
+    def candidate(self, number: int) -> Item:
+        """The same image from another seed, the `number`-th that it may be chosen from; 0 is the item itself.
+
+        Its seed depends on the item's prompt and seed and on `number` alone, so that fewer candidates are the first of
+        more, and every model has the same.
+        """
+        return replace(self, seed=derive(self.seed, "candidate", self.prompt, number) >> 31) if number else self
 
 
 def plan(prompts: Sequence[str], images_per_prompt: int, seed: int = 0) -> list[Item]:

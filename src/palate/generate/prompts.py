@@ -1,4 +1,4 @@
-"""Prompt sets: a file in one of the usual formats, or a list of the tiny world by its name."""
+"""Prompt sets: a file in one of the usual formats, a folder of images, or a list of the tiny world by its name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError, nearest
+from palate.records.image_folder import METADATA, metadata_rows
 from palate.records.tables import ENDINGS, ending, read_table, read_text
 from palate.world.grammar import seen_prompts, unseen_prompts
 
@@ -20,7 +21,8 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
     Args:
         source: `seen` or `unseen` (captions of the tiny world that its models were, or were not, pretrained on), or a
             file: `.txt` with a prompt a line, `.csv`, `.tsv`, `.jsonl` or `.json` with the prompt in the column
-            `prompt`, `caption` or `text` (in any case), `.json` with a list of texts, or `.gz` of any of these.
+            `prompt`, `caption` or `text` (in any case), `.json` with a list of texts, or `.gz` of any of these; or a
+            folder of images, such as a run of `palate caption`, whose `metadata.jsonl` has such a column.
         limit: take only the first so many.
 
     Raises:
@@ -30,13 +32,18 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
         return BUILT_IN[str(source)]()[:limit]
     path = Path(source).expanduser()
     if not path.exists() and not path.suffix:
-        mend = f"give a built-in name ({', '.join(sorted(BUILT_IN))}) or a file (.txt, {', '.join(ENDINGS)})"
+        names, kinds = ", ".join(sorted(BUILT_IN)), ", ".join((".txt", *ENDINGS))
+        mend = f"give a built-in name ({names}), a file ({kinds}) or a folder of images with {METADATA}"
         raise InputError(f"no prompt set named {str(source)!r}{nearest(str(source), BUILT_IN)}; {mend}")
-    if ending(path) == ".txt":
+    if path.is_dir():
+        prompts = [_prompt_of(row, file) for file, row in metadata_rows(path)]
+    elif ending(path) == ".txt":
         prompts = read_text(path, "prompt file").splitlines()
     else:
         prompts = [_prompt_of(row, path) for row in read_table(path, "prompt file")]
     prompts = [prompt.strip() for prompt in prompts if prompt.strip()]
+    if not prompts and path.is_dir():
+        raise InputError(f"the folder {path} has no {METADATA} with prompts; `palate caption` writes them for images")
     if not prompts:
         raise InputError(f"the prompt file {path} has no prompts in it; write one prompt a line")
     return list(dict.fromkeys(prompts))[:limit]

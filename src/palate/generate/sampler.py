@@ -22,6 +22,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _CACHED_PROMPTS = 64
 
 
+def pick_device(device: str | None) -> str:
+    """The device itself, or where none is named the GPU if there is one, else the CPU."""
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class Sampler:
     """Samples a model through its own diffusers pipeline.
 
@@ -50,7 +55,7 @@ class Sampler:
         guidance: float | None = None,
     ) -> None:
         source = resolve(model)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = pick_device(device)
         dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
         if dtype not in DTYPES:
             raise InputError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from palate.core.errors import RunFolderError
 from palate.core.files import write_atomic
@@ -63,11 +63,42 @@ class GenerateConfig:
         parse_shard(self.shard)
 
 
-def generate(config: GenerateConfig) -> Path:
+@dataclass(frozen=True)
+class Drawn:
+    """An image to be kept.
+
+    Args:
+        item: what was made, with the seed that it was made from: the plan's, or that of one of its candidates.
+        image: the picture.
+        columns: what else its line in `metadata.jsonl` says; `candidate` where the seed is not the plan's.
+    """
+
+    item: Item
+    image: Image.Image
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+Draw: TypeAlias = "Callable[[Sampler, Sequence[Item], int], Iterator[list[Drawn]]]"
+"""Draws each item with a sampler, no more than so many pictures at once; what it yields is kept before it goes on."""
+
+
+def draw_once(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
+    """One picture an item, from its own seed."""
+    for start in range(0, len(items), batch):
+        part = items[start : start + batch]
+        images = sampler.sample([item.prompt for item in part], [item.seed for item in part])
+        yield [Drawn(item, image) for item, image in zip(part, images, strict=True)]
+
+
+def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
     """Makes every image of the plan that the run folder does not have yet.
 
     The folder opens with `datasets.load_dataset("imagefolder", data_dir=...)`. An image is on disk before its line is
     in `metadata.jsonl`, so a run that is killed at any moment goes on with at most one batch made twice.
+
+    Args:
+        config: what to make.
+        draw: how; a picture must depend on its item alone.
 
     Returns:
         The run folder.
@@ -87,14 +118,14 @@ def generate(config: GenerateConfig) -> Path:
     mine = [item for item in items if item.prompt_index % shards == shard]
     if left := [item for item in mine if item not in done]:
         with run.timer("generate"):
-            _sample(config, left, folder, len(mine))
+            _sample(config, draw, left, folder, len(mine))
         done |= set(left)
     if len(done) == len(items):
         run.finish({"images": len(items), "prompts": len(items) // config.images, "model": config.model})
     return run.path
 
 
-def _sample(config: GenerateConfig, items: Sequence[Item], folder: Path, total: int) -> None:
+def _sample(config: GenerateConfig, draw: Draw, items: Sequence[Item], folder: Path, total: int) -> None:
     from palate.generate.sampler import Sampler
 
     sampler = Sampler(
@@ -102,16 +133,15 @@ def _sample(config: GenerateConfig, items: Sequence[Item], folder: Path, total: 
     )
     metadata = JsonLines(folder / METADATA)
     with bar("generating", total, done=total - len(items)) as progress:
-        for start in range(0, len(items), config.batch):
-            batch = items[start : start + config.batch]
-            images = sampler.sample([item.prompt for item in batch], [item.seed for item in batch])
-            for item, image in zip(batch, images, strict=True):
-                write_atomic(folder / item.file_name, _png(image))
-            metadata.append(_row(item, config.model, sampler) for item in batch)
+        for batch in draw(sampler, items, config.batch):
+            for drawn in batch:
+                write_atomic(folder / drawn.item.file_name, _png(drawn.image))
+            metadata.append(_row(drawn, config.model, sampler) for drawn in batch)
             progress.advance(len(batch))
 
 
-def _row(item: Item, model: str, sampler: Sampler) -> dict[str, Any]:
+def _row(drawn: Drawn, model: str, sampler: Sampler) -> dict[str, Any]:
+    item = drawn.item
     return {
         "file_name": item.file_name,
         "prompt": item.prompt,
@@ -121,6 +151,7 @@ def _row(item: Item, model: str, sampler: Sampler) -> dict[str, Any]:
         "model": model,
         "steps": sampler.steps,
         "guidance": sampler.guidance,
+        **drawn.columns,
     }
 
 
@@ -139,7 +170,8 @@ def _listed(run: Path, items: Sequence[Item]) -> Iterator[Item]:
     for file in sorted(run.rglob(METADATA)):
         for row in JsonLines(file).read():
             item = planned.get(row["file_name"])
-            if item is None or (item.prompt, item.seed) != (row["prompt"], row["seed"]):
+            seed = item and item.candidate(row.get("candidate", 0)).seed
+            if item is None or (item.prompt, seed) != (row["prompt"], row["seed"]):
                 name, prompt = row["file_name"], row["prompt"]
                 mend = "name another folder for the new prompts, or bring the old ones back"
                 raise RunFolderError(f"the prompts changed since {run} was begun ({name} is of {prompt!r}); {mend}")

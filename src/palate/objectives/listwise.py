@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from palate.objectives.error import log_ratio
+from palate.objectives.plackett_luce import plackett_luce
 
 
 def listwise(
@@ -13,11 +14,8 @@ def listwise(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The negative log-likelihood of each ranking under the policy's implicit rewards.
 
-    `sum over i of logsumexp(s_i, {s_j : rank_j > rank_i}) - s_i`, with `s = -(beta / 2) (error - error_ref)`
-
-    Each image is chosen from itself and all that are ranked strictly below it. Images that share a rank are not
-    compared: a tie says nothing of their order, and a set of ties alone has loss 0. Without ties this is
-    Plackett-Luce; with n = 2 it is `dpo`, or without a reference and anchor `cpo`.
+    `plackett_luce` of the scores `-(beta / 2) (error - error_ref)`; with n = 2 it is `dpo`, or without a reference and
+    with an anchor `cpo`.
 
     Args:
         error: the policy's errors [B, n], all at the same timestep and noise.
@@ -30,20 +28,16 @@ def listwise(
         The loss [B]; and metrics [B], detached: `accuracy` (share of the ordered pairs that the rewards order alike, a
         tie of rewards a half; nan where all images tie) and `margin` (mean reward of rank 1 above the rest).
 
-    Reference: Plackett 1975 and Luce 1959, as in Rafailov et al. 2023 (arXiv:2305.18290), appendix A.3, equation 20.
+    Reference: Rafailov et al. 2023 (arXiv:2305.18290), appendix A.3, equation 20.
     """
     score = beta * log_ratio(error, torch.zeros_like(error) if error_ref is None else error_ref)
-    present = ranks > 0
-    below = (ranks.unsqueeze(1) > ranks.unsqueeze(2)) & present.unsqueeze(2)  # [B, i, j]: j is ranked below i
-    itself = torch.eye(ranks.shape[1], dtype=torch.bool, device=ranks.device)
-    choices = score.unsqueeze(1).expand_as(below).masked_fill(~(below | itself), -torch.inf)
-    best = (ranks == 1).to(error.dtype)
-    first = best / best.sum(1, keepdim=True).clamp(min=1)
-    loss = (choices.logsumexp(2) - score).sum(1) + anchor * (first * error).sum(1)
-    with torch.no_grad():
-        agree = ((score.unsqueeze(2) - score.unsqueeze(1)).sign() + 1) / 2
-        accuracy = (agree * below).sum((1, 2)) / below.sum((1, 2))
-        other = present.to(error.dtype) - best
-        rest = other / other.sum(1, keepdim=True).clamp(min=1)
-        margin = ((first - rest) * score).sum(1)
-    return loss, {"accuracy": accuracy, "margin": margin}
+    loss, metrics = plackett_luce(score, ranks)
+    best, present = (ranks == 1).to(error.dtype), (ranks > 0).to(error.dtype)
+    first, rest = _shares(best), _shares(present - best)
+    margin = ((first - rest) * score).sum(1).detach()
+    return loss + anchor * (first * error).sum(1), metrics | {"margin": margin}
+
+
+def _shares(chosen: Tensor) -> Tensor:
+    """Of zeros and ones [B, n], weights that give each row's mean over its ones."""
+    return chosen / chosen.sum(1, keepdim=True).clamp(min=1)

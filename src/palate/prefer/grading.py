@@ -8,13 +8,13 @@ from pathlib import Path
 from palate.core.errors import InputError, nearest
 from palate.core.progress import track
 from palate.core.runs import RunFolder, read_config
-from palate.prefer.from_scores import refuse_auditor
 from palate.prefer.grades import GRADES, write_graded
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import FREE
 from palate.records.graded import GradedImage
 from palate.records.image_folder import read_image_folder
 from palate.records.tally import Tally
+from palate.score.load import refuse_auditor
 from palate.score.stage import read_scores, read_summaries
 
 

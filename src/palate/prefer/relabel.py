@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from statistics import pstdev
 from typing import TYPE_CHECKING, Literal
 
+from palate.core.progress import track
 from palate.core.runs import RunFolder
-from palate.prefer.from_scores import refuse_auditor, score_votes
+from palate.prefer.from_scores import ALL_TIED, Combination, Scale
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import FREE, write_preferences
 from palate.prefer.votes import aggregate
-from palate.records.ranked import RankedSet
+from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 
 if TYPE_CHECKING:
@@ -25,27 +27,25 @@ KEPT, REVERSED, TIED = (f"of people's pairs {what}" for what in ("kept", "revers
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelabelConfig:
+class RelabelConfig(Combination):
     """Whose rankings, and which scorers."""
 
     preferences: str
     """Rankings, as `palate align` takes them; sets that nobody has ranked are pseudo-labelled too."""
     scorer: tuple[str, ...]
-    """One scorer or more, each with one vote: clip:yuvalkirstain/PickScore_v1 as in Diffusion-DPO, teacher:utility."""
+    """One scorer or more: clip:yuvalkirstain/PickScore_v1 as in Diffusion-DPO, teacher:utility."""
     out: Path
     """Run folder."""
-    margin: float = 0.0
-    """Images of a set whose scores differ by no more than this are tied, in the scorer's own units."""
     keep: Literal["relabelled", "agreed"] = "relabelled"
     """Write every set with the scorers' ranking; or with its own, and only sets of which they reverse no pair."""
     device: str | None = None
     """Such as cpu or cuda; the CPU when left out."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.scorer:
             raise ValueError("scorer must name at least one, such as teacher:utility")
-        if self.margin < 0:
-            raise ValueError(f"margin must be zero or above, not {self.margin}")
+        self.check(self.scorer)
 
 
 def relabel(config: RelabelConfig) -> Path:
@@ -62,7 +62,7 @@ def relabel(config: RelabelConfig) -> Path:
     Reference: Wallace et al. 2023 (arXiv:2311.12908), section 5.3, who train on Pick-a-Pic's pairs as PickScore ranks
     them.
     """
-    from palate.score.load import load_scorer
+    from palate.score.load import load_scorer, refuse_auditor
 
     for spec in config.scorer:
         refuse_auditor(spec, "rank")
@@ -71,11 +71,14 @@ def relabel(config: RelabelConfig) -> Path:
     run = RunFolder.open(config.out, "prefer relabel", config, free=FREE | {"device"})
 
     def relabelled() -> Iterator[RankedSet]:
-        for before in sets:
-            after = _ranked_again(before, scorers, config.margin)
+        scored = [_scores(each, scorers) for each in track(sets, "scoring")]
+        scales = {scorer.name: _scale(scorer, scored) for scorer in scorers}
+        for before, scores in zip(sets, scored, strict=True):
+            after = _ranked_again(before, scores, config.votes(scores, scales))
             outcomes = _outcomes(before, after)
             found.update(outcomes)
             if config.keep == "relabelled":
+                found[ALL_TIED] += max(after.ranks or (1,)) == 1
                 yield after
             elif before.ranks is None or outcomes[REVERSED]:
                 tally.drop("sets dropped")
@@ -86,13 +89,19 @@ def relabel(config: RelabelConfig) -> Path:
     return run.path
 
 
-def _ranked_again(ranked: RankedSet, scorers: Sequence[Scorer], margin: float) -> RankedSet:
+def _scores(ranked: RankedSet, scorers: Sequence[Scorer]) -> dict[str, tuple[float, ...]]:
     images = [image.open() for image in ranked.images]
-    scores = {scorer.name: scorer(images, [ranked.prompt] * len(images)).tolist() for scorer in scorers}
-    signs = {scorer.name: 1 if scorer.higher_is_better else -1 for scorer in scorers}
-    votes = score_votes(scores, signs, margin)
-    found = {**ranked.scores, **{name: tuple(values) for name, values in scores.items()}}
-    return dataclasses.replace(ranked, ranks=aggregate(votes, len(images)), votes=tuple(votes), scores=found)
+    return {scorer.name: tuple(scorer(images, [ranked.prompt] * len(images)).tolist()) for scorer in scorers}
+
+
+def _scale(scorer: Scorer, scored: Sequence[Mapping[str, Sequence[float]]]) -> Scale:
+    spread = pstdev(score for scores in scored for score in scores[scorer.name])
+    return Scale(1 if scorer.higher_is_better else -1, spread)
+
+
+def _ranked_again(ranked: RankedSet, scores: Mapping[str, tuple[float, ...]], votes: Sequence[Vote]) -> RankedSet:
+    ranks = aggregate(votes, len(ranked.images))
+    return dataclasses.replace(ranked, ranks=ranks, votes=tuple(votes), scores={**ranked.scores, **scores})
 
 
 def _outcomes(before: RankedSet, after: RankedSet) -> Counter[str]:

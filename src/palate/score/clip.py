@@ -1,4 +1,4 @@
-"""CLIP and its kin (PickScore among them) as scorers: `clip:tiny-clip`, `clip:yuvalkirstain/PickScore_v1`."""
+"""CLIP and its kin (PickScore and SigLIP among them): the model, and the scorer `clip:tiny-clip`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,89 @@ import torch
 import torch.nn.functional as F
 
 from palate.core.errors import InputError
+from palate.models.load import quiet_libraries
 from palate.models.source import WEIGHTS
 from palate.score.base import Images
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Clip:
+    """A model with one tower for images and one for texts, and its preprocessing.
+
+    PIL images go through the checkpoint's own preprocessing; a tensor is resized and normalised differentiably, which
+    agrees up to rounding to 8 bits.
+
+    Args:
+        model: a built-in name, a folder or a hub id of any model of transformers with image and text features.
+        weights: a folder whose weights stand for the model's own.
+
+    Attributes:
+        network: the two towers, in float32.
+        width: elements of a feature.
+
+    Raises:
+        InputError: no such model.
+    """
+
+    def __init__(self, model: str, weights: str | None = None) -> None:
+        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+        built_in = WEIGHTS / model
+        source = built_in if (built_in / "config.json").is_file() else model
+        try:
+            with quiet_libraries():
+                network = AutoModel.from_pretrained(weights or source, dtype=torch.float32, use_safetensors=True)
+                self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
+                self._processor: Any = AutoImageProcessor.from_pretrained(source, backend="pil")
+        except (OSError, ValueError) as error:
+            mend = "give a built-in name, a folder or a hub id with safetensors weights"
+            raise InputError(f"cannot load the CLIP model {model!r}: {str(error).splitlines()[0]}; {mend}") from error
+        if not hasattr(network, "get_image_features"):
+            kind = type(network).__name__
+            raise InputError(f"{model!r} is a {kind}, without features of images and texts; give a CLIP or its like")
+        self.network: Any = network.eval()
+        # SigLIP was trained on texts of one length.
+        self._padded = "max_length" if network.config.model_type.startswith("siglip") else "longest"
+        text: Any = getattr(network.config, "text_config", network.config)
+        self._longest = min(self._tokenizer.model_max_length, text.max_position_embeddings)
+        self.width: int = getattr(network.config, "projection_dim", None) or text.hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """Features of length one [B, D] of what `pixels` gave."""
+        return _unit(self.network.get_image_features(pixel_values=pixels.to(self.device)))
+
+    def tell(self, prompts: Sequence[str]) -> Tensor:
+        """Features of length one [B, D] of texts; what is longer than the model reads is cut off."""
+        tokens = self._tokenizer(
+            list(prompts), padding=self._padded, truncation=True, max_length=self._longest, return_tensors="pt"
+        )
+        return _unit(self.network.get_text_features(**tokens.to(self.device)))
+
+    def logit(self, image: Tensor, text: Tensor) -> Tensor:
+        """`exp(logit_scale) cos(image, text)` of features [..., D], plus SigLIP's bias where there is one."""
+        similar = self.network.logit_scale.exp() * (image * text).sum(-1)
+        bias = getattr(self.network, "logit_bias", None)
+        return similar if bias is None else similar + bias
+
+    def pixels(self, images: Images) -> Tensor:
+        """What the vision tower reads, [B, 3, h, w]."""
+        if not isinstance(images, torch.Tensor):
+            return self._processor(images=[image.convert("RGB") for image in images], return_tensors="pt").pixel_values
+        settings = self._processor
+        if settings.do_resize:
+            size = _resized(images.shape[-2:], dict(settings.size))
+            images = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
+        if getattr(settings, "do_center_crop", False):
+            images = _centre(images, settings.crop_size["height"], settings.crop_size["width"])
+        mean, std = (torch.tensor(each).view(3, 1, 1).to(images) for each in (settings.image_mean, settings.image_std))
+        return (images - mean) / std
 
 
 class ClipScorer:
@@ -23,11 +101,8 @@ class ClipScorer:
     2021, arXiv:2104.08718) is 2.5 max(cos, 0). Under PickScore `sigmoid(s_a - s_b)` is the probability that a is
     preferred to b (Kirstain et al. 2023, arXiv:2305.01569, equation 1).
 
-    PIL images go through the checkpoint's own preprocessing; a tensor is resized and normalised differentiably, which
-    agrees up to rounding to 8 bits.
-
     Args:
-        model: a built-in name, a folder or a hub id of a `CLIPModel` with its processor.
+        model: as of `Clip`.
         device: the CPU when left out.
 
     Raises:
@@ -38,40 +113,13 @@ class ClipScorer:
     differentiable = True
 
     def __init__(self, model: str, device: str | None = None) -> None:
-        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
-        built_in = WEIGHTS / model
-        source = built_in if (built_in / "config.json").is_file() else model
-        try:
-            clip = CLIPModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
-            self._tokenizer: Any = CLIPTokenizer.from_pretrained(source)
-            self._processor: Any = CLIPImageProcessorPil.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            mend = "give a built-in name, a folder or a hub id with safetensors weights"
-            raise InputError(f"cannot load the CLIP model {model!r}: {str(error).splitlines()[0]}; {mend}") from error
-        self.name = f"clip:{model}"
-        self._device = device or "cpu"
-        self._clip: Any = clip.eval().requires_grad_(False).to(self._device)  # pyright: ignore[reportArgumentType]
+        self.name, self._clip = f"clip:{model}", Clip(model)
+        self._clip.network.requires_grad_(False).to(device or "cpu")
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
-        tokens = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt").to(self._device)
-        image = _unit(self._clip.get_image_features(pixel_values=self._pixels(images).to(self._device)))  # [B, D]
-        text = _unit(self._clip.get_text_features(**tokens))  # [B, D]
-        return (self._clip.logit_scale.exp() * (image * text).sum(1)).float().cpu()
-
-    def _pixels(self, images: Images) -> Tensor:
-        """What the vision tower reads, [B, 3, h, w]."""
-        if not isinstance(images, torch.Tensor):
-            return self._processor(images=[image.convert("RGB") for image in images], return_tensors="pt").pixel_values
-        settings = self._processor
-        if settings.do_resize:
-            size = _resized(images.shape[-2:], dict(settings.size))
-            images = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
-        if settings.do_center_crop:
-            images = _centre(images, settings.crop_size["height"], settings.crop_size["width"])
-        mean, std = (torch.tensor(each).view(3, 1, 1).to(images) for each in (settings.image_mean, settings.image_std))
-        return (images - mean) / std
+        clip = self._clip
+        return clip.logit(clip.see(clip.pixels(images)), clip.tell(prompts)).float().cpu()
 
 
 def _unit(output: Any) -> Tensor:

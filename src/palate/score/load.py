@@ -16,8 +16,10 @@ FAMILIES = {
     "clip": "clip:tiny-clip",
     "image": "image:colourfulness",
     "implicit": "implicit:runs/dpo",
+    "reward": "reward:runs/reward",
 }
 """Each family with an example."""
+AUDITOR = "auditor:"
 
 
 @lru_cache(maxsize=32)
@@ -28,7 +30,7 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
         spec: `teacher:<measure>` or `auditor:<measure>` for a judge of the tiny world, with `utility`, `faithful`,
             `appeal`, `count`, `colour`, `shape`, `background` or `unsafe`; `clip:<model>` for CLIP or PickScore, a
             built-in name, a folder or a hub id; `image:<measure>` for a statistic of the picture; `implicit:<run>` for
-            the reward that a run of `palate align` learned.
+            the reward that a run of `palate align` learned; `reward:<run>` for that of `palate reward train`.
         device: the CPU when left out.
 
     Raises:
@@ -52,6 +54,18 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
         from palate.score.implicit import ImplicitScorer
 
         return ImplicitScorer(argument, device)
+    if family == "reward":
+        from palate.score.reward import RewardScorer
+
+        return RewardScorer(argument, device)
     from palate.score.world import WorldScorer
 
     return WorldScorer(family, argument, device)  # pyright: ignore[reportArgumentType]
+
+
+def refuse_auditor(scorer: str, what: str) -> None:
+    """Raises InputError if a scorer is one of the auditor's, which are not asked to `what`, such as to rank."""
+    if scorer.startswith(AUDITOR):
+        raise InputError(
+            f"{scorer!r} cannot {what}: the auditor judges results and gives no training signal; use teacher"
+        )

@@ -24,7 +24,7 @@ def _refuse(*wrong: tuple[bool, str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig(AlignConfig):
-    """Supervised fine-tuning on preferred images."""
+    """Supervised fine-tuning on preferred or curated images: of rankings the best, of a folder with prompts all."""
 
     def method(self) -> SFT:
         """The objective, and how it reads feedback."""

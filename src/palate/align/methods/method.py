@@ -43,13 +43,13 @@ class Method(ABC):
 
     Attributes:
         name: of the method, such as `dpo`.
-        learns_from: the kind of feedback that `examples` takes.
+        learns_from: the kind of feedback that `examples` takes; `images` to imitate are graded images of grade 1.
         reference: whether the loss needs the base model's errors.
         batchwise: whether the loss needs the mean of `statistic` over the whole batch.
     """
 
     name: str
-    learns_from: Literal["rankings", "grades"] = "rankings"
+    learns_from: Literal["rankings", "grades", "images"] = "rankings"
     reference: bool = False
     batchwise: bool = False
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from palate.align.examples import Example
-from palate.align.methods.method import Measured, Method, ranked
+from palate.align.methods.method import Measured, Method
 from palate.core.errors import InputError
 from palate.objectives.kto import gain, kto
 from palate.objectives.reward_weighted import reward_weighted
@@ -17,7 +17,6 @@ from palate.objectives.sft import sft
 from palate.prefer.grades import load_graded
 from palate.records.graded import GradedImage
 from palate.records.images import StoredImage
-from palate.records.ranked import RankedSet
 
 
 @dataclass(frozen=True)
@@ -29,20 +28,14 @@ class _Singles(Method):
 
 @dataclass(frozen=True)
 class SFT(_Singles):
-    """Fine-tuning on the best images of every ranked set, each once."""
+    """Fine-tuning on curated images, or on the best of every ranked set, each once."""
 
     name = "sft"
+    learns_from = "images"
 
-    def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
-        """The images of rank 1 of every set that tells any apart."""
-        best = {
-            (each.prompt, image.digest()): _example(each.prompt, image)
-            for each in ranked(feedback, self.name)
-            if len(set(each.ranks or ())) > 1
-            for image, rank in zip(each.images, each.ranks or ())
-            if rank == 1
-        }
-        return list(best.values())
+    def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
+        """Every image."""
+        return [_example(each.prompt, each.image) for each in feedback]
 
     def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
         """As `objectives.sft`."""

@@ -64,7 +64,7 @@ def render_report(
     from palate.evaluate.report.charts import CURVES, line_chart
 
     changes = pictures.verdict_changes(comparison)
-    return _template().render(
+    return template("report.html.jinja").render(
         title=title,
         version=__version__,
         comparison=comparison,
@@ -86,7 +86,8 @@ def render_report(
     )
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """One of the pages beside this file; everything that is put into it is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -97,4 +98,4 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["duration"] = duration
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)

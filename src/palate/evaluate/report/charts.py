@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from palate.core.statistics import Estimate
 from palate.evaluate.report.text import tick
-from palate.evaluate.statistics import Estimate
 
 POINTS = 240  # a curve has no more points than this; longer runs are averaged in bins
 TREND = 15  # the trend is a running mean over a fifteenth of the curve

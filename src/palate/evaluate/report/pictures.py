@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palate.core.statistics import contest
 from palate.evaluate.compare import Comparison
-from palate.evaluate.statistics import contest
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from palate.evaluate.statistics import Estimate
+from palate.core.statistics import Estimate
 
 UNKNOWN = "n/a"
 MINUS = "\N{MINUS SIGN}"

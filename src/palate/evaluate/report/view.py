@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from palate.evaluate import statistics
+from palate.core import statistics
+from palate.core.statistics import Estimate
 from palate.evaluate.compare import Change, Comparison, Paired, Verdict, change, gap
 from palate.evaluate.judge import HEADLINES, RATES
 from palate.evaluate.report.charts import Strip, strip
 from palate.evaluate.report.text import interval, number, percent, points, signed
-from palate.evaluate.statistics import Estimate
 from palate.world.grammar import COUNTS, parse
 
 LABELS = {

@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from palate.align.optimizer import optimizer_tensors, restore_optimizer
 from palate.core.files import atomic_folder
+from palate.training.optimizer import optimizer_tensors, restore_optimizer
 
 
 class Part(NamedTuple):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from palate.evaluate import statistics
-from palate.evaluate.statistics import contest, difference, effective_count, mean, rate, ratio, wilson
+from palate.core import statistics
+from palate.core.statistics import contest, difference, effective_count, mean, rate, ratio, wilson
 
 
 @pytest.mark.parametrize(

@@ -15,33 +15,27 @@ class Meter:
     """Sums and counts by name. Adding never waits for the device; fetching does."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[str, Tensor] = {}  # the sum and the count [2] of each name
 
     def add(self, **values: Tensor) -> None:
-        """Adds measurements [B] of each name."""
+        """Adds measurements [B] of each name; nan is "not measured", and counts nowhere."""
         for name, value in values.items():
-            total = value.float().sum()
+            total = torch.stack([value.float().nansum(), (~value.isnan()).sum()])
             self._sums[name] = self._sums[name] + total if name in self._sums else total
-            self._counts[name] = self._counts.get(name, 0) + len(value)
 
     def fetch(self, accelerator: Accelerator) -> dict[str, float]:
         """The mean by name over all processes since the last call."""
         state = self.state(accelerator)
-        self._sums, self._counts = {}, {}
-        return {name: total / count for name, (total, count) in state.items()}
+        self._sums = {}
+        return {name: total / count for name, (total, count) in state.items() if count}
 
     def state(self, accelerator: Accelerator) -> dict[str, tuple[float, int]]:
         """Sum and count by name over all processes, for a checkpoint."""
         if not self._sums:
             return {}
-        rows = torch.stack(
-            [torch.stack([self._sums[name], self._sums[name].new_tensor(self._counts[name])]) for name in self._sums]
-        )
-        summed: Any = accelerator.reduce(rows, "sum")
+        summed: Any = accelerator.reduce(torch.stack(list(self._sums.values())), "sum")
         return {name: (total, int(count)) for name, (total, count) in zip(self._sums, summed.tolist())}
 
     def restore(self, state: dict[str, tuple[float, int]], device: torch.device) -> None:
         """Goes on from a checkpoint's state."""
-        self._sums = {name: torch.tensor(total, device=device) for name, (total, _) in state.items()}
-        self._counts = {name: count for name, (_, count) in state.items()}
+        self._sums = {name: torch.tensor([total, count], device=device) for name, (total, count) in state.items()}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from palate.align.config import AlignConfig
+Kind = Literal["adamw", "adafactor"]
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], config: AlignConfig) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Iterable[nn.Parameter], kind: Kind, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW, or Adafactor with the settings of Diffusion-DPO's code; the learning rate is set at every step."""
-    if config.optimizer == "adamw":
+    if kind == "adamw":
         # betas and eps: torch's defaults, and those of the paper's code.
-        return torch.optim.AdamW(parameters, lr=0.0, weight_decay=config.weight_decay, fused=True)
+        return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=True)
     from transformers.optimization import Adafactor
 
     return Adafactor(

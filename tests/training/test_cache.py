@@ -6,9 +6,9 @@ import torch
 from accelerate import Accelerator
 from safetensors import safe_open
 
-from palate.align.cache import Field, RowCache, cached_rows, digest
 from palate.core.errors import InputError, PalateError
 from palate.core.progress import bar
+from palate.training.cache import Field, RowCache, cached_rows, digest
 
 FIELDS = {"narrow": Field((3,), torch.bfloat16), "wide": Field((2, 5)), "scalar": Field(())}
 

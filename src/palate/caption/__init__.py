@@ -1,0 +1,1 @@
+"""Words for images: a caption each, for instance to generate from again."""

@@ -1,0 +1,146 @@
+"""Captioners: the teacher of the tiny world, and any image-text-to-text model of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from palate.core.errors import InputError, nearest
+from palate.score.base import to_tensor
+from palate.score.world import reader
+from palate.world.grammar import Combination
+from palate.world.renderer import SIZE
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+TEACHER = "teacher"
+
+
+class Captioner(Protocol):
+    """One line of words an image.
+
+    Attributes:
+        silence: why it may say nothing of an image, and how to mend that, to follow "it has no caption:".
+    """
+
+    silence: str
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[str]:
+        """Captions [B] of B RGB images of any sizes; "" where it says nothing."""
+        ...
+
+
+class TeacherCaptioner:
+    """The tiny world's own: what the teacher reads in a picture, in the world's grammar.
+
+    Of a picture that is not 64 x 64, or in which the teacher finds no name for the count, colour, shape or background,
+    it says nothing.
+    """
+
+    silence = (
+        f"the teacher has no name for what it shows, or it is no {SIZE} x {SIZE} picture of the tiny world; "
+        "take it out of the folder, or name another captioner"
+    )
+
+    def __init__(self, device: str | None = None) -> None:
+        self._read = reader(TEACHER, device or "cpu")
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[str]:
+        """Such as `three red stars on a blue background`; see `Captioner`."""
+        captions = [""] * len(images)
+        if fit := [i for i, image in enumerate(images) if image.size == (SIZE, SIZE)]:
+            seen = self._read(to_tensor([images[i] for i in fit]))
+            for i, count, colour, shape, background in zip(fit, seen.count, seen.colour, seen.shape, seen.background):
+                captions[i] = _said(count, colour, shape, background)
+        return captions
+
+
+class ModelCaptioner:
+    """An image-text-to-text model, asked the same question about every image, decoded greedily.
+
+    Args:
+        model: a folder or hub id of a model of transformers with its processor, such as `llava-hf/llava-1.5-7b-hf`
+            (Liu et al. 2023, arXiv:2310.03744), in safetensors. Code that a checkpoint brings is not run.
+        question: is put through the processor's chat template; without one, it follows the processor's image token.
+        max_new_tokens: longest caption.
+        device: the GPU where there is one, else the CPU, when left out. Weights are bfloat16 on a GPU, else float32.
+
+    Raises:
+        InputError: no such model, or one without a processor of images and text.
+    """
+
+    silence = "the model ended its answer before the first word; ask another question"
+
+    def __init__(self, model: str, question: str, max_new_tokens: int, device: str | None = None) -> None:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._network, self._processor = _load(model, torch.float32 if device == "cpu" else torch.bfloat16)
+        self._network.eval().requires_grad_(False).to(device)
+        tokenizer = self._processor.tokenizer
+        tokenizer.padding_side = "left"  # so that every answer begins where its question ends
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        self._asked = self._worded(question)
+        begun = bool(tokenizer.bos_token) and self._asked.startswith(tokenizer.bos_token)  # by the template
+        self._options = {"padding": True, "return_tensors": "pt"} | ({"add_special_tokens": False} if begun else {})
+        self._greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[str]:
+        """See `Captioner`; spaces and line breaks become one space each."""
+        texts, pictures = [self._asked] * len(images), [[each] for each in images]
+        inputs = self._processor(text=texts, images=pictures, **self._options)
+        inputs = inputs.to(self._network.device, self._network.dtype)
+        pad = self._processor.tokenizer.pad_token_id
+        output = self._network.generate(**inputs, **self._greedy, pad_token_id=pad)  # [B, length]
+        asked = inputs["input_ids"]  # a decoder repeats it before it answers; an encoder-decoder does not
+        length = asked.shape[1]
+        told = output[:, length:] if torch.equal(output[:, :length], asked) else output
+        return [" ".join(text.split()) for text in self._processor.batch_decode(told, skip_special_tokens=True)]
+
+    def _worded(self, question: str) -> str:
+        """The question as the model was taught to read one, with the mark that stands for the image."""
+        if self._processor.chat_template:
+            parts = [{"type": "image"}, {"type": "text", "text": question}]
+            turn = {"role": "user", "content": parts}
+            return self._processor.apply_chat_template([turn], add_generation_prompt=True)
+        mark = getattr(self._processor, "image_token", None)  # no text where the processor puts it itself, as BLIP-2's
+        return f"{mark}\n{question}" if isinstance(mark, str) else question
+
+
+def load_captioner(
+    name: str, question: str = "", max_new_tokens: int = 64, device: str | None = None
+) -> TeacherCaptioner | ModelCaptioner:
+    """The captioner of a name: `teacher`, or a model as of `ModelCaptioner`; arguments and errors as there."""
+    if name == TEACHER:
+        return TeacherCaptioner(device)
+    return ModelCaptioner(name, question, max_new_tokens, device)
+
+
+def _said(count: int | None, colour: str | None, shape: str | None, background: str | None) -> str:
+    """The caption, or "" where an answer is "none of these" or no picture of the world has these together."""
+    if count is None or colour is None or shape is None or background in (None, colour):
+        return ""
+    return Combination(count, colour, shape, background).caption()
+
+
+def _load(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The network and its processor."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    folder = Path(model).expanduser()
+    source = str(folder) if folder.is_dir() else model
+    try:
+        processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
+        if not hasattr(processor, "tokenizer"):
+            raise ValueError(f"it has no processor of images and text, only a {type(processor).__name__}")
+        network = AutoModelForImageTextToText.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        said = next((line.rstrip(". ") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        mend = "give teacher, or a folder or hub id of an image-text-to-text model with safetensors weights"
+        raise InputError(f"cannot load the captioner {model!r}{nearest(model, [TEACHER])}: {said}; {mend}") from error
+    return network, processor

@@ -1,0 +1,116 @@
+"""`palate caption`: a run folder with every image of another folder, and what a captioner says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palate.core.errors import InputError
+from palate.core.progress import bar
+from palate.core.runs import RunFolder
+from palate.records.image_folder import METADATA, ImageRecord, link_images, read_image_folder, require_linkable
+from palate.records.jsonlines import JsonLines
+from palate.records.tally import Tally
+
+if TYPE_CHECKING:
+    from palate.caption.captioner import Captioner
+
+FREE = frozenset({"out", "batch", "device", "skip_bad"})
+"""Fields that may change between the parts of one run: no caption depends on them, up to float rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionConfig:
+    """What to caption, and by what."""
+
+    images: Path
+    """Any folder of images, with or without metadata.jsonl."""
+    captioner: str = "teacher"
+    """Who speaks: teacher, who knows the 64 x 64 pictures of the tiny world, or a folder or hub id of an
+    image-text-to-text model of transformers, such as llava-hf/llava-1.5-7b-hf."""
+    question: str = "Describe this image in one sentence."
+    """What a model is asked about each image; the teacher needs no question."""
+    max_new_tokens: int = 64
+    """Longest caption, in the model's tokens; CLIP's text encoders read 77 of theirs."""
+    out: Path
+    """Run folder, an ImageFolder itself; one that was interrupted goes on where it stopped."""
+    skip_bad: bool = False
+    """Leave out images that are broken, or of which nothing is said, and count them, instead of stopping."""
+    batch: int = 8
+    """Images captioned at once; changes memory and speed, not the captions."""
+    device: str | None = None
+    """Such as cpu or cuda; when left out, the CPU for the teacher and the best one there is for a model."""
+
+    def __post_init__(self) -> None:
+        positive = {"max_new_tokens": self.max_new_tokens, "batch": self.batch}
+        if wrong := [f"{name} must be above zero, not {n}" for name, n in positive.items() if n <= 0]:
+            raise ValueError("; ".join(wrong))
+
+
+def caption(config: CaptionConfig) -> Path:
+    """Captions each image that the run folder has no caption of yet.
+
+    `metadata.jsonl` has a line an image: `file_name`, `prompt` (the caption) and, where the image had a prompt,
+    `caption_of`. An image is in the folder before its line is, as a hard link where there can be one, else as a copy.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        InputError: no such images or captioner, or a broken image, before anything is written; or an image of which
+            nothing is said.
+        RunFolderError: the folder holds another run.
+    """
+    from palate.caption.captioner import load_captioner
+
+    tally = Tally(config.skip_bad)
+    captioner = load_captioner(config.captioner, config.question, config.max_new_tokens, config.device)
+    records = read_image_folder(config.images, tally, unprompted=True)
+    records = list({record.file_name: record for record in records}.values())  # a table may name an image twice
+    require_linkable(records, config.images, config.out)
+    run = RunFolder.open(config.out, "caption", config, free=FREE)
+    try:
+        with run.timer("caption"):
+            captions = _caption(records, captioner, run.path, config.batch, tally)
+    except InputError:
+        if not (run.path / METADATA).exists():
+            run.abandon()
+        raise
+    run.finish({"images": len(records), "captions": captions, **tally.summary()})
+    return run.path
+
+
+def _caption(records: Sequence[ImageRecord], captioner: Captioner, out: Path, batch: int, tally: Tally) -> int:
+    """Captions those that have no line yet, a batch after the other; returns how many lines there are in the end."""
+    table = JsonLines(out / METADATA)
+    done = {row["file_name"] for row in table.read()}
+    link_images([record for record in records if record.file_name in done], out)  # those that were lost since
+    left = [record for record in records if record.file_name not in done]
+    with bar("captioning", len(records), done=len(records) - len(left)) as progress:
+        for start in range(0, len(left), batch):
+            shown = left[start : start + batch]
+            if said := _said(shown, captioner, tally):
+                link_images([record for record, _ in said], out)
+                table.append(_row(record, text) for record, text in said)
+            progress.advance(len(shown))
+    if not (count := len(table.read())):
+        raise InputError(f"none of the {len(records)} images has a caption: {captioner.silence}")
+    return count
+
+
+def _said(shown: Sequence[ImageRecord], captioner: Captioner, tally: Tally) -> list[tuple[ImageRecord, str]]:
+    """The images and their captions; one of which nothing is said is a bad row."""
+    said = []
+    for record, text in zip(shown, captioner([record.image.open() for record in shown]), strict=True):
+        with tally.row(str(record.image)):
+            if not text:
+                raise InputError(f"it has no caption: {captioner.silence}")
+            said.append((record, text))
+    return said
+
+
+def _row(record: ImageRecord, text: str) -> dict[str, Any]:
+    before = {"caption_of": record.prompt} if record.prompt else {}
+    return {"file_name": record.file_name, "prompt": text, **before}

@@ -1,0 +1,118 @@
+"""`palate generate --best-of N`: each image is the one that a scorer puts highest among N candidates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palate.generate.plan import Item
+from palate.generate.prompts import load_prompts
+from palate.generate.stage import Drawn, GenerateConfig, generate
+from palate.models.source import resolve
+
+if TYPE_CHECKING:
+    from palate.generate.sampler import Sampler
+    from palate.score.base import Images, Scorer
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfConfig(GenerateConfig):
+    """What to make, and which of the candidates to keep."""
+
+    best_of: int = 1
+    """Candidates of each image, each from a seed of its own, of which only the best is kept; 1 keeps what is drawn."""
+    scorer: str | None = None
+    """Who says which candidate is best: teacher:<measure>, clip:<model>, image:<measure> or implicit:<run>."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.best_of < 1:
+            raise ValueError(f"best_of must be above zero, not {self.best_of}")
+        if self.best_of > 1 and not self.scorer:
+            raise ValueError(f"best_of {self.best_of} needs a scorer to choose by, such as teacher:utility")
+        if self.best_of == 1 and self.scorer:
+            raise ValueError(f"scorer {self.scorer!r} has nothing to choose from; give best_of 2 or more")
+
+    def plain(self) -> GenerateConfig:
+        """The same without a choice."""
+        return GenerateConfig(**{each.name: getattr(self, each.name) for each in dataclasses.fields(GenerateConfig)})
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """Draws the best of n candidates, a `generate.stage.Draw`.
+
+    Candidate 0 is the image that plain generation makes, up to float rounding, and of equal scores the first wins: so
+    no image scores worse than its plain one. The candidates of one image make batches of their own, so that on a CPU
+    no bit depends on which other images are made, at which sitting, or on a `batch` of n and more; a smaller one
+    changes images by float rounding, as in plain generation.
+
+    Args:
+        scorer: says which is best, by a lower score where that is better.
+        n: how many candidates each image has.
+    """
+
+    scorer: Scorer
+    n: int
+
+    def __call__(self, sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
+        """Draws items one by one, no more than `batch` candidates at once."""
+        for item in items:
+            yield [self.draw(sampler, item, batch)]
+
+    def draw(self, sampler: Sampler, item: Item, batch: int) -> Drawn:
+        """The best candidate of one item; `candidate_scores` [n] are in the order of the candidates."""
+        candidates, images, scores = [item.candidate(number) for number in range(self.n)], [], []
+        for start in range(0, self.n, batch):
+            seeds = [candidate.seed for candidate in candidates[start : start + batch]]
+            prompts = [item.prompt] * len(seeds)
+            drawn = sampler.sample(prompts, seeds)
+            images += drawn
+            scores += _scores(self.scorer, drawn, prompts)
+        sign = 1 if self.scorer.higher_is_better else -1
+        best = max(range(self.n), key=lambda number: sign * scores[number])
+        columns = {"score": scores[best], "candidate": best, "candidate_scores": scores}
+        return Drawn(candidates[best], images[best], columns)
+
+
+def generate_best(config: BestOfConfig) -> Path:
+    """`generate`, of the best of `best_of` candidates an image; with one it is `generate` itself.
+
+    Returns:
+        The run folder. A line of `metadata.jsonl` also has `score`, which `candidate` it is from 0, and
+        `candidate_scores`; its `seed` is the candidate's.
+
+    Raises:
+        InputError: as of `generate`; no such scorer, one that cannot read the model's pictures, or one of the auditor,
+            which judges results and so never chooses them; before anything is written.
+        RunFolderError: the folder holds another run.
+    """
+    if config.scorer is None:
+        return generate(config.plain())
+
+    from palate.generate.sampler import pick_device
+    from palate.score.load import load_scorer, refuse_auditor
+
+    refuse_auditor(config.scorer, "choose")
+    scorer = load_scorer(config.scorer, pick_device(config.device))
+    _try(scorer, config)
+    return generate(config, BestOf(scorer, config.best_of))
+
+
+def _try(scorer: Scorer, config: GenerateConfig) -> None:
+    """Scores an empty picture as the model draws them, so that a scorer that cannot read those says so at once."""
+    from PIL import Image
+
+    source = resolve(config.model)
+    source.check()
+    _scores(scorer, [Image.new("RGB", (source.resolution, source.resolution))], load_prompts(config.prompts, 1))
+
+
+def _scores(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list[float]:
+    import torch
+
+    with torch.no_grad():
+        return scorer(images, prompts).tolist()

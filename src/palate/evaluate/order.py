@@ -1,0 +1,210 @@
+"""`palate reward order`: sources of images, such as generators and cameras, put in order by one scorer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from palate.core.config import to_mapping
+from palate.core.errors import InputError
+from palate.core.progress import bar
+from palate.core.runs import RunFolder, read_config
+from palate.records.image_folder import ImageRecord, read_image_folder
+from palate.records.jsonlines import JsonLines
+from palate.records.tally import Tally
+
+if TYPE_CHECKING:
+    from palate.evaluate.ranking import Scores, Source
+    from palate.score.base import Scorer
+
+SCORES, REPORT = "scores.jsonl", "report.html"
+FREE = frozenset({"out", "batch", "device"})
+"""Fields that may change between the parts of one run: no score depends on them, up to float rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderConfig:
+    """Which sources of images are put in order, and by what."""
+
+    scorer: str
+    """What they are ordered by: a discriminator such as reward:<run>, or any scorer, such as clip:<model>."""
+    images: tuple[str, ...]
+    """Two sources or more, each name=folder: a run of `palate generate`, or any ImageFolder whose metadata.jsonl has a
+    prompt in each row. Only prompts that all of them have are compared."""
+    out: Path
+    """Run folder; one that was interrupted goes on where it stopped."""
+    prompts: Literal["unseen", "all"] = "unseen"
+    """Leave out every prompt that the scorer was trained on, as far as its run says, or keep all."""
+    skip_bad: bool = False
+    """Leave out images that are missing or broken and count them, instead of stopping."""
+    batch: int = 64
+    """Images scored at once; changes memory and speed, not the scores."""
+    device: str | None = None
+    """Such as cpu or cuda; the CPU when left out."""
+
+    def __post_init__(self) -> None:
+        parts = [(each, *map(str.strip, each.partition("="))) for each in self.images]
+        wrong = [
+            f"images must each be name=folder, such as turbo=runs/turbo, not {each!r}"
+            for each, name, _, folder in parts
+            if not (name and folder)
+        ]
+        names = [name for _, name, _, _ in parts if name]
+        if len(parts) < 2:
+            wrong.append(f"images must name at least two sources to compare, not {len(parts)}")
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            wrong.append(f"images must have distinct names, and {twice[0]!r} names several; rename all but one")
+        if self.batch <= 0:
+            wrong.append(f"batch must be above zero, not {self.batch}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each source by its name."""
+        parts = (each.partition("=") for each in self.images)
+        return {name.strip(): Path(folder.strip()).expanduser() for name, _, folder in parts}
+
+
+def order_sources(config: OrderConfig) -> Path:
+    """Scores each source's images of the prompts that all of them have, and says which source scores best.
+
+    The folder holds `scores.jsonl` with a line an image, `summary.json` and `report.html`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        InputError: no such scorer or images, a broken image, no prompt that all sources have, or a source that the
+            scorer cannot read; before anything is written. Or an image whose score is no number.
+        RunFolderError: the folder holds another run.
+    """
+    if read_config(config.out) and RunFolder.open(config.out, "reward order", config, free=FREE).finished:
+        return config.out
+    from palate.evaluate.ranking import find_order, summarise
+    from palate.evaluate.report.order import write_order
+    from palate.score.load import load_scorer
+
+    scorer = load_scorer(config.scorer, config.device)
+    sources = read_sources(config)
+    for source in sources:
+        prompt, records = next(iter(source.images.items()))
+        _rows(scorer, source.name, [(prompt, records[0])])  # a scorer that cannot read them says so now
+    run = RunFolder.open(config.out, "reward order", config, free=FREE)
+    with run.timer("score"):
+        scores = _score(run, scorer, sources, config.batch)
+    order = find_order(scorer, sources, scores)
+    write_order(run.path / REPORT, order, to_mapping(config))
+    run.finish(summarise(order))
+    return run.path
+
+
+def read_sources(config: OrderConfig) -> list[Source]:
+    """What each source has of the prompts that all of them have; white space does not tell two prompts apart.
+
+    Raises:
+        InputError: no such images, a broken image, or no prompt that all sources have.
+    """
+    from palate.evaluate.ranking import Source
+    from palate.reward.testing import trained_prompts
+
+    tallies = {name: Tally(config.skip_bad) for name in config.folders}
+    found: dict[str, dict[str, list[ImageRecord]]] = {}
+    for name, folder in config.folders.items():
+        prompts = found[name] = {}
+        for record in read_image_folder(folder, tallies[name]):
+            prompts.setdefault(" ".join(record.prompt.split()), []).append(record)
+    common = [prompt for prompt in next(iter(found.values())) if all(prompt in each for each in found.values())]
+    if config.prompts == "unseen" and common:
+        trained = {" ".join(prompt.split()) for prompt in trained_prompts(config.scorer)}
+        common = [prompt for prompt in common if prompt not in trained]
+        if not common:
+            raise InputError(
+                f"{config.scorer} was trained on every common prompt; give other sources, or --prompts all"
+            )
+    if not common:
+        has = "; ".join(f"{name} has {len(each)}{_such_as(each)}" for name, each in found.items())
+        mend = "`palate generate --prompts <folder>` draws the prompts of another folder"
+        raise InputError(f"there is no prompt that all the sources have ({has}); {mend}")
+    return [
+        Source(
+            name=name,
+            folder=config.folders[name],
+            images={prompt: each[prompt] for prompt in common},
+            prompts_left_out=len(each) - len(common),
+            images_left_out=sum(map(len, each.values())) - sum(len(each[prompt]) for prompt in common),
+            bad_rows=len(tallies[name].bad),
+        )
+        for name, each in found.items()
+    ]
+
+
+def _such_as(prompts: Mapping[str, Any]) -> str:
+    return f", such as {next(iter(prompts))[:60]!r}" if prompts else ""
+
+
+def _score(run: RunFolder, scorer: Scorer, sources: Sequence[Source], batch: int) -> Scores:
+    """The score of every image; those that the run folder has are not asked for again."""
+    table = JsonLines(run.path / SCORES)
+    scores = {_key(row): row["score"] for row in table.read()}
+    total = sum(len(records) for source in sources for records in source.images.values())
+    with bar("scoring", total, done=len(scores)) as progress:
+        for source in sources:  # a batch is of one source, whose images often share a size
+            images = [(prompt, record) for prompt, records in source.images.items() for record in records]
+            left = [each for each in images if (source.name, each[0], each[1].file_name) not in scores]
+            for start in range(0, len(left), batch):
+                rows = _rows(scorer, source.name, left[start : start + batch])
+                table.append(rows)
+                scores |= {_key(row): row["score"] for row in rows}
+                progress.advance(len(rows))
+    return scores
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["source"], row["prompt"], row["file_name"]
+
+
+def _rows(scorer: Scorer, source: str, batch: Sequence[tuple[str, ImageRecord]]) -> list[dict[str, Any]]:
+    import torch
+
+    with torch.no_grad():
+        values = scorer([record.image.open() for _, record in batch], [prompt for prompt, _ in batch]).tolist()
+    rows = []
+    for (prompt, record), value in zip(batch, values, strict=True):
+        if not math.isfinite(value):
+            raise InputError(f"{scorer.name} gives {record.image} the score {value}; replace it, or leave its row out")
+        rows.append({"source": source, "file_name": record.file_name, "prompt": prompt, "score": value})
+    return rows
+
+
+def told(folder: Path) -> list[str]:
+    """What a finished run found, in lines for a terminal.
+
+    Raises:
+        InputError: the run is not finished, or is no such run.
+    """
+    found = RunFolder(folder).finished
+    if not found or "neighbours" not in found:
+        raise InputError(f"{folder} is no finished run of `palate reward order`; run that command")
+    sources, width = found["sources"], max(map(len, found["order"]))
+    better = "higher" if found["higher_is_better"] else "lower"
+    lines = [f"by {found['scorer']} ({better} is better), over the {found['prompts']} prompts that all sources have:"]
+    for place, name in enumerate(found["order"], 1):
+        lines.append(f"{place}. {name:{width}}  {_told(sources[name]['score'])}, {sources[name]['images']} images")
+    for step in found["neighbours"]:
+        won = {key: None if value is None else 100 * value for key, value in step["win_rate"].items()}
+        by = f"by {_told(step['difference'])}, at {_told(won)} per cent of prompts"
+        lines.append(f"{step['ahead']} is ahead of {step['behind']} {by}: {step['word']}")
+    for name, of in sources.items():
+        if of["prompts_left_out"] or of["bad_rows"]:
+            prompts = f"{of['prompts_left_out']} prompts that not all have ({of['images_left_out']} images)"
+            lines.append(f"left out of {name}: {prompts}, {of['bad_rows']} bad rows")
+    return [*lines, f"the report is {folder / REPORT}"]
+
+
+def _told(estimate: Mapping[str, Any]) -> str:
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    return f"{value:.4g}" if low is None else f"{value:.4g} [{low:.4g}, {high:.4g}]"

@@ -1,0 +1,145 @@
+"""The page of `palate reward order`: the order, how clear each step of it is, and pictures of every source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palate import __version__
+from palate.core.files import write_atomic
+from palate.core.statistics import RESAMPLES, Estimate
+from palate.evaluate.ranking import ENOUGH, Order, Placed, Step
+from palate.evaluate.report import template
+from palate.evaluate.report.charts import Strip, strip
+from palate.evaluate.report.pictures import chosen_pairs, data_uri, thumbnail
+from palate.evaluate.report.text import interval, number, percent, signed
+from palate.evaluate.report.view import flatten
+
+PROMPTS = 8
+"""How many prompts are shown."""
+
+
+@dataclass(frozen=True)
+class PlaceRow:
+    """A source in its place."""
+
+    place: int
+    name: str
+    score: str
+    ends: str
+    images: int
+    strip: Strip
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """Two neighbours; `tone` is good where the step between them is clear, else open."""
+
+    ahead: str
+    behind: str
+    difference: tuple[str, str]
+    win_rate: tuple[str, str]
+    tone: str
+    word: str
+    strip: Strip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The first picture of a source for a prompt."""
+
+    source: str
+    uri: str
+    width: int
+    height: int
+    score: str
+
+
+def write_order(path: Path, order: Order, config: Mapping[str, Any]) -> None:
+    """Writes the page, all at once or not at all.
+
+    Args:
+        path: where to.
+        order: what was found.
+        config: what was configured.
+    """
+    write_atomic(path, render_order(order, config))
+
+
+def render_order(order: Order, config: Mapping[str, Any]) -> str:
+    """The page itself; arguments as for `write_order`."""
+    return template("order.html.jinja").render(
+        version=__version__,
+        order=order,
+        sentence=sentence(order),
+        places=place_rows(order.placed),
+        steps=step_rows(order.steps),
+        shown=gallery(order),
+        config=flatten(config),
+        enough=ENOUGH,
+        resamples=RESAMPLES,
+    )
+
+
+def sentence(order: Order) -> str:
+    """The finding in one sentence."""
+    first, *rest = (each.source.name for each in order.placed)
+    begun = f"{first} scores best, then {', then '.join(rest)}"
+    if len(order.steps) == 1:
+        return f"{begun}: {order.steps[0].word}."
+    clear = sum(step.clear for step in order.steps)
+    told = {0: "no step is clear", len(order.steps): "every step is clear"}
+    return f"{begun}; {told.get(clear, f'{clear} of {len(order.steps)} steps from one to the next are clear')}."
+
+
+def place_rows(placed: Sequence[Placed]) -> list[PlaceRow]:
+    """One row for each source, all on one axis."""
+    low, high = _axis([each.score for each in placed])
+    return [
+        PlaceRow(
+            place,
+            each.source.name,
+            number(each.score.value),
+            interval(each.score, number),
+            each.score.n,
+            strip({"aligned": each.score}, low, high, ends=(number(low), number(high))),
+        )
+        for place, each in enumerate(placed, 1)
+    ]
+
+
+def step_rows(steps: Sequence[Step]) -> list[StepRow]:
+    """One row for each pair of neighbours, all on one axis that has zero on it."""
+    low, high = _axis([step.difference for step in steps], zero=True)
+    return [
+        StepRow(
+            step.ahead,
+            step.behind,
+            (signed(step.difference.value), interval(step.difference, signed)),
+            (percent(step.win_rate.value), interval(step.win_rate)),
+            "good" if step.clear else "open",
+            step.word,
+            strip({"aligned" if step.clear else "base": step.difference}, low, high, 0.0, (number(low), number(high))),
+        )
+        for step in steps
+    ]
+
+
+def gallery(order: Order) -> list[tuple[str, list[Picture]]]:
+    """Evenly spread prompts, never chosen by result, each with the first picture of every source in the found order."""
+    prompts = [order.prompts[p] for p, _ in chosen_pairs(len(order.prompts), 1, PROMPTS)]
+    return [(prompt, [_picture(each, prompt) for each in order.placed]) for prompt in prompts]
+
+
+def _picture(placed: Placed, prompt: str) -> Picture:
+    image = thumbnail(placed.source.images[prompt][0].image.open())
+    return Picture(placed.source.name, data_uri(image), *image.size, number(placed.scores[prompt][0]))
+
+
+def _axis(estimates: Sequence[Estimate], zero: bool = False) -> tuple[float, float]:
+    """Ends that all the intervals lie between, with some room."""
+    ends = [end for each in estimates for end in (each.value, each.low, each.high) if end == end] + [0.0] * zero
+    pad = 0.1 * (max(ends) - min(ends)) or 1.0
+    return min(ends) - pad, max(ends) + pad

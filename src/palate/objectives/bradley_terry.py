@@ -1,0 +1,34 @@
+"""Bradley-Terry over the images of a set: how likely each pair's outcomes are under the scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+
+def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """The mean cross-entropy over the pairs of each set.
+
+    `-(p log sigmoid(s_i - s_j) + (1 - p) log sigmoid(s_j - s_i))`, p the share of people who prefer i: 1 or 0 for one
+    ranking, between them for votes, a half for a tie.
+
+    Args:
+        score: [B, n].
+        share: [B, n, n], how many prefer i to j, in [0, 1]; `share[i, j] + share[j, i] = 1`; nan where nobody compared.
+
+    Returns:
+        The loss [B], 0 where nothing is compared; and `accuracy` [B], detached: the share of the pairs with a winner
+        that the scores order alike, a tie of scores a half; nan where no pair has one.
+
+    Reference: Bradley & Terry 1952; Wallace et al. 2023 (arXiv:2311.12908), equations 3 and 4; ties as Kirstain et al.
+    2023 (arXiv:2305.01569), section 3, who train them towards (1/2, 1/2).
+    """
+    first, second = torch.triu_indices(score.shape[1], score.shape[1], offset=1, device=score.device)
+    margin, p = score[:, first] - score[:, second], share[:, first, second]  # [B, pairs]
+    compared = ~p.isnan()
+    p = p.nan_to_num()
+    loss = -(p * logsigmoid(margin) + (1 - p) * logsigmoid(-margin)) * compared
+    won = compared & (p != 0.5)
+    agree = ((margin.detach() * (p - 0.5)).sign() + 1) / 2 * won
+    return loss.sum(1) / compared.sum(1).clamp(min=1), {"accuracy": agree.sum(1) / won.sum(1)}

@@ -1,0 +1,186 @@
+"""What the training of a reward is made of. Imports nothing heavy, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from palate.reward.tasks import Task
+
+FREE = frozenset({"cache", "checkpoint_every", "device", "keep_checkpoints", "micro_batch", "out"})
+"""Fields that may change between the parts of one run: the weights do not depend on them, up to float rounding."""
+LEARNING_RATES = {"head": 1e-3, "lora": 1e-4, "full": 3e-6}
+STATISTICS = "statistics"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """What every reward shares."""
+
+    out: Path
+    """Run folder; one that was interrupted goes on where it stopped."""
+    backbone: str = "tiny-clip"
+    """What it looks through: a built-in name, a folder or a hub id of a CLIP-like model (CLIP, PickScore, SigLIP), or
+    `statistics` of the image, which need no download and read no prompt."""
+    train: Literal["head", "lora", "full"] = "head"
+    """Train the head alone (features are computed once), a low-rank adapter beside it, or all weights."""
+    head: Literal["mlp", "linear", "cosine"] | None = None
+    """What turns features into a number: a small network, a linear map, or CLIP's own cosine, as in PickScore; left
+    out, mlp, and linear for statistics."""
+    hidden: tuple[int, ...] = (256,)
+    """Elements of each hidden layer of an mlp."""
+    rank: int = 16
+    """Rank of the adapter."""
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
+    """Ends of the names of the layers that get an adapter."""
+    steps: int = 1000
+    """Optimiser steps."""
+    batch: int = 64
+    """Examples a step over all processes."""
+    micro_batch: int | None = None
+    """Examples of one forward; changes memory, not results. All of a process' share when left out."""
+    lr: float | None = None
+    """Learning rate. Left out: 1e-3 for a head, 1e-4 for an adapter (ours), 3e-6 for all weights (PickScore's)."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises linearly; after it, it falls linearly to zero."""
+    weight_decay: float = 0.1
+    """AdamW's decoupled weight decay."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    validation: float = 0.1
+    """Share of the prompts that are held out of training, for validation."""
+    folds: int = 0
+    """Also train on all but each of so many folds of the prompts, and report the accuracy on what was held out, over
+    all prompts; 0 is without."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Arithmetic of the backbone while it trains; auto is bf16 where the hardware has it, otherwise fp32."""
+    seed: int = 0
+    """Of all randomness of the run."""
+    device: str | None = None
+    """Such as cpu or cuda; the best one there is when left out."""
+    cache: Path | None = None
+    """Where features are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl, each the mean over its steps."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 1
+    """How many of the latest checkpoints are kept."""
+
+    def __post_init__(self) -> None:
+        counts = ("rank", "steps", "batch", "log_every", "checkpoint_every", "keep_checkpoints", "clip")
+        wrong = [f"{name} must be above zero, not {getattr(self, name)}" for name in counts if getattr(self, name) <= 0]
+        for name in ("micro_batch", "lr"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                wrong.append(f"{name} must be above zero or left out, not {value}")
+        if not 0 <= self.warmup <= 1:
+            wrong.append(f"warmup is a share between 0 and 1, not {self.warmup}")
+        if not 0 <= self.validation < 1:
+            wrong.append(f"validation is a share from 0 to below 1, not {self.validation}")
+        if self.folds < 0 or self.folds == 1:
+            wrong.append(f"folds must be 2 or more, or 0 for none, not {self.folds}")
+        if self.weight_decay < 0:
+            wrong.append(f"weight_decay must not be below zero, not {self.weight_decay}")
+        if any(size <= 0 for size in self.hidden):
+            wrong.append(f"hidden layers have sizes above zero, not {self.hidden}")
+        wrong += self._mismatched()
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def _mismatched(self) -> list[str]:
+        """What the backbone, the head and the part that is trained have against each other."""
+        wrong = []
+        if self.backbone == STATISTICS and self.train != "head":
+            wrong.append("statistics have no weights to train; give --train head, or another backbone")
+        if self.backbone == STATISTICS and self.head == "cosine":
+            wrong.append("the cosine is CLIP's own; statistics take --head linear or mlp")
+        if self.head == "cosine" and self.train == "head":
+            wrong.append("the cosine has nothing to train; give --train lora or full, or --head mlp")
+        return wrong
+
+    def task(self) -> Task:
+        """What is learned, and from what."""
+        raise NotImplementedError(f"{type(self).__name__} belongs to no task; use one of palate.reward.config")
+
+    def learning_rate(self) -> float:
+        """The learning rate after the warm-up."""
+        return self.lr or LEARNING_RATES[self.train]
+
+    def head_kind(self) -> Literal["mlp", "linear", "cosine"]:
+        """The head, chosen by the backbone where it was left out."""
+        return self.head or ("linear" if self.backbone == STATISTICS else "mlp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BradleyTerryConfig(RewardConfig):
+    """A reward under which people's choices are likely."""
+
+    preferences: str
+    """Rankings, as `palate align` takes them."""
+    form: Literal["pairs", "lists"] = "pairs"
+    """Bradley-Terry over the pairs of a set, or Plackett-Luce over its whole ranking; the same for two images."""
+    votes: bool = True
+    """Where a set has its raters' votes, pairs are learned by the share of raters that prefer each image; without, by
+    the ranking that the votes add up to. Lists are always learned by the ranking."""
+
+    def task(self) -> Task:
+        """What is learned, and from what."""
+        from palate.reward.tasks import BradleyTerry
+
+        return BradleyTerry(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionConfig(RewardConfig):
+    """A reward that foretells grades in [0, 1]."""
+
+    grades: str
+    """Graded images: a run of `palate prefer grade`, a Parquet file, or a folder with a table."""
+    auxiliary: float = 0.5
+    """Weight of the auxiliary task: to tell the prompt of a good image from perturbed ones; 0 is without."""
+    perturbed: int = 4
+    """Perturbed prompts an image: one attribute (a number, a colour, a shape, ...) says something else."""
+    temperature: float = 0.1
+    """Of the choice among prompts; ours, for rewards in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.auxiliary < 0:
+            raise ValueError(f"auxiliary must not be below zero, not {self.auxiliary}")
+        if self.perturbed < 1 or self.temperature <= 0:
+            raise ValueError("perturbed must be one or more and temperature above zero")
+        if self.head == "cosine":
+            raise ValueError("a grade in [0, 1] needs --head mlp or linear, not the cosine")
+        if self.auxiliary and self.backbone == STATISTICS:
+            raise ValueError("statistics read no prompt, so --auxiliary must be 0 with them")
+
+    def task(self) -> Task:
+        """What is learned, and from what."""
+        from palate.reward.tasks import Regression
+
+        return Regression(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig(RewardConfig):
+    """How real an image looks, given its caption."""
+
+    real: Path
+    """Folder of real images with a caption each: a run of `palate caption`, or any ImageFolder."""
+    generated: tuple[Path, ...]
+    """Folders of images generated for the same captions, each a run of `palate generate`; together they weigh as much
+    as the real ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.generated:
+            raise ValueError("generated must name at least one folder")
+
+    def task(self) -> Task:
+        """What is learned, and from what."""
+        from palate.reward.tasks import Realism
+
+        return Realism(self)

@@ -1,0 +1,137 @@
+"""`palate reward train`: a run folder with a reward that has been learned, and how well it does on held-out prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from palate import __version__
+from palate.core.files import write_atomic
+from palate.core.runs import RunFolder
+from palate.core.seeds import derive
+from palate.models.lora import add_lora
+from palate.reward.config import FREE, RewardConfig
+from palate.reward.embed import Frozen, Learning
+from palate.reward.examples import Examples, fold_of, held_out
+from palate.reward.tasks import Task
+from palate.reward.trainer import RewardTrainer, micro_batch
+from palate.score.backbone import Backbone, load_backbone
+from palate.score.reward import Card, RewardModel
+from palate.training.cache import default_root
+from palate.training.device import compute_dtype, explain_memory, make_accelerator
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+PROMPTS = "prompts.json"
+
+
+def train_reward(config: RewardConfig) -> Path:
+    """Learns a reward; an interrupted run goes on from its last checkpoint and ends with the same weights.
+
+    Returns:
+        The run folder: `model/` is what `reward:<run>` loads, `metrics.jsonl` has the curves, `summary.json` what the
+        reward does on the prompts that were held out.
+
+    Raises:
+        PalateError: something given cannot be used; before any expensive work.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint; the same call goes on.
+    """
+    task = config.task()
+    examples = Examples.of(task.examples())
+    accelerator = make_accelerator(config.device)
+    micro_batch(config, accelerator.num_processes)
+    backbone = load_backbone(config.backbone)
+    run = RunFolder.open(
+        config.out, f"reward train {task.name}", config, free=FREE, inputs={"feedback": examples.digest()}
+    )
+    if run.finished:
+        return run.path
+    own = np.array(examples.own_prompts())
+    kept = held_out(own, config.validation, config.seed)
+    outside = np.isin(own, list(kept))
+    with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
+        learner = _Learner(config, task, examples, accelerator, backbone)
+        with run.timer("train"):
+            trainer = learner.trainer(np.flatnonzero(~outside), run)
+            trainer.train(f"reward {task.name}")
+        summary: dict[str, Any] = {"examples": len(examples), "images": len(examples.images)}
+        if outside.any():
+            rows = np.flatnonzero(outside)
+            summary["held out"] = task.judge(trainer.scores(examples.take(rows)).numpy(), examples, rows)
+        tie = summary.get("held out", {}).get("tie threshold")
+        trainer.model.card = dataclasses.replace(trainer.model.card, tie=tie)
+        if accelerator.is_main_process:
+            trainer.model.save(run.path / "model", {"palate": __version__, "training_steps": config.steps})
+            told = {"trained": sorted(set(own) - kept), "held out": sorted(kept)}
+            write_atomic(run.path / "model" / PROMPTS, json.dumps(told, indent=1) + "\n")
+        if config.folds:
+            with run.timer("folds"):
+                summary["folds"] = learner.cross_validate(run)
+    if accelerator.is_main_process:
+        run.finish({**summary, "seconds": run.timings})
+    accelerator.wait_for_everyone()
+    return run.path
+
+
+class _Learner:
+    """Makes trainers of one configuration on parts of the examples."""
+
+    def __init__(
+        self, config: RewardConfig, task: Task, examples: Examples, accelerator: Accelerator, backbone: Backbone
+    ) -> None:
+        self.config, self.task, self.examples, self.accelerator = config, task, examples, accelerator
+        self.fresh: Backbone | None = backbone
+        self.frozen: Frozen | None = None
+
+    def trainer(self, rows: np.ndarray, run: RunFolder | None) -> RewardTrainer:
+        """A trainer of a fresh model on some of the examples."""
+        config = self.config
+        backbone, self.fresh = self.fresh or load_backbone(config.backbone), None
+        card = Card(
+            kind=self.task.name,
+            backbone=backbone.name,
+            train=config.train,
+            head=config.head_kind(),
+            hidden=config.hidden,
+            output=self.task.output,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(config.seed, "head"))
+            model = RewardModel(backbone, card).to(self.accelerator.device)
+        if backbone.network is not None:
+            backbone.network.requires_grad_(config.train == "full")
+            if config.train == "lora":
+                add_lora(backbone.network, config.rank, config.rank, config.targets, config.seed)
+        embed = self._embedding(backbone)
+        return RewardTrainer(config, self.task, model, embed, self.examples.take(rows), run, self.accelerator)
+
+    def _embedding(self, backbone: Backbone) -> Frozen | Learning:
+        config = self.config
+        if config.train != "head":
+            return Learning(backbone, self.examples, compute_dtype(config.precision, self.accelerator.device.type))
+        if self.frozen is None:
+            root = (config.cache or default_root()) / "reward"
+            self.frozen = Frozen(backbone, self.examples, root, self.accelerator)
+        return self.frozen
+
+    def cross_validate(self, run: RunFolder) -> dict[str, Any]:
+        """What rewards do on prompts that they were not trained on, over all folds; finished folds are kept."""
+        own = self.examples.own_prompts()
+        folds = fold_of(own, self.config.folds, self.config.seed)
+        fold = np.array([folds[prompt] for prompt in own])
+        scores = np.zeros(self.examples.image.shape)
+        for number in range(self.config.folds):
+            kept, rows = run.path / "folds" / f"{number}.json", np.flatnonzero(fold == number)
+            if not kept.is_file():
+                trainer = self.trainer(np.flatnonzero(fold != number), None)
+                trainer.train(f"fold {number + 1} of {self.config.folds}")
+                kept.parent.mkdir(exist_ok=True)
+                write_atomic(kept, json.dumps(trainer.scores(self.examples.take(rows)).tolist()) + "\n")
+            scores[rows] = json.loads(kept.read_text())
+        return self.task.judge(scores, self.examples, np.arange(len(self.examples)))

@@ -1,0 +1,179 @@
+"""`palate filter`: the images of a folder that score high enough, as a folder of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palate.core.errors import InputError, nearest
+from palate.core.progress import track
+from palate.core.runs import RunFolder, read_config
+from palate.core.seeds import derive
+from palate.records.image_folder import METADATA, ImageRecord, link_images, read_image_folder, require_linkable
+from palate.records.jsonlines import JsonLines
+from palate.records.tally import Tally
+from palate.score.load import refuse_auditor
+from palate.score.stage import read_scores, read_summaries
+
+FREE = frozenset({"out"})
+"""The only field that the result does not depend on."""
+NO_SCORES = frozenset({"prompt_index", "image_index", "seed", "steps", "guidance"})
+"""Numbers in the metadata of `palate generate` that say how an image was made, not how good it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterConfig:
+    """Which images are kept; an image must pass all of the conditions that are given."""
+
+    scores: Path | None = None
+    """Run folder of `palate score`."""
+    images: Path | None = None
+    """Instead of scores: an ImageFolder whose metadata.jsonl has the score of each image as a number, such as COYO's
+    aesthetic_score_laion_v2."""
+    column: str | None = None
+    """Which of the run's scorers, or which column of the table; needed where there are several."""
+    at_least: float | None = None
+    """Lowest score that is kept, in the score's own units, such as 6.5 of LAION's aesthetic score."""
+    at_most: float | None = None
+    """Highest score that is kept."""
+    top: float | None = None
+    """Share of all the images, above 0 and up to 1, that are the best: of the highest score, or of the lowest where the
+    scorer's lower ones are better. Which of equal scores are in it is drawn, the same at every run."""
+    out: Path
+    """Run folder; an ImageFolder itself."""
+    skip_bad: bool = False
+    """Leave out images that are missing, broken or without a score and count them, instead of stopping."""
+
+    def __post_init__(self) -> None:
+        if (self.scores is None) == (self.images is None):
+            raise ValueError("give either scores or images")
+        if self.at_least is None and self.at_most is None and self.top is None:
+            raise ValueError("give at_least, at_most or top, or everything is kept")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least must not be above at_most, as {self.at_least} is above {self.at_most}")
+        if self.top is not None and not 0 < self.top <= 1:
+            raise ValueError(f"top is a share above 0 and up to 1, not {self.top}")
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The scores of a folder's images under one name; `sign` is -1 where lower is better, else 1."""
+
+    folder: Path
+    name: str
+    sign: int
+    scores: Sequence[tuple[ImageRecord, float]]
+
+
+def filter_images(config: FilterConfig) -> Path:
+    """Links the images that score high enough into a run folder, or copies them where they cannot be linked.
+
+    `metadata.jsonl` has a line an image that is kept: all that its folder says of it, and its score under the column's
+    name. It is written last, so a folder with it is whole.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        InputError: no such images, scores or column, a broken image, one without a score, nothing that is kept, or a
+            column of the auditor, which judges results and so gives no training signal; before anything is written.
+        RunFolderError: the folder holds another run, or the scores changed since it was begun.
+    """
+    tally = Tally(config.skip_bad)
+    column = _of_run(config.scores, config.column, tally) if config.scores else _of_table(config, tally)
+    kept = _kept(config, column)
+    records, values = [record for record, _ in kept], [value for _, value in kept]
+    require_linkable(records, column.folder, config.out)
+    run = RunFolder.open(config.out, "filter", config, free=FREE, inputs={"scores": _digest(column)})
+    if run.finished is None:
+        with run.timer("filter"):
+            link_images(track(records, "linking images"), run.path)
+            JsonLines(run.path / METADATA).replace(_row(record) | {column.name: value} for record, value in kept)
+        found = {"column": column.name, "images": len(column.scores), "kept": len(kept)}
+        run.finish({**found, "lowest": min(values), "highest": max(values), **tally.summary()})
+    return run.path
+
+
+def _of_run(scores: Path, name: str | None, tally: Tally) -> _Column:
+    summaries = read_summaries(scores)
+    name = _chosen(name, summaries, f"{scores} has", "scorers")
+    folder = Path((read_config(scores) or {})["images"])
+    values = {row["file_name"]: row.get(name) for row in read_scores(scores)}
+    found = [(record, values.get(record.file_name)) for record in read_image_folder(folder, tally)]
+    return _Column(folder, name, 1 if summaries[name].higher_is_better else -1, _numbers(found, name, tally))
+
+
+def _of_table(config: FilterConfig, tally: Tally) -> _Column:
+    assert config.images is not None  # the configuration has either
+    records = read_image_folder(config.images, tally, unprompted=True)
+    numeric = {name: True for record in records for name, value in record.row.items() if _is_number(value)}
+    columns = {name: True for name in numeric if name not in NO_SCORES or name == config.column}
+    name = _chosen(config.column, columns, f"the metadata of {config.images} has", "columns of numbers")
+    found = [(record, record.row.get(name)) for record in records]
+    return _Column(config.images, name, 1, _numbers(found, name, tally))
+
+
+def _numbers(found: Sequence[tuple[ImageRecord, Any]], name: str, tally: Tally) -> list[tuple[ImageRecord, float]]:
+    """The images with a score; one without is a bad row."""
+    scores = []
+    for record, value in found:
+        with tally.row(str(record.image)):
+            if not _is_number(value):
+                raise InputError(f"its {name!r} is {value!r}, no number; score the folder again, or write one")
+            scores.append((record, float(value)))
+    return scores
+
+
+def _chosen(name: str | None, columns: Mapping[str, Any], where: str, what: str) -> str:
+    """The column that is asked for, or the only one there is."""
+    if name is None and len(columns) == 1:
+        (name,) = columns
+    if name is None or name not in columns:
+        count = "several" if columns else "no"
+        said = f"no {name!r} among its {what}{nearest(name, columns)}" if name else f"{count} {what}"
+        mend = f"give column one of {', '.join(columns)}" if columns else "score the images with `palate score`"
+        raise InputError(f"{where} {said}; {mend}")
+    refuse_auditor(name, "filter")
+    return name
+
+
+def _kept(config: FilterConfig, column: _Column) -> list[tuple[ImageRecord, float]]:
+    """The images that pass and their scores, in the folder's order.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def place(scored: tuple[ImageRecord, float]) -> tuple[float, int]:
+        return -column.sign * scored[1], derive(0, "tie", scored[0].file_name)
+
+    count = len(column.scores)
+    if not count:
+        raise InputError(f"{column.folder} has no sound image with a score; mend its images or its metadata")
+    last = sorted(map(place, column.scores))[max(1, round((config.top or 1) * count)) - 1]
+    low = -math.inf if config.at_least is None else config.at_least
+    high = math.inf if config.at_most is None else config.at_most
+    kept = [scored for scored in column.scores if place(scored) <= last and low <= scored[1] <= high]
+    if not kept:
+        values = [value for _, value in column.scores]
+        ends = f"{column.name} goes from {min(values):g} to {max(values):g}"
+        raise InputError(f"none of the {count} images is kept: {ends}; give other bounds")
+    return kept
+
+
+def _row(record: ImageRecord) -> dict[str, Any]:
+    return {**record.row, "file_name": record.file_name, "prompt": record.prompt}
+
+
+def _digest(column: _Column) -> str:
+    table = [column.name, [(record.file_name, value) for record, value in column.scores]]
+    return hashlib.blake2b(json.dumps(table).encode(), digest_size=16).hexdigest()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,200 @@
+"""A learned reward: a backbone and a head; how it is kept on disk; and the scorer `reward:runs/reward`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from palate.core.config import from_mapping
+from palate.core.errors import ConfigError, InputError
+from palate.core.files import atomic_folder
+from palate.models.load import quiet_libraries
+from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, load_backbone
+from palate.score.base import Images
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CARD, HEAD = "reward.json", "head.safetensors"
+WEIGHTS = {"lora": "adapter", "full": "backbone"}
+"""Where the trained part of a backbone lies."""
+
+HeadKind = Literal["cosine", "linear", "mlp"]
+Trained = Literal["head", "lora", "full"]
+Output = Literal["logit", "probability"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reward's folder says of it.
+
+    Attributes:
+        kind: what it learned, such as `bradley_terry`.
+        backbone: its name, as `load_backbone` takes it.
+        train: which part was trained.
+        head: its kind.
+        hidden: elements of each hidden layer of an `mlp`.
+        output: a difference of `logit`s is a log-odds; a `probability` is in [0, 1].
+        tie: two scores that differ by less tell no winner; None where no ties were there to tune it on.
+    """
+
+    kind: str
+    backbone: str
+    train: Trained
+    head: HeadKind
+    hidden: tuple[int, ...]
+    output: Output
+    tie: float | None = None
+
+
+class Cosine(nn.Module):
+    """CLIP's own logit: what PickScore trains (Kirstain et al. 2023, arXiv:2305.01569, equation 1)."""
+
+    def __init__(self, backbone: ClipBackbone) -> None:
+        super().__init__()
+        self._clip = backbone.clip
+
+    def forward(self, image: Tensor, prompt: Tensor) -> Tensor:
+        """Scores [...] of features [..., D]."""
+        return self._clip.logit(image, prompt)
+
+
+class Perceptron(nn.Module):
+    """Layers over the features of image and prompt and, where these are of one width, their product.
+
+    Features are standardised by the mean and spread that they had before training.
+
+    Args:
+        widths: of image and prompt.
+        hidden: elements of each hidden layer; none makes it linear.
+        offset: whether a constant may be learned; where scores are only compared, its gradient is rounding alone.
+    """
+
+    def __init__(self, widths: tuple[int, int], hidden: Sequence[int], offset: bool = True) -> None:
+        super().__init__()
+        image, prompt = widths
+        self._product = image == prompt
+        total = image + prompt + (image if self._product else 0)
+        self.mean, self.std = nn.Buffer(torch.zeros(total)), nn.Buffer(torch.ones(total))
+        sizes = [total, *hidden]
+        layers = [each for a, b in pairwise(sizes) for each in (nn.Linear(a, b), nn.ReLU())]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=offset))
+        for parameter in self.layers[-1].parameters():
+            nn.init.zeros_(parameter)  # a reward that prefers nothing, so that the first loss means "nothing learnt"
+
+    @torch.no_grad()
+    def standardise(self, image: Tensor, prompt: Tensor) -> None:
+        """Takes mean and spread from features [N, D] and [N, E] of a sample."""
+        features = self._features(image, prompt)
+        self.mean.copy_(features.mean(0))
+        self.std.copy_(features.std(0, correction=0).clamp(min=1e-6))
+
+    def forward(self, image: Tensor, prompt: Tensor) -> Tensor:
+        """Scores [...] of features [..., D] and [..., E]."""
+        return self.layers((self._features(image, prompt) - self.mean) / self.std).squeeze(-1)
+
+    def _features(self, image: Tensor, prompt: Tensor) -> Tensor:
+        return torch.cat([image, prompt, *([image * prompt] if self._product else [])], -1)
+
+
+class RewardModel(nn.Module):
+    """Images and prompts to rewards.
+
+    Args:
+        backbone: what it looks through.
+        card: what it is.
+    """
+
+    def __init__(self, backbone: Backbone, card: Card) -> None:
+        super().__init__()
+        self.backbone, self.card = backbone, card
+        if backbone.network is not None:
+            self.towers = backbone.network
+        if card.head == "cosine" and isinstance(backbone, ClipBackbone):
+            self.head = Cosine(backbone)
+        else:
+            hidden = card.hidden if card.head == "mlp" else ()
+            self.head = Perceptron(backbone.widths, hidden, offset=card.kind != "bradley_terry")
+
+    def forward(self, image: Tensor, prompt: Tensor) -> Tensor:
+        """Rewards [...] of features [..., D] and [..., E]."""
+        reward = self.head(image, prompt)
+        return reward.sigmoid() if self.card.output == "probability" else reward
+
+    def save(self, folder: Path, card: Mapping[str, Any]) -> None:
+        """Writes card, head and the trained part of the backbone, all of it or nothing.
+
+        Args:
+            card: what the card says beside the model's own, such as how it was made.
+        """
+        with atomic_folder(folder) as partial:
+            save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, partial / HEAD)
+            network: Any = self.backbone.network
+            if self.card.train in WEIGHTS:
+                with quiet_libraries():
+                    network.save_pretrained(partial / WEIGHTS[self.card.train], safe_serialization=True)
+            (partial / CARD).write_text(json.dumps({**asdict(self.card), **card}, indent=2) + "\n")
+
+
+def load_reward(run: str | Path) -> RewardModel:
+    """A learned reward.
+
+    Args:
+        run: a run of `palate reward train`, or its `model/` folder.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = Path(run).expanduser()
+    folder = path if (path / CARD).is_file() else path / "model"
+    if not (folder / CARD).is_file():
+        raise InputError(f"{run} holds no reward: {CARD} is missing; give a finished run of `palate reward train`")
+    try:
+        told = json.loads((folder / CARD).read_text())
+        card = from_mapping(Card, {key: value for key, value in told.items() if key in Card.__dataclass_fields__})
+        backbone = load_backbone(card.backbone, folder / WEIGHTS["full"] if card.train == "full" else None)
+        if card.train == "lora":
+            network: Any = backbone.network
+            with quiet_libraries():
+                network.load_adapter(str(folder / WEIGHTS["lora"]), adapter_name="default")
+        model = RewardModel(backbone, card)
+        model.head.load_state_dict(load_file(folder / HEAD))
+    except (OSError, ValueError, TypeError, RuntimeError, ConfigError, SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"the reward in {folder} is damaged ({first}); train it again") from error
+    return model.eval().requires_grad_(False)
+
+
+class RewardScorer:
+    """The reward that a run of `palate reward train` learned.
+
+    Args:
+        run: that run, or its `model/` folder.
+        device: the CPU when left out.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, run: str, device: str | None = None) -> None:
+        self.name, self._model = f"reward:{run}", load_reward(run).to(device or "cpu")
+        self._device = torch.device(device or "cpu")
+        self.differentiable = self._model.backbone.differentiable
+        self.reads_prompt = self._model.backbone.name != STATISTICS
+
+    def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
+        """Scores [B]; see `Scorer`."""
+        backbone = self._model.backbone
+        seen = backbone.see(backbone.read(images).to(self._device))
+        return self._model(seen, backbone.tell(prompts).to(self._device)).float().cpu()

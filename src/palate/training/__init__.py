@@ -1,0 +1,1 @@
+"""What every trainer stands on: caches, checkpoints, optimisers, measurements, the device."""

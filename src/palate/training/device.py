@@ -1,0 +1,68 @@
+"""The device and the processes of a training, through accelerate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from palate.core.errors import ConfigError, PalateError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def make_accelerator(device: str | None = None, tracker: str | None = None, folder: Path | None = None) -> Accelerator:
+    """Accelerate's view of the device, the processes and the tracker.
+
+    Args:
+        device: such as cpu or cuda; the best one there is when left out.
+        tracker: one of accelerate's, or none.
+        folder: of the run, for the tracker.
+
+    Raises:
+        ConfigError: a device that is not there, or a tracker that is not installed.
+    """
+    from accelerate import Accelerator
+
+    if tracker and find_spec(tracker) is None:
+        raise ConfigError(f"the tracker {tracker} is not installed; pip install 'palate[track]'")
+    if device not in (None, "cpu", best_device()):
+        mend = "leave device out to take the best there is; CUDA_VISIBLE_DEVICES picks one of several"
+        raise ConfigError(f"no device {device!r} on this machine; {mend}")
+    accelerator = Accelerator(cpu=device == "cpu", log_with=tracker, project_dir=folder, mixed_precision="no")
+    if not accelerator.is_main_process:
+        os.environ["PALATE_PROGRESS"] = "0"  # one bar a run
+    return accelerator
+
+
+def best_device() -> str:
+    """The kind of device that is used where none is named."""
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator.type if accelerator and torch.accelerator.is_available() else "cpu"
+
+
+def compute_dtype(precision: Precision, device: str) -> torch.dtype:
+    """What a network computes in: bfloat16 where it is asked for, or "auto" finds hardware that is faster in it."""
+    native = {
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+        "cpu": torch.cpu._is_avx512_bf16_supported,
+    }
+    narrow = precision == "bf16" or (precision == "auto" and native.get(device, lambda: False)())
+    return torch.bfloat16 if narrow else torch.float32
+
+
+@contextmanager
+def explain_memory(mend: str) -> Iterator[None]:
+    """Turns an exhausted device into a PalateError that says what to give instead."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise PalateError(f"the device ran out of memory; give {mend}") from error
