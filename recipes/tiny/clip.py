@@ -1,10 +1,15 @@
 """Trains tiny-clip, a CLIP of the tiny world (Radford et al. 2021), the backbone of scorers and reward models.
 
-Captions repeat in a batch of so small a world, so a caption's positives are all pictures with that same caption.
+In so small a world one caption is true of many pictures of a batch: its positives are all of them. Each picture also
+meets the caption of a neighbour, wrong in one attribute (hard negatives, as in Yuksekgonul et al. 2023,
+arXiv:2210.01936): without them counts are learned last.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from common import SEED, SHIPPED, batches, chunks, train, warm_cosine
@@ -12,9 +17,19 @@ from tokenizer import build_tokenizer
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 from vae import pictures
 
+from palate.core.seeds import numpy_generator
 from palate.world.corpus import Corpus
+from palate.world.grammar import BACKGROUNDS, COLOURS, COUNTS, SHAPES, UNSAFE, Combination, combinations, parse
+from palate.world.renderer import render, scene
 
-STEPS, BATCH, PICTURES = 1000, 128, 32768
+STEPS, BATCH, PICTURES = 6000, 128, 32768
+ATTRIBUTES = {
+    "count": tuple(range(1, len(COUNTS) + 1)),
+    "colour": COLOURS,
+    "shape": (*SHAPES, UNSAFE),
+    "background": BACKGROUNDS,
+}
+OPEN = -1  # what a caption does not say
 
 
 def build() -> CLIPModel:
@@ -40,26 +55,53 @@ def features(output: object) -> torch.Tensor:
     return getattr(output, "pooler_output", output)
 
 
+def coded(what: object) -> list[int]:
+    """The attributes of a combination or a request [4] as numbers; `OPEN` where it has none."""
+    values = {name: getattr(what, name) for name in ATTRIBUTES}
+    return [OPEN if v is None else ATTRIBUTES[name].index(v) for name, v in values.items()]
+
+
+def true_of(said: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+    """Whether caption j [J, 4] is true of picture i [I, 4], as [I, J]."""
+    return ((said[None] == OPEN) | (said[None] == shown[:, None])).all(2)
+
+
+def neighbour(shown: Combination, rng: np.random.Generator) -> str:
+    """A caption that is wrong in one attribute, and not held out."""
+    near = [
+        other
+        for name, values in ATTRIBUTES.items()
+        for value in values
+        if (other := replace(shown, **{name: value})) != shown
+        and other.colour != other.background
+        and not other.held_out
+    ]
+    return near[rng.integers(len(near))].caption()
+
+
 def main() -> None:
-    data = pictures(False, PICTURES)
-    captions = [Corpus(SEED, faulty=False).entry(i).caption for i in range(PICTURES)]
-    tokens = build_tokenizer()(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    numbers = {caption: i for i, caption in enumerate(sorted(set(captions)))}
-    identity = torch.tensor([numbers[c] for c in captions])
+    data = torch.cat([pictures(False, PICTURES), pictures(False, PICTURES, loose=False)])
+    entries = [Corpus(SEED, faulty=False).entry(i) for i in range(PICTURES)] * 2
+    near = [neighbour(e.shown, numpy_generator(SEED, "clip-neighbour", i)) for i, e in enumerate(entries)]
+    captions = [[e.caption for e in entries], near]
+    tokens = [build_tokenizer()(c, padding="max_length", truncation=True, return_tensors="pt").input_ids for c in captions]
+    said = [torch.tensor([coded(parse(c)) for c in each]) for each in captions]
+    shown = torch.tensor([coded(e.shown) for e in entries])
     model = build()
+    model.set_attn_implementation("eager")  # the fused backward in bfloat16 is the slower one on a CPU
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
-    indices = batches("clip", PICTURES, BATCH)
+    indices = batches("clip", len(data), BATCH)
 
     def loss(step: int) -> torch.Tensor:
         rows = indices(step)
         with torch.autocast("cpu", torch.bfloat16):
             pictured = features(model.get_image_features(pixel_values=data[rows].float() / 127.5 - 1))
-            written = features(model.get_text_features(input_ids=tokens[rows]))
+            written = features(model.get_text_features(input_ids=torch.cat([each[rows] for each in tokens])))
         pictured, written = F.normalize(pictured.float(), dim=1), F.normalize(written.float(), dim=1)
-        logits = model.logit_scale.exp().clamp(max=100) * pictured @ written.T
-        same = (identity[rows][:, None] == identity[rows]).float()
-        target = same / same.sum(1, keepdim=True)
-        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        logits = model.logit_scale.exp().clamp(max=100) * pictured @ written.T  # [B, 2 B]
+        right = true_of(torch.cat([each[rows] for each in said]), shown[rows]).float()
+        own, mine = logits[:, :BATCH].T, right[:, :BATCH].T
+        return (spread(logits, right) + spread(own, mine)) / 2
 
     train("clip", {"clip": model}, optimizer, loss, STEPS, schedule=warm_cosine(STEPS), average=0.998)
     model.eval().requires_grad_(False).half().save_pretrained(SHIPPED / "tiny-clip")
@@ -67,12 +109,13 @@ def main() -> None:
     report(model.float())
 
 
+def spread(logits: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of rows of logits [I, J] whose target is spread evenly over what is right."""
+    return F.cross_entropy(logits, right / right.sum(1, keepdim=True))
+
+
 def report(model: CLIPModel) -> None:
     """Picks the right one of all 480 captions for fresh pictures, seen and unseen combinations apart."""
-    from palate.core.seeds import numpy_generator
-    from palate.world.grammar import combinations
-    from palate.world.renderer import render, scene
-
     every = [c.caption() for c in combinations()]
     tokens = build_tokenizer()(every, padding="max_length", return_tensors="pt").input_ids
     written = F.normalize(features(model.get_text_features(input_ids=tokens)), dim=1)
