@@ -73,6 +73,9 @@ def test_the_configuration_imports_nothing_heavy():
 @pytest.mark.parametrize("recipe", sorted(Path(__file__).parents[2].glob("recipes/*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_recipe_is_a_configuration_of_its_command(recipe):
     from palate.cli.align import METHODS
+    from palate.cli.reward import KINDS
     from palate.core.config import load
 
-    load(METHODS[recipe.stem.split("-")[0]][0], recipe)
+    words = recipe.stem.split("-")
+    trains = KINDS | {"statistics": KINDS["bradley_terry"]}
+    load(trains[words[1]][0] if words[0] == "reward" else METHODS[words[0]][0], recipe)

@@ -143,8 +143,8 @@ class RegressionConfig(RewardConfig):
     """Weight of the auxiliary task: to tell the prompt of a good image from perturbed ones; 0 is without."""
     perturbed: int = 4
     """Perturbed prompts an image: one attribute (a number, a colour, a shape, ...) says something else."""
-    temperature: float = 0.1
-    """Of the choice among prompts; ours, for rewards in [0, 1]."""
+    temperature: float = 1.0
+    """Of the choice among prompts, in units of the reward, which is in [0, 1]; ours (docs/lab-notes.md)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
