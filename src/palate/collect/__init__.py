@@ -1,0 +1,1 @@
+"""People compare images in a browser, and no vote is lost."""

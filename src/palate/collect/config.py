@@ -1,0 +1,131 @@
+"""What a study asks, of whom, and how often. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Task = Literal["pairwise", "best", "ranking", "rating"]
+
+QUESTIONS = {
+    "general": "Which image do you prefer, given the prompt?",
+    "appeal": "Which image is more visually appealing, prompt aside?",
+    "alignment": "Which image fits the prompt better?",
+}
+"""Questions that have a short name; the three of Wallace et al. 2023 (arXiv:2311.12908), section 5.1."""
+RATING_QUESTIONS = {
+    "general": "How good is this image, given the prompt?",
+    "appeal": "How visually appealing is this image, prompt aside?",
+    "alignment": "How well does this image fit the prompt?",
+}
+LARGEST_SET = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """What is compared, and how."""
+
+    out: Path
+    """Folder of the study."""
+    images: tuple[str, ...] = ()
+    """What is compared: folders with prompts, each name=folder or a folder alone, such as runs of `palate generate`.
+    With several, images of one prompt and number are compared across folders; with one, images of one prompt."""
+    preferences: str | None = None
+    """Instead of images: ranked sets, as `palate align` takes them, whose images are to be compared anew."""
+    task: Task = "pairwise"
+    """Two images; the best of n; a ranking of n, with ties; or one image at a time on a scale of 1 to 5."""
+    n: int | None = None
+    """Images a screen: 2 pairwise, 4 of best and ranking, 1 of rating when left out."""
+    questions: tuple[str, ...] = ("general",)
+    """What is asked on each screen: general, appeal, alignment (Wallace et al. 2023), or a question of one's own."""
+    title: str = "Which image is better?"
+    """What raters read above."""
+    instructions: str = ""
+    """What raters read before they begin."""
+    raters_per_item: int = 5
+    """How many raters see each screen; five in Wallace et al. 2023, who take the majority of three or more."""
+    limit: int | None = None
+    """At most so many screens, drawn at random over all prompts."""
+    mirror: float = 0.05
+    """Share of a rater's screens that are one of their own again, mirrored, to measure how steady they are."""
+    gold: str | None = None
+    """Ranked sets with a known answer, as `palate align` takes them, mixed in to measure attention."""
+    gold_share: float = 0.05
+    """Share of a rater's screens that are gold."""
+    adaptive: bool = False
+    """Ask next for the screens whose outcome is least certain, instead of those with fewest votes."""
+    lease: float = 600.0
+    """Seconds that a screen is kept for a rater; then it is free for others, and a late vote still counts."""
+    live: str | None = None
+    """Live mode: a model such as tiny-sd, which draws what raters write prompts for."""
+    database: str | None = None
+    """A PostgreSQL URL; SQLite in the study's folder when left out."""
+    seed: int = 0
+    """Of all that is drawn."""
+    skip_bad: bool = False
+    """Leave out images that are missing or broken and count them, instead of stopping."""
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if bool(self.images) + (self.preferences is not None) + (self.live is not None) != 1:
+            wrong.append("give exactly one of images, preferences and live")
+        low, high = (1, 1) if self.task == "rating" else (2, 2) if self.task == "pairwise" else (2, LARGEST_SET)
+        if not low <= self.per_screen <= high:
+            wrong.append(
+                f"n of a {self.task} task is {low}{f' to {high}' if high > low else ''}, not {self.per_screen}"
+            )
+        if not self.questions or len(set(self.questions)) < len(self.questions):
+            wrong.append("questions must be at least one, each once")
+        if self.raters_per_item < 1:
+            wrong.append(f"raters_per_item must be above zero, not {self.raters_per_item}")
+        if self.limit is not None and self.limit < 1:
+            wrong.append(f"limit must be above zero or left out, not {self.limit}")
+        for name in ("mirror", "gold_share"):
+            if not 0 <= getattr(self, name) <= 0.5:
+                wrong.append(f"{name} is a share from 0 to 0.5, not {getattr(self, name)}")
+        if self.lease < 1:
+            wrong.append(f"lease must be a second or more, not {self.lease}")
+        if self.database and not self.database.startswith(("postgresql://", "postgresql+psycopg://")):
+            wrong.append("database is a URL such as postgresql://user@host/name, or left out for SQLite")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    @property
+    def per_screen(self) -> int:
+        """Images a screen."""
+        return self.n or {"pairwise": 2, "best": 4, "ranking": 4, "rating": 1}[self.task]
+
+    def wording(self) -> dict[str, str]:
+        """What is asked, by the short name of each question."""
+        known = RATING_QUESTIONS if self.task == "rating" else QUESTIONS
+        return {each: known.get(each, each) for each in self.questions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """Where a study is served."""
+
+    study: Path
+    """Folder of the study."""
+    host: str = "127.0.0.1"
+    """Address to listen on; only this machine can reach the default. 0.0.0.0 is everybody who can reach this machine:
+    put a server with TLS in front."""
+    port: int = 8642
+    """Port to listen on."""
+    url: str | None = None
+    """Address that raters open, if a server in front has another, such as https://study.example.org; links and the
+    check of a request's origin go by it."""
+    device: str | None = None
+    """Of live mode's model, such as cpu or cuda; the best one there is when left out."""
+    rate: float = 20.0
+    """Requests a second that one client may send on average, in bursts of ten times as many; more are refused for a
+    while."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"port must be from 0 to 65535, not {self.port}")
+        if self.rate <= 0:
+            raise ValueError(f"rate must be above zero, not {self.rate}")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https://, not be {self.url!r}")

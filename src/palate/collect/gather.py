@@ -1,0 +1,131 @@
+"""What a study asks: from folders of images or ranked sets to items."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from palate.collect.config import StudyConfig
+from palate.core.errors import InputError
+from palate.core.seeds import derive
+from palate.prefer.load import load_preferences
+from palate.records.image_folder import read_image_folder
+from palate.records.images import StoredImage
+from palate.records.ranked import RankedSet
+from palate.records.tally import Tally
+
+
+@dataclass(frozen=True)
+class Original:
+    """An image as it was found."""
+
+    image: StoredImage
+    system: str = ""
+    seed: int | None = None
+    about: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """Images of one prompt that are compared with each other; `answer` is the ranking that gold is known to have."""
+
+    prompt: str
+    originals: tuple[Original, ...]
+    answer: tuple[int, ...] | None = None
+
+
+def gather(config: StudyConfig, tally: Tally) -> list[Question]:
+    """Every question of a study, in the order of its keys; `limit` of them where it is given.
+
+    Raises:
+        InputError: no such images, a broken one, or nothing to compare.
+    """
+    if config.live:
+        return []
+    groups = _of_sets(config.preferences, tally) if config.preferences else _of_folders(config, tally)
+    questions = [question for group in groups for question in _split(config, group, tally)]
+    if not questions:
+        raise InputError("there is nothing to compare: no prompt has images enough; give more images, or a smaller n")
+    questions.sort(key=lambda each: derive(config.seed, "item", _key(each)))
+    return questions[: config.limit]
+
+
+def gather_gold(config: StudyConfig) -> list[Question]:
+    """Questions with a known answer; those without one, or of another size than the study's, are left out.
+
+    Raises:
+        InputError: no such ranked sets, or none that fits.
+    """
+    if config.gold is None:
+        return []
+    n = config.per_screen
+    found = [
+        Question(each.prompt, _originals(each), each.ranks)
+        for each in load_preferences(config.gold)
+        if each.ranks and len(each.images) == n and len(set(each.ranks)) > 1
+    ]
+    if not found:
+        raise InputError(
+            f"{config.gold} has no ranking of {n} images that could be gold; give sets of {n} with a winner"
+        )
+    return found
+
+
+def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
+    """Images of one prompt: of one folder, or of one number from every folder."""
+    named = [_named(each) for each in config.images]
+    if len({name for name, _ in named}) < len(named):
+        raise InputError("images must have distinct names; write name=folder")
+    groups: dict[tuple[str, int], list[Original]] = defaultdict(list)
+    for name, folder in named:
+        for record in read_image_folder(folder, tally):
+            number = record.image_index if len(named) > 1 else 0
+            about = (("image_index", record.image_index), ("file_name", record.file_name))
+            original = Original(record.image, name or record.model, record.seed, about)
+            groups[record.prompt, number].append(original)
+    for (prompt, _), originals in groups.items():
+        yield Question(prompt, tuple(originals))
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    path = Path(folder if equals else text).expanduser()
+    return (name.strip() if equals else path.name), path
+
+
+def _of_sets(source: str, tally: Tally) -> Iterator[Question]:
+    for each in load_preferences(source, skip_bad=tally.skip_bad):
+        yield Question(each.prompt, _originals(each))
+
+
+def _originals(ranked: RankedSet) -> tuple[Original, ...]:
+    n = len(ranked.images)
+    systems, seeds = ranked.systems or ("",) * n, ranked.seeds or (None,) * n
+    return tuple(Original(*each) for each in zip(ranked.images, systems, seeds))
+
+
+def _split(config: StudyConfig, group: Question, tally: Tally) -> Iterator[Question]:
+    """Questions of n images: every pair of a group, or as many whole sets as it holds."""
+    n, originals = config.per_screen, group.originals
+    if len(originals) < n:
+        tally.drop("groups with too few images")
+        return
+    if config.task == "pairwise":
+        chosen: Sequence[tuple[Original, ...]] = list(combinations(originals, 2))
+    else:
+        chosen = [originals[start : start + n] for start in range(0, len(originals) - n + 1, n)]
+        for _ in range(len(originals) % n):
+            tally.drop("images left over")
+    for each in chosen:
+        if len({original.image.digest() for original in each}) < n:
+            tally.drop("comparisons of an image with itself")
+        else:
+            yield Question(group.prompt, each)
+
+
+def _key(question: Question) -> str:
+    return "\x1f".join([question.prompt, *(each.image.digest() for each in question.originals)])

@@ -1,0 +1,1 @@
+"""Alembic's scripts: how a study's database came to be what it is."""

@@ -1,0 +1,98 @@
+"""`palate collect new`: a study's folder, its pictures and its database."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from palate.collect.config import StudyConfig
+from palate.collect.gather import Question, gather, gather_gold
+from palate.collect.pictures import Picture, alike
+from palate.collect.study import OpenStudy, create
+from palate.collect.tables import Image, Item
+from palate.core.errors import InputError
+from palate.core.files import write_atomic
+from palate.core.progress import track
+from palate.core.runs import RunFolder
+from palate.core.seeds import derive
+from palate.records.tally import Tally
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new study; the owner's token is told once, and not kept."""
+
+    folder: Path
+    owner: str
+    counts: dict[str, int]
+
+
+def new_study(config: StudyConfig) -> Made:
+    """Copies the pictures, without metadata and in one size a comparison, and writes what is asked.
+
+    Raises:
+        InputError: no such images, a broken one, nothing to compare, a database that cannot be reached, or a folder
+            that holds a study already; a study that was begun is taken back.
+        RunFolderError: the folder holds another run.
+    """
+    tally = Tally(config.skip_bad)
+    asked = [*(("real", each) for each in gather(config, tally)), *(("gold", each) for each in gather_gold(config))]
+    run = RunFolder.open(config.out, "collect new", config, free={"out"})
+    if run.finished is not None:
+        raise InputError(f"{config.out} holds a study already; `palate collect serve --study {config.out}` serves it")
+    try:
+        (config.out / "images").mkdir(exist_ok=True)
+        study, owner = create(config)
+        with run.timer("new"), study.database.write() as session:
+            known: dict[str, int] = {}
+            for purpose, question in track(asked, "preparing pictures"):
+                add_item(session, study, purpose, question, known)
+        counts = {**study.counts(), **tally.summary()}
+        study.close()
+    except InputError:
+        run.abandon()
+        raise
+    run.finish({**counts, "made": round(time.time())})
+    return Made(config.out, owner, counts)
+
+
+def add_item(session: Session, study: OpenStudy, purpose: str, question: Question, known: dict[str, int]) -> Item:
+    """Writes a question's pictures and its item.
+
+    Args:
+        known: the ids of images by file and system, which this adds to.
+    """
+    pictures = alike([each.image.open() for each in question.originals])
+    images = [_image(session, study, question, place, picture, known) for place, picture in enumerate(pictures)]
+    turn = derive(study.config.seed, "turn", "\x1f".join([question.prompt, *map(str, images)])) % 2**31
+    answer = list(question.answer) if question.answer else None
+    item = Item(purpose=purpose, prompt=question.prompt, images=images, answer=answer, turn=turn, filled=0, left=0)
+    session.add(item)
+    session.flush()
+    return item
+
+
+def _image(
+    session: Session, study: OpenStudy, question: Question, place: int, picture: Picture, known: dict[str, int]
+) -> int:
+    original = question.originals[place]
+    file = study.folder / picture.file
+    if not file.exists():
+        write_atomic(file, picture.data)
+    if picture.file not in known:
+        image = Image(
+            file=picture.file,
+            width=picture.width,
+            height=picture.height,
+            system=original.system,
+            seed=original.seed,
+            source=str(original.image),
+            about=dict(original.about),
+        )
+        session.add(image)
+        session.flush()
+        known[picture.file] = image.id
+    return known[picture.file]

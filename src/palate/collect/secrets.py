@@ -1,0 +1,32 @@
+"""Tokens and names that nobody can guess; only their hashes are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+
+def new_token() -> str:
+    """256 random bits, for a rater's or an owner's link."""
+    return secrets.token_urlsafe(32)
+
+
+def new_handle() -> str:
+    """128 random bits, for the name of one image in one assignment."""
+    return secrets.token_urlsafe(16)
+
+
+def hashed(token: str) -> str:
+    """What is kept of a token. It is long and random, so a plain digest is enough: there is nothing to guess."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def same(first: str, second: str) -> bool:
+    """Whether two texts are equal, in time that does not tell how far."""
+    return hmac.compare_digest(first.encode(), second.encode())
+
+
+def signed(secret: str, *parts: str) -> str:
+    """A message authentication code of parts, such as a CSRF token of a session."""
+    return hmac.new(secret.encode(), "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,139 @@
+"""A study: its folder, its database, its owner and its raters."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from palate.collect.config import StudyConfig
+from palate.collect.database import FILE, Database
+from palate.collect.secrets import hashed, new_token, same
+from palate.collect.tables import Image, Item, Rater, Study
+from palate.core.config import from_mapping, to_mapping
+from palate.core.errors import InputError
+from palate.core.runs import read_config
+
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that can be asked.
+
+    Attributes:
+        folder: with the images; whatever else is in it is never served.
+        database: with everything else.
+        config: what is asked.
+        secret: of CSRF tokens.
+    """
+
+    folder: Path
+    database: Database
+    config: StudyConfig
+    secret: str
+
+    @cached_property
+    def images(self) -> Path:
+        """The folder of pictures, links resolved."""
+        return (self.folder / "images").resolve()
+
+    def add_rater(self, name: str) -> str:
+        """A new rater's token, which is not kept: whoever has the link is the rater.
+
+        Raises:
+            InputError: the name is empty, too long or taken.
+        """
+        name, token = name.strip(), new_token()
+        if not 0 < len(name) <= LONGEST_NAME:
+            raise InputError(f"a rater's name has 1 to {LONGEST_NAME} characters, not {len(name)}")
+        with self.database.write() as session:
+            if session.scalar(select(Rater.id).where(Rater.name == name)):
+                raise InputError(f"there is a rater named {name!r}; choose another name")
+            session.add(Rater(name=name, token_hash=hashed(token), created=time.time()))
+        return token
+
+    def renew_rater(self, name: str) -> str:
+        """A new token for a rater who lost theirs; the old one is void.
+
+        Raises:
+            InputError: no such rater.
+        """
+        token = new_token()
+        with self.database.write() as session:
+            rater = session.scalar(select(Rater).where(Rater.name == name))
+            if rater is None:
+                raise InputError(f"there is no rater named {name!r}")
+            rater.token_hash = hashed(token)
+        return token
+
+    def rater(self, token: str) -> int | None:
+        """The rater whom a token belongs to."""
+        with self.database.read() as session:
+            return session.scalar(select(Rater.id).where(Rater.token_hash == hashed(token)))
+
+    def is_owner(self, token: str) -> bool:
+        """Whether a token is the owner's."""
+        with self.database.read() as session:
+            return same(session.scalars(select(Study.owner_hash)).one(), hashed(token))
+
+    def renew_owner(self) -> str:
+        """A new owner's token; the old one is void."""
+        token = new_token()
+        with self.database.write() as session:
+            session.scalars(select(Study)).one().owner_hash = hashed(token)
+        return token
+
+    def counts(self) -> dict[str, int]:
+        """How many items of each purpose, images and raters there are."""
+        with self.database.read() as session:
+            items = session.execute(select(Item.purpose, func.count()).group_by(Item.purpose)).all()
+            images = session.scalar(select(func.count(Image.id))) or 0
+            raters = session.scalar(select(func.count(Rater.id))) or 0
+        return {**{f"{purpose} items": count for purpose, count in items}, "images": images, "raters": raters}
+
+    def close(self) -> None:
+        """Closes the database."""
+        self.database.close()
+
+
+def create(config: StudyConfig) -> tuple[OpenStudy, str]:
+    """Makes the tables and the study's row; returns it with the owner's token.
+
+    Raises:
+        InputError: the database cannot be reached, or holds a study already.
+    """
+    database = Database(config.database or config.out / FILE)
+    database.migrate()
+    token, secret = new_token(), secrets.token_hex(32)
+    with database.write() as session:
+        if session.scalar(select(Study.id)):
+            raise InputError("the database holds a study already; name another database or folder")
+        told = to_mapping(config)
+        session.add(Study(config=told, owner_hash=hashed(token), secret=secret, created=time.time()))
+    return OpenStudy(config.out, database, config, secret), token
+
+
+def open_study(folder: Path | str) -> OpenStudy:
+    """A study that `palate collect new` made.
+
+    Raises:
+        InputError: there is none, or its database cannot be opened.
+    """
+    folder = Path(folder).expanduser()
+    stored = read_config(folder) if folder.is_dir() else None
+    if not stored or stored.get("stage") != "collect new":
+        raise InputError(f"{folder} is no study; give a folder that `palate collect new` made")
+    if not stored.get("database") and not (folder / FILE).is_file():
+        raise InputError(f"the study in {folder} lacks {FILE}; run `palate collect new` again")
+    database = Database(stored.get("database") or folder / FILE)
+    database.migrate()
+    with database.read() as session:
+        row = session.scalars(select(Study)).one_or_none()
+    if row is None:
+        raise InputError(f"the database of {folder} holds no study; run `palate collect new` again")
+    return OpenStudy(folder, database, from_mapping(StudyConfig, row.config), row.secret)

@@ -1,0 +1,134 @@
+"""What a study keeps. Votes are only ever added: triggers refuse every update and deletion (see the migration).
+
+An *item* is what is asked: n images of a prompt, in *places* 0 .. n - 1. An *assignment* is an item shown to a rater,
+in an order of its own: `order[k]` is the place of the image at position k of the screen, from the left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[int]: JSON}  # noqa: RUF012  # as SQLAlchemy has it
+
+
+class Study(Base):
+    """The one row that says what this database is of."""
+
+    __tablename__ = "study"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    config: Mapped[dict[str, Any]]
+    owner_hash: Mapped[str] = mapped_column(String(64))
+    secret: Mapped[str] = mapped_column(String(64))
+    """Of CSRF tokens and of keyed draws."""
+    created: Mapped[float]
+
+
+class Image(Base):
+    """A picture as raters see it: `file` is relative to the study's folder, without metadata."""
+
+    __tablename__ = "image"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    file: Mapped[str] = mapped_column(String(80), unique=True)
+    width: Mapped[int]
+    height: Mapped[int]
+    system: Mapped[str] = mapped_column(Text, default="")
+    """Which generator made it; no rater learns this."""
+    seed: Mapped[int | None] = mapped_column(BigInteger)
+    source: Mapped[str] = mapped_column(Text, default="")
+    """Where the original lies."""
+    about: Mapped[dict[str, Any]]
+    """What else its source said of it."""
+
+
+class Item(Base):
+    """Something that is asked."""
+
+    __tablename__ = "item"
+    __table_args__ = (Index("item_next", "purpose", "filled", "turn"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(8))
+    """`real`, `gold`, or `live` for what a rater's own prompt made."""
+    prompt: Mapped[str] = mapped_column(Text)
+    images: Mapped[list[int]]
+    """The id of the image at each place."""
+    answer: Mapped[list[int] | None] = mapped_column(JSON)
+    """The ranks by place [n] that a gold item is known to have."""
+    turn: Mapped[int]
+    """Random, and keyed by the study's seed: the order in which items of equal standing are asked."""
+    filled: Mapped[int] = mapped_column(default=0)
+    """Votes of raters that count, and live leases: what is asked of nobody else once it reaches `raters_per_item`."""
+    left: Mapped[int] = mapped_column(default=0)
+    """How often place 0 was shown before place 1, less how often after it."""
+
+
+class Rater(Base):
+    """Somebody who votes."""
+
+    __tablename__ = "rater"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    quarantined: Mapped[bool] = mapped_column(default=False)
+    """Keeps all their votes, which then count nowhere."""
+    created: Mapped[float]
+    done: Mapped[int] = mapped_column(default=0)
+    left: Mapped[int] = mapped_column(default=0)
+    """How often they saw place 0 before place 1, less how often after it."""
+
+
+class Assignment(Base):
+    """An item shown to a rater; `repeat` is 1 for the mirrored second time."""
+
+    __tablename__ = "assignment"
+    __table_args__ = (
+        UniqueConstraint("rater_id", "item_id", "repeat"),
+        Index("assignment_leases", "state", "until"),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("item.id"))
+    rater_id: Mapped[int] = mapped_column(ForeignKey("rater.id"))
+    repeat: Mapped[int] = mapped_column(default=0)
+    order: Mapped[list[int]]
+    state: Mapped[str] = mapped_column(String(8))
+    """`leased`, `expired` or `done`."""
+    until: Mapped[float] = mapped_column(Double)
+    created: Mapped[float]
+
+
+class Handle(Base):
+    """The random name under which one assignment's image is fetched."""
+
+    __tablename__ = "handle"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignment.id"), index=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    position: Mapped[int]
+
+
+class Vote(Base):
+    """What a rater said; never changed. One that another supersedes does not count."""
+
+    __tablename__ = "vote"
+    __table_args__ = (Index("vote_by_rater", "rater_id", "id"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True)
+    """Made by the client, so that sending a vote again changes nothing."""
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignment.id"), index=True)
+    rater_id: Mapped[int] = mapped_column(ForeignKey("rater.id"))
+    item_id: Mapped[int] = mapped_column(ForeignKey("item.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    """`answer`, `skip`, `flag` or `undo`."""
+    said: Mapped[dict[str, Any]]
+    """`answers`: as the rater saw the screen, by question; `ranks`: by place, by question; or a `reason`."""
+    seconds: Mapped[float | None] = mapped_column(Double)
+    created: Mapped[float]
+    supersedes: Mapped[int | None] = mapped_column(ForeignKey("vote.id"), unique=True)
