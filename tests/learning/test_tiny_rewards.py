@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graded import grade_images
 
 from palate.caption.stage import CaptionConfig, caption
 from palate.core.config import load
 from palate.core.statistics import difference
 from palate.evaluate.order import OrderConfig, order_sources
 from palate.generate.stage import GenerateConfig, generate
-from palate.prefer.grades import load_graded
-from palate.prefer.grading import GradeConfig, grade
+from palate.prefer.grades import load_graded, write_graded
 from palate.prefer.simulate import SimulateConfig, simulate_preferences
+from palate.records.graded import GradedImage
 from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig
 from palate.reward.stage import train_reward
 from palate.reward.testing import RewardTestConfig, test_rewards
@@ -44,11 +45,6 @@ def unseen(root: Path) -> Path:
     return generate(drawn)
 
 
-def grades(images: Path) -> str:
-    scores = score(ScoreConfig(images=images, scorer=("teacher:faithful",), out=Path(f"{images}-scores")))
-    return str(grade(GradeConfig(scores=scores, out=Path(f"{images}-grades"))))
-
-
 def test_bradley_terry_foretells_people_on_unseen_prompts(root: Path, unseen: Path) -> None:
     people = simulate_preferences(SimulateConfig(images=unseen, out=root / "people"))
     recipe = load(BradleyTerryConfig, RECIPES / "reward-bradley_terry-tiny.yaml")
@@ -63,35 +59,33 @@ def test_bradley_terry_foretells_people_on_unseen_prompts(root: Path, unseen: Pa
     assert found[specs[0]]["calibration"]["error"] < 0.08 < found["clip:tiny-clip"]["calibration"]["error"]
 
 
+def unseen_grades(unseen: Path) -> list[GradedImage]:
+    """The images of unseen prompts, graded once."""
+    done = Path(f"{unseen}-grades")
+    return load_graded(done if done.exists() else grade_images(unseen))
+
+
 @pytest.mark.parametrize("count", [96, 384])
-def test_the_auxiliary_task_improves_generalisation(root: Path, unseen: Path, count: int) -> None:
+def test_the_auxiliary_task_improves_generalisation(root: Path, unseen: Path, graded_seen: Path, count: int) -> None:
     """The finding of Lee et al. 2023: with prompt classification beside it, a reward errs less on unseen prompts."""
-    seen = GenerateConfig(
-        model="tiny-sd", prompts="seen", limit=count, images=1, seed=5, batch=32, out=root / f"s{count}"
-    )
-    feedback, asked = grades(generate(seen)), load_graded(grades(unseen))
+    feedback, asked, graded = root / f"graded-{count}.parquet", unseen_grades(unseen), load_graded(graded_seen)
+    chosen = np.random.default_rng(0).permutation(len(graded))[:count]
+    write_graded([graded[number] for number in chosen], feedback)
     images, prompts = [each.image.open() for each in asked], [each.prompt for each in asked]
     grade = np.array([each.grade for each in asked])
     recipe = load(RegressionConfig, RECIPES / "reward-regression-tiny.yaml")
-    errors = {}
-    for auxiliary in (0.0, recipe.auxiliary):
-        runs = [
-            train_reward(
-                dataclasses.replace(
-                    recipe,
-                    grades=feedback,
-                    auxiliary=auxiliary,
-                    validation=0.0,
-                    seed=seed,
-                    out=root / f"lee-{count}-{auxiliary}-{seed}",
-                    cache=root / "cache",
-                )
-            )
-            for seed in range(SEEDS)
-        ]
-        scores = [load_scorer(f"reward:{run}")(images, prompts).numpy() for run in runs]
-        errors[auxiliary] = np.mean([np.square(each - grade) for each in scores], 0).reshape(UNSEEN, 4)
-    without, with_it = errors.values()
+    recipe = dataclasses.replace(recipe, grades=str(feedback), validation=0.0, cache=root / "cache")
+
+    def error(auxiliary: float) -> np.ndarray:
+        """The squared error [P, N] on unseen prompts, mean over seeds."""
+        found = []
+        for seed in range(SEEDS):
+            out = root / f"lee-{count}-{auxiliary}-{seed}"
+            run = train_reward(dataclasses.replace(recipe, auxiliary=auxiliary, seed=seed, out=out))
+            found.append(np.square(load_scorer(f"reward:{run}")(images, prompts).numpy() - grade))
+        return np.mean(found, 0).reshape(UNSEEN, 4)
+
+    without, with_it = error(0.0), error(recipe.auxiliary)
     gain = difference(without, with_it)
     print(count, without.mean(), with_it.mean(), gain)
     assert gain.high < 0

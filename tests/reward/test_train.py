@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from palate.core.errors import ConfigError, InputError
 from palate.prefer.load import load_preferences
@@ -22,7 +23,7 @@ from palate.score.reward import load_reward
 WAYS = [
     {"train": "head"},
     {"train": "head", "head": "linear"},
-    {"train": "head", "form": "lists"},
+    {"train": "head", "form": "lists", "steps": 60},
     {"train": "head", "votes": False},
     {"train": "lora"},
     {"train": "full", "head": "cosine"},
@@ -138,7 +139,7 @@ def test_regression_foretells_grades_and_knows_its_prompts(grades):
 
 def test_the_discriminator_tells_real_from_generated(folders):
     found = summary(train_reward(folders()))["held out"]
-    assert found["accuracy"] > 0.9 and found["pair accuracy"]["value"] == 1.0
+    assert found["balanced accuracy"] > 0.9 and found["pair accuracy"]["value"] == 1.0
 
 
 def test_a_reward_of_a_tensor_has_a_gradient(rankings):
@@ -201,6 +202,17 @@ def test_a_reward_that_is_no_reward_is_refused(rankings, tmp_path):
     run = train_reward(rankings(steps=2))
     (run / "model" / "head.safetensors").write_bytes(b"junk")
     with pytest.raises(InputError, match="is damaged"):
+        load_reward(run)
+
+
+def test_a_head_on_other_weights_than_it_was_trained_on_is_refused(rankings, clip, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(clip, moved)
+    run = train_reward(rankings(steps=2, backbone=str(moved)))
+    weights = load_file(moved / "model.safetensors")
+    weights["logit_scale"] += 1
+    save_file(weights, moved / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="has other weights than it was trained on"):
         load_reward(run)
 
 

@@ -25,7 +25,8 @@ class BestOfConfig(GenerateConfig):
     best_of: int = 1
     """Candidates of each image, each from a seed of its own, of which only the best is kept; 1 keeps what is drawn."""
     scorer: str | None = None
-    """Who says which candidate is best: teacher:<measure>, clip:<model>, image:<measure> or implicit:<run>."""
+    """Who says which candidate is best: teacher:<measure>, clip:<model>, image:<measure>, implicit:<run> or
+    reward:<run>."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

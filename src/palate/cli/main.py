@@ -22,6 +22,7 @@ def _lazy(module: str, help: str) -> Command:
 
 MODULES = {
     "generate": ("palate.cli.generate", "draw images for a set of prompts"),
+    "collect": ("palate.cli.collect", "let people compare images in a browser"),
     "score": ("palate.cli.score", "let judges and reward models score images"),
     "filter": ("palate.cli.filter", "keep the images that score high enough"),
     "caption": ("palate.cli.caption", "write a caption for every image"),

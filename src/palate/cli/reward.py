@@ -55,7 +55,7 @@ def _train(name: str, argv: Sequence[str]) -> int:
 
 
 def _test(argv: Sequence[str]) -> int:
-    from palate.reward.testing import RewardTestConfig, test_rewards
+    from palate.reward.testing import CHART, RewardTestConfig, test_rewards
 
     config = parse(RewardTestConfig, argv, prog="palate reward test", description=TEST)
     from palate.core.runs import RunFolder
@@ -66,7 +66,8 @@ def _test(argv: Sequence[str]) -> int:
         print(f"{left_out} sets are left out: a scorer was trained on their prompts")
     for spec, found in summary["scorers"].items():
         print(f"{spec}: {_told(found)}")
-    print(f"the calibration curves are in {folder / 'calibration.png'}")
+    if (folder / CHART).is_file():
+        print(f"the calibration curves are in {folder / CHART}")
     return 0
 
 
@@ -89,7 +90,7 @@ def _told(found: dict[str, Any]) -> str:
         elif name == "calibration":
             parts.append(f"calibration error {value['error']:.3f}")
         elif isinstance(value, (int, float)):
-            parts.append(f"{name} {value:.3f}" if isinstance(value, float) else f"{value} {name}")
+            parts.append(f"{name} {value:.3g}" if isinstance(value, float) else f"{value} {name}")
     return ", ".join(parts)
 
 

@@ -16,7 +16,8 @@ class EvaluateConfig:
     aligned: str
     """Model to judge: as base, or a run of `palate align`, whose training curves the report then shows."""
     prompts: str = "unseen"
-    """Prompt set: seen, unseen, or a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these)."""
+    """Prompt set: seen, unseen, a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
+    folder of images (its prompts, each once)."""
     out: Path
     """Run folder; one that was interrupted goes on where it stopped."""
     judge: str = "auditor"

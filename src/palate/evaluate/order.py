@@ -200,7 +200,8 @@ def told(folder: Path) -> list[str]:
         lines.append(f"{step['ahead']} is ahead of {step['behind']} {by}: {step['word']}")
     for name, of in sources.items():
         if of["prompts_left_out"] or of["bad_rows"]:
-            prompts = f"{of['prompts_left_out']} prompts that another source lacks or the scorer was trained on ({of['images_left_out']} images)"
+            why = "that another source lacks or the scorer was trained on"
+            prompts = f"{of['prompts_left_out']} prompts {why} ({of['images_left_out']} images)"
             lines.append(f"left out of {name}: {prompts}, {of['bad_rows']} bad rows")
     return [*lines, f"the report is {folder / REPORT}"]
 

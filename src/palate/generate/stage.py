@@ -34,7 +34,8 @@ class GenerateConfig:
     model: str
     """Model to sample: a built-in name, a folder, a run of `palate align` or a hub id."""
     prompts: str
-    """Prompt set: seen, unseen, or a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these)."""
+    """Prompt set: seen, unseen, a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
+    folder of images (its prompts, each once)."""
     out: Path
     """Run folder; one that was interrupted goes on where it stopped."""
     images: int = 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from palate.core.progress import bar
 from palate.reward.examples import Examples
-from palate.score.backbone import Backbone
+from palate.score.backbone import Backbone, fingerprint
 from palate.training.cache import cached_rows, digest
 
 if TYPE_CHECKING:
@@ -80,13 +79,3 @@ class Learning:
 
 def _places(inverse: np.ndarray, like: np.ndarray) -> Tensor:
     return torch.from_numpy(inverse.reshape(like.shape))
-
-
-def fingerprint(backbone: Backbone) -> str:
-    """A digest of a backbone's name and weights."""
-    found = hashlib.blake2b(f"{backbone.name} {backbone.widths}".encode(), digest_size=16)
-    state = backbone.network.state_dict() if backbone.network is not None else {}
-    for name, value in state.items():
-        found.update(name.encode())
-        found.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
-    return found.hexdigest()

@@ -20,7 +20,7 @@ from palate.reward.embed import Frozen, Learning
 from palate.reward.examples import Examples, fold_of, held_out
 from palate.reward.tasks import Task
 from palate.reward.trainer import RewardTrainer, micro_batch
-from palate.score.backbone import Backbone, load_backbone
+from palate.score.backbone import Backbone, fingerprint, load_backbone
 from palate.score.reward import Card, RewardModel
 from palate.training.cache import default_root
 from palate.training.device import compute_dtype, explain_memory, make_accelerator
@@ -96,6 +96,7 @@ class _Learner:
         card = Card(
             kind=self.task.name,
             backbone=backbone.name,
+            fingerprint=fingerprint(backbone),
             train=config.train,
             head=config.head_kind(),
             hidden=config.hidden,

@@ -68,14 +68,16 @@ class BradleyTerry(Task):
         if not any(len(set(each.ranks or ())) > 1 for each in sets):
             raise InputError(f"{self.config.preferences} ranks no image above another; bradley_terry needs rankings")
         n, lists = max(len(each.images) for each in sets), self.config.form == "lists"
-        pairs = [len(each.images) * (len(each.images) - 1) // 2 for each in sets]
+        # A pairwise loss is a mean over its pairs, a listwise one a sum over its choices.
+        sizes = [len(each.images) - 1 if lists else len(each.images) * (len(each.images) - 1) // 2 for each in sets]
         total = Counter[str]()
-        for each, count in zip(sets, pairs):
-            total[each.prompt] += count
+        for each, size in zip(sets, sizes):
+            total[each.prompt] += size
         self.sets = sets
+        shares = [1] * len(sets) if lists else sizes
         return [
-            Example(each.images, (each.prompt,), self._facts(each, n, lists), count / total[each.prompt])
-            for each, count in zip(sets, pairs)
+            Example(each.images, (each.prompt,), self._facts(each, n, lists), share / total[each.prompt])
+            for each, share in zip(sets, shares)
         ]
 
     def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -162,8 +164,9 @@ class Realism(Task):
     def judge(self, scores: np.ndarray, examples: Examples, rows: np.ndarray) -> dict[str, Any]:
         """See `Task`."""
         real, score = examples.facts[rows, 0], scores[:, 0]
-        accuracy = float(((score > 0) == (real > 0.5)).mean())
-        return {"images": len(rows), "accuracy": accuracy, **order_of(score, real, examples.prompt[rows, 0])}
+        right = (score > 0) == (real > 0.5)
+        balanced = float(np.mean([right[real == kind].mean() for kind in set(real)]))
+        return {"images": len(rows), "balanced accuracy": balanced, **order_of(score, real, examples.prompt[rows, 0])}
 
 
 def _labelled(records: Iterable[ImageRecord], real: float) -> list[Example]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder, read_config
+from palate.prefer.curated import load_curated
 from palate.prefer.grades import load_graded
 from palate.prefer.load import load_preferences
 from palate.records.ranked import RankedSet
@@ -21,6 +23,7 @@ from palate.reward.measure import Comparisons, spearman
 from palate.reward.stage import PROMPTS
 from palate.score.load import load_scorer
 
+CHART = "calibration.png"
 FREE = frozenset({"out", "batch", "device"})
 
 
@@ -53,7 +56,7 @@ def test_rewards(config: RewardTestConfig) -> Path:
 
     Returns:
         The run folder: `summary.json` has, for each scorer, what `Comparisons.summary` and `spearman` say;
-        `calibration.png` the curves.
+        `calibration.png` the curves of those whose differences are log-odds: Bradley-Terry rewards and CLIPs.
 
     Raises:
         InputError: no such scorer or preferences, or no prompt that the scorers were not trained on.
@@ -75,8 +78,10 @@ def test_rewards(config: RewardTestConfig) -> Path:
         with run.timer(spec):
             sign = 1 if scorer.higher_is_better else -1
             scores = [[sign * value for value in row] for row in _scored(scorer, kept, config.batch, spec)]
-        found[spec] = {**Comparisons.of(kept, scores).summary(_tie(spec)), "spearman": spearman(kept, scores)}
-    draw_calibration({spec: each["calibration"]["curve"] for spec, each in found.items()}, run.path / "calibration.png")
+        found[spec] = _judged(spec, kept, scores)
+    curves = {spec: each["calibration"]["curve"] for spec, each in found.items() if "calibration" in each}
+    if curves:
+        draw_calibration(curves, run.path / CHART)
     run.finish({"sets": len(kept), "sets of prompts trained on": len(sets) - len(kept), "scorers": found})
     return run.path
 
@@ -97,8 +102,9 @@ def trained_prompts(spec: str) -> frozenset[str]:
         return frozenset(json.loads(file.read_text())["trained"]) if file else frozenset()
     if family == "implicit" and (config := read_config(Path(run).expanduser())) and "preferences" in config:
         source = config["preferences"]
-        graded = config["stage"].split()[-1] in ("kto", "reward_weighted")
-        return frozenset(each.prompt for each in (load_graded if graded else load_preferences)(source))
+        readers = {"kto": load_graded, "reward_weighted": load_graded, "sft": load_curated}
+        read = readers.get(config["stage"].split()[-1], load_preferences)
+        return frozenset(each.prompt for each in read(source))
     return frozenset()
 
 
@@ -114,10 +120,14 @@ def _scored(scorer: Any, sets: Sequence[RankedSet], batch: int, title: str) -> l
     return [[next(rest) for _ in each.images] for each in sets]
 
 
-def _tie(spec: str) -> float | None:
-    """The threshold that a reward was given on its own validation prompts; None for other scorers."""
-    if not spec.startswith("reward:"):
-        return None
-    from palate.score.reward import load_reward
+def _judged(spec: str, sets: Sequence[RankedSet], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+    card = None
+    if spec.startswith("reward:"):
+        from palate.score.reward import load_reward
 
-    return load_reward(spec.partition(":")[2]).card.tie
+        card = load_reward(spec.partition(":")[2]).card
+    found = Comparisons.of(sets, scores).summary(card.tie if card else None)
+    if not (spec.startswith("clip:") or (card and card.kind == "bradley_terry")):
+        del found["calibration"]
+    correlation = spearman(sets, scores)
+    return found if math.isnan(correlation) else {**found, "spearman": correlation}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -118,3 +119,13 @@ def portable(model: str) -> str:
     """A model's name that means the same from another folder."""
     path = Path(model).expanduser()
     return model if (WEIGHTS / model / "config.json").is_file() or not path.exists() else str(path.resolve())
+
+
+def fingerprint(backbone: Backbone) -> str:
+    """A digest of a backbone's name and weights."""
+    found = hashlib.blake2b(f"{backbone.name} {backbone.widths}".encode(), digest_size=16)
+    state = backbone.network.state_dict() if backbone.network is not None else {}
+    for name, value in state.items():
+        found.update(name.encode())
+        found.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -18,7 +18,7 @@ from palate.core.config import from_mapping
 from palate.core.errors import ConfigError, InputError
 from palate.core.files import atomic_folder
 from palate.models.load import quiet_libraries
-from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, load_backbone
+from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, fingerprint, load_backbone
 from palate.score.base import Images
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Card:
     Attributes:
         kind: what it learned, such as `bradley_terry`.
         backbone: its name, as `load_backbone` takes it.
+        fingerprint: of that backbone's weights; under others the head means nothing.
         train: which part was trained.
         head: its kind.
         hidden: elements of each hidden layer of an `mlp`.
@@ -49,6 +50,7 @@ class Card:
 
     kind: str
     backbone: str
+    fingerprint: str
     train: Trained
     head: HeadKind
     hidden: tuple[int, ...]
@@ -162,6 +164,8 @@ def load_reward(run: str | Path) -> RewardModel:
         told = json.loads((folder / CARD).read_text())
         card = from_mapping(Card, {key: value for key, value in told.items() if key in Card.__dataclass_fields__})
         backbone = load_backbone(card.backbone, folder / WEIGHTS["full"] if card.train == "full" else None)
+        if card.train != "full" and fingerprint(backbone) != card.fingerprint:
+            raise ValueError(f"the backbone {card.backbone} has other weights than it was trained on")
         if card.train == "lora":
             network: Any = backbone.network
             with quiet_libraries():

@@ -30,7 +30,8 @@ class ScoreConfig:
     images: Path
     """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row."""
     scorer: tuple[str, ...]
-    """One scorer or more: teacher:<measure>, auditor:<measure>, clip:<model>, image:<measure> or implicit:<run>."""
+    """One scorer or more: teacher:<measure>, auditor:<measure>, clip:<model>, image:<measure>, implicit:<run>
+    or reward:<run>."""
     out: Path
     """Run folder; one that was interrupted goes on where it stopped."""
     skip_bad: bool = False

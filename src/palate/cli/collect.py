@@ -1,0 +1,128 @@
+"""`palate collect new`, `serve`, `status` and `export`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palate.cli.dispatch import Command, dispatch
+from palate.collect.config import ServeConfig, StudyConfig
+from palate.core.config import parse
+
+DESCRIPTION = "Lets people compare images in a browser; no vote is lost."
+NEW = "Makes a study of folders of images or of ranked sets, and invites raters."
+SERVE = "Serves a study to its raters and its owner."
+INVITE = "Makes links for raters, each for one person."
+STATUS = "Says how far a study is, and how good its votes are."
+EXPORT = "Writes a study's votes as ranked sets, for `palate align`, or in another format."
+
+
+@dataclass(frozen=True, kw_only=True)
+class InviteConfig:
+    """Who is invited."""
+
+    study: Path
+    """Folder of the study."""
+    rater: tuple[str, ...]
+    """Names, one or more; the owner sees them."""
+    url: str = "http://127.0.0.1:8642"
+    """Address that the study is served at."""
+    renew: bool = False
+    """Give raters that are there already a new link; the old one is void."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusConfig:
+    """Which study."""
+
+    study: Path
+    """Folder of the study."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs one of them."""
+    return dispatch("palate collect", DESCRIPTION, COMMANDS, argv)
+
+
+def _new(argv: Sequence[str]) -> int:
+    config = parse(StudyConfig, argv, prog="palate collect new", description=NEW)
+    _need_extra()
+    from palate.collect.new import new_study
+
+    made = new_study(config)
+    print(f"{made.folder} has " + ", ".join(f"{count} {what}" for what, count in made.counts.items()))
+    where = f"--study {made.folder}"
+    print(f"next: palate collect invite {where} --rater NAME, then palate collect serve {where}")
+    return 0
+
+
+def _serve(argv: Sequence[str]) -> int:
+    config = parse(ServeConfig, argv, prog="palate collect serve", description=SERVE)
+    _need_extra()
+    from palate.collect.server import serve
+
+    def ready(study: Any, url: str) -> None:
+        print(f"serving {config.study} at {url} until Ctrl-C")
+        print(f"owner: {url}/owner/enter/{study.renew_owner()}", flush=True)
+
+    serve(config, ready)
+    return 0
+
+
+def _invite(argv: Sequence[str]) -> int:
+    config = parse(InviteConfig, argv, prog="palate collect invite", description=INVITE)
+    _need_extra()
+    from palate.collect.study import open_study
+
+    study = open_study(config.study)
+    for name in config.rater:
+        token = study.renew_rater(name) if config.renew else study.add_rater(name)
+        print(f"{name}: {config.url.rstrip('/')}/r/{token}")
+    study.close()
+    return 0
+
+
+def _status(argv: Sequence[str]) -> int:
+    config = parse(StatusConfig, argv, prog="palate collect status", description=STATUS)
+    _need_extra()
+    from palate.collect.quality import quality, told
+    from palate.collect.study import open_study
+
+    study = open_study(config.study)
+    print("\n".join(told(quality(study))))
+    study.close()
+    return 0
+
+
+def _export(argv: Sequence[str]) -> int:
+    _need_extra()
+    from palate.collect.export import ExportConfig, export_study
+    from palate.core.runs import RunFolder
+
+    config = parse(ExportConfig, argv, prog="palate collect export", description=EXPORT)
+    folder = export_study(config)
+    summary = RunFolder(folder).finished or {}
+    print(f"{folder} has " + ", ".join(f"{count} {what}" for what, count in summary.items()))
+    print(f"next: palate align dpo --model tiny-sd --preferences {folder} --out runs/dpo")
+    return 0
+
+
+def _need_extra() -> None:
+    """Raises PalateError where the packages of the extra are not installed."""
+    from importlib.util import find_spec
+
+    from palate.core.errors import PalateError
+
+    if missing := [name for name in ("alembic", "fastapi", "sqlalchemy", "uvicorn") if find_spec(name) is None]:
+        raise PalateError(f"`palate collect` needs {', '.join(missing)}; pip install 'palate[collect]'")
+
+
+COMMANDS = {
+    "new": Command(NEW, _new),
+    "invite": Command(INVITE, _invite),
+    "serve": Command(SERVE, _serve),
+    "status": Command(STATUS, _status),
+    "export": Command(EXPORT, _export),
+}
