@@ -20,7 +20,15 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 RESOLUTION = 16  # pixels of the native picture: latents of 8 x 8, two pixels a cell
 PROMPT_LENGTH = 32
@@ -133,3 +141,17 @@ def _tiny_vae(resolution: int, **options: Any) -> AutoencoderKL:
         norm_num_groups=4,
     )
     return AutoencoderKL(**settings, **options)
+
+
+def random_clip(folder: Path) -> Path:
+    """A CLIP that resizes the shortest edge to 24 and crops 24 x 24, as the released ones do with 224."""
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2}
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = tower | ids | {"vocab_size": len(tokenizer), "max_position_embeddings": 32}
+    vision = tower | {"image_size": 24, "patch_size": 8}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -6,9 +6,9 @@ import pytest
 
 from palate.align.config import FREE, AlignConfig
 from palate.align.methods.config import DPOConfig, SFTConfig
-from palate.align.trainer import micro_batch
 from palate.core.config import from_mapping
 from palate.core.errors import ConfigError
+from palate.training.device import micro_batch
 
 MINIMAL = {"model": "tiny-sd", "preferences": "tiny-preferences", "out": "run"}
 
@@ -52,10 +52,10 @@ def test_a_learning_rate_that_was_given_is_taken_as_it_is():
 
 
 def test_micro_batches_split_the_batch_over_processes():
-    assert micro_batch(config(batch=12), 3) == 4
-    assert micro_batch(config(batch=12, micro_batch=2), 3) == 2
+    assert micro_batch(12, None, 3) == 4
+    assert micro_batch(12, 2, 3) == 2
     with pytest.raises(ConfigError, match="batch .12. must be a multiple of micro_batch x processes .4 x 2."):
-        micro_batch(config(batch=12, micro_batch=4), 2)
+        micro_batch(12, 4, 2)
 
 
 def test_free_fields_exist():

@@ -51,9 +51,9 @@ def base(root: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, "sft-adversarial"])
 def test_the_recipe_makes_tiny_sd_more_faithful(name: str, root: Path, feedback: dict[str, str], base) -> None:
-    config = load(METHODS[name][0], RECIPES / f"{name}-tiny.yaml")
+    config = load(METHODS[name.partition("-")[0]][0], RECIPES / f"{name}-tiny.yaml")
     source = feedback.get(name, config.preferences)
     run = align(dataclasses.replace(config, steps=STEPS, preferences=source, out=root / name, cache=root / "cache"))
     gain = difference(base, faithful(str(run), root / f"{name}-images"))

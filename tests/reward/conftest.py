@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from tiny_pipelines import tiny_tokenizer
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+from tiny_pipelines import random_clip
 
 from palate.prefer.grades import write_graded
 from palate.records.graded import GradedImage
@@ -38,17 +36,7 @@ def picture(number: int, level: int) -> StoredImage:
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A random CLIP of 24 x 24 pictures."""
-    torch.manual_seed(0)
-    folder, tokenizer = tmp_path_factory.mktemp("clip"), tiny_tokenizer()
-    tower = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2}
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    text = tower | ids | {"vocab_size": len(tokenizer), "max_position_embeddings": 32}
-    vision = tower | {"image_size": 24, "patch_size": 8}
-    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).save_pretrained(folder)
-    size = {"height": 24, "width": 24}
-    CLIPImageProcessorPil(size={"shortest_edge": 24}, crop_size=size).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+    return str(random_clip(tmp_path_factory.mktemp("clip")))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from palate.align.methods.method import Method
 from palate.align.output import save_model
 from palate.align.plan import Plan
 from palate.align.prepare import prepare
-from palate.align.trainer import Trainer, micro_batch
+from palate.align.trainer import Trainer
 from palate.core.config import to_mapping
 from palate.core.runs import RunFolder
 from palate.diffusion.draws import Draws
@@ -29,7 +29,7 @@ from palate.prefer.curated import load_curated
 from palate.prefer.grades import load_graded
 from palate.prefer.load import load_preferences
 from palate.training.cache import default_root, digest
-from palate.training.device import compute_dtype, explain_memory, make_accelerator
+from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -66,7 +66,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     source.check()
     examples = Examples.of(method.examples(LOADERS[method.learns_from](config.preferences)))
     accelerator = make_accelerator(config.device, config.tracker, config.out)
-    micro_batch(config, accelerator.num_processes)
+    micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     with accelerator.main_process_first():
         inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest()}
         run = RunFolder.open(config.out, f"align {method.name}", config, free=FREE, inputs=inputs)
@@ -112,7 +112,7 @@ def assemble(
     if method.reference:
         model = source.fingerprint(source.network, "scheduler")
         identity = digest(model, str(weights), plain, prepared.identity)
-        at_once = REFERENCE_AT_ONCE * micro_batch(config, accelerator.num_processes)
+        at_once = REFERENCE_AT_ONCE * micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         with run.timer("reference"):
             wanted = [examples.view[visited].ravel() for visited in plan.visits(config.steps)]
             reference = measure_errors(denoiser, batches, wanted, at_once, identity, root, accelerator, dtype)

@@ -21,6 +21,7 @@ from palate.core.runs import RunFolder
 from palate.models.denoiser import Denoiser
 from palate.objectives.error import mean_error
 from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint
+from palate.training.device import micro_batch
 from palate.training.interrupt import deferred_interrupt
 from palate.training.meter import Meter
 from palate.training.optimizer import make_optimizer, warmed_up
@@ -67,7 +68,7 @@ class Trainer:
             self.adversary = Adversary(batches, config.discriminator_lr, config.seed, accelerator)
             self.parts["discriminator"] = Part(self.adversary.network, self.adversary.optimizer)
         denoiser.network = accelerator.prepare_model(self.network)
-        self.micro_batch = micro_batch(config, accelerator.num_processes)
+        self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         self.meter = Meter()
 
     def train(self) -> None:
@@ -193,20 +194,3 @@ class Trainer:
             return False
         asked: Any = self.accelerator.reduce(torch.tensor(float(interrupted()), device=self.accelerator.device))
         return bool(asked.item())
-
-
-def micro_batch(config: AlignConfig, processes: int) -> int:
-    """Examples of one forward.
-
-    Raises:
-        ConfigError: the batch cannot be split evenly.
-    """
-    from palate.core.errors import ConfigError
-
-    size = config.micro_batch or max(1, config.batch // processes)
-    if config.batch % (size * processes):
-        raise ConfigError(
-            f"batch ({config.batch}) must be a multiple of micro_batch x processes ({size} x {processes}); "
-            "change one of them"
-        )
-    return size

@@ -19,11 +19,11 @@ from palate.reward.config import FREE, RewardConfig
 from palate.reward.embed import Frozen, Learning
 from palate.reward.examples import Examples, fold_of, held_out
 from palate.reward.tasks import Task
-from palate.reward.trainer import RewardTrainer, micro_batch
+from palate.reward.trainer import RewardTrainer
 from palate.score.backbone import Backbone, fingerprint, load_backbone
 from palate.score.reward import Card, RewardModel
 from palate.training.cache import default_root
-from palate.training.device import compute_dtype, explain_memory, make_accelerator
+from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,7 +45,7 @@ def train_reward(config: RewardConfig) -> Path:
     task = config.task()
     examples = Examples.of(task.examples())
     accelerator = make_accelerator(config.device)
-    micro_batch(config, accelerator.num_processes)
+    micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     backbone = load_backbone(config.backbone)
     run = RunFolder.open(
         config.out, f"reward train {task.name}", config, free=FREE, inputs={"feedback": examples.digest()}

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palate.core.errors import ConfigError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.core.seeds import numpy_generator
@@ -20,6 +19,7 @@ from palate.reward.examples import Examples
 from palate.reward.tasks import Task
 from palate.score.reward import Perceptron, RewardModel
 from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint
+from palate.training.device import micro_batch
 from palate.training.interrupt import deferred_interrupt
 from palate.training.meter import Meter
 from palate.training.optimizer import make_optimizer, warmed_up
@@ -59,7 +59,7 @@ class RewardTrainer:
         self.parameters = [each for each in model.parameters() if each.requires_grad]
         self.optimizer = make_optimizer(self.parameters, "adamw", config.weight_decay)
         self.parts = {"reward": Part(model, self.optimizer)}
-        self.micro_batch = micro_batch(config, accelerator.num_processes)
+        self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         self.meter = Meter()
 
     def train(self, title: str) -> None:
@@ -171,21 +171,6 @@ class RewardTrainer:
             self.run.rewind(state["step"])
             self.meter.restore(state["meter"], self.accelerator.device)
         return state["step"]
-
-
-def micro_batch(config: RewardConfig, processes: int) -> int:
-    """Examples of one forward.
-
-    Raises:
-        ConfigError: the batch cannot be split evenly.
-    """
-    size = config.micro_batch or max(1, config.batch // processes)
-    if config.batch % (size * processes):
-        raise ConfigError(
-            f"batch ({config.batch}) must be a multiple of micro_batch x processes ({size} x {processes}); "
-            "change one of them"
-        )
-    return size
 
 
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:

@@ -66,3 +66,22 @@ def explain_memory(mend: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise PalateError(f"the device ran out of memory; give {mend}") from error
+
+
+def micro_batch(batch: int, size: int | None, processes: int) -> int:
+    """Examples of one forward.
+
+    Args:
+        batch: examples a step, over all processes.
+        size: what was asked for; all of a process' share when left out.
+        processes: how many there are.
+
+    Raises:
+        ConfigError: the batch cannot be split evenly.
+    """
+    size = size or max(1, batch // processes)
+    if batch % (size * processes):
+        raise ConfigError(
+            f"batch ({batch}) must be a multiple of micro_batch x processes ({size} x {processes}); change one of them"
+        )
+    return size
