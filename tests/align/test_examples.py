@@ -4,6 +4,7 @@ from palate.align.examples import Example, Examples
 from palate.align.methods.pairs import DPO
 from palate.align.methods.singles import SFT
 from palate.core.errors import InputError
+from palate.records.graded import GradedImage
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 
@@ -33,14 +34,9 @@ def test_ties_teach_dpo_nothing():
     assert len(DPO(2000).examples([RankedSet("p", (A, B, C), (1, 1, 2))])) == 2
 
 
-def test_sft_learns_each_best_image_of_a_prompt_once():
-    sets = [
-        RankedSet("p", (A, B, C), (1, 1, 2)),
-        RankedSet("p", (A, C), (1, 2)),
-        RankedSet("q", (B, C), (1, 1)),
-        RankedSet("r", (B, C)),
-    ]
-    assert [(e.prompt, e.images[0].data) for e in SFT().examples(sets)] == [("p", b"a"), ("p", b"b")]
+def test_sft_learns_every_image_that_it_is_given():
+    chosen = [GradedImage("p", A, 1.0), GradedImage("q", B, 1.0)]
+    assert [(e.prompt, e.images) for e in SFT().examples(chosen)] == [("p", (A,)), ("q", (B,))]
 
 
 def test_nothing_to_learn_from_is_refused():
