@@ -30,7 +30,7 @@ class InviteConfig:
     url: str = "http://127.0.0.1:8642"
     """Address that the study is served at."""
     renew: bool = False
-    """Give raters that are there already a new link; the old one is void."""
+    """Give those who are raters already a new link, which makes the old one void, instead of refusing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def _invite(argv: Sequence[str]) -> int:
 
     study = open_study(config.study)
     for name in config.rater:
-        token = study.renew_rater(name) if config.renew else study.add_rater(name)
+        token = study.renew_rater(name) if config.renew and study.has_rater(name) else study.add_rater(name)
         print(f"{name}: {config.url.rstrip('/')}/r/{token}")
     study.close()
     return 0

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
-from palate.collect.tables import Item, Vote
+from palate.collect.tables import Assignment, Item, Rater, Vote, standing
 
 CANDIDATES = 200
 """Items that are weighed against each other; those with fewest votes."""
 
 
-def least_certain(session: Session, config: StudyConfig, candidates: Any) -> Item | None:
-    """The item with the widest posterior of the share that prefers one image to another.
+def least_certain(session: Session, config: StudyConfig, free: Any) -> list[int]:
+    """The items that may be asked, those first whose posterior of the share that prefers one image is widest.
 
     With w of v votes for the first image of a pair (a tie is half of one), the share has the posterior
     Beta(1 + w, 1 + v - w), whose variance is `ab / ((a + b)^2 (a + b + 1))`: an item without votes is least certain,
@@ -24,15 +23,22 @@ def least_certain(session: Session, config: StudyConfig, candidates: Any) -> Ite
 
     Args:
         config: of the study; the first question decides.
-        candidates: a query of the items that may be asked.
+        free: a query of the items that may be asked, those with fewest votes first.
+
+    Returns:
+        Their ids, `CANDIDATES` at most.
     """
-    items = session.scalars(candidates.limit(CANDIDATES)).all()
+    items = session.execute(free.with_only_columns(Item.id, Item.filled).limit(CANDIDATES)).all()
+    if items and items[0].filled == 0:  # nothing is wider than what has no vote, and the rest need not be read
+        return [item.id for item in items]
     ranks = defaultdict(list)
-    superseded = select(Vote.supersedes).where(Vote.supersedes.is_not(None))
-    votes = select(Vote.item_id, Vote.said).where(Vote.item_id.in_([item.id for item in items]), Vote.kind == "answer")
-    for item_id, said in session.execute(votes.where(Vote.id.not_in(superseded))):
-        ranks[item_id].append(said["ranks"][config.questions[0]])
-    return max(items, key=lambda item: (_variance(ranks[item.id], len(item.images)), -item.turn), default=None)
+    votes = standing().join(Assignment, Assignment.id == Vote.assignment_id).join(Rater, Rater.id == Vote.rater_id)
+    votes = votes.where(Vote.kind == "answer", Assignment.repeat == 0, Rater.quarantined.is_(False))
+    votes = votes.where(Vote.item_id.in_([item.id for item in items]))
+    for vote in session.execute(votes.with_only_columns(Vote.item_id, Vote.said)):
+        ranks[vote.item_id].append(vote.said["ranks"][config.questions[0]])
+    widest = {item.id: _variance(ranks[item.id], config.per_screen) for item in items}
+    return sorted(widest, key=lambda each: -widest[each])  # of equals, those with fewest votes stay first
 
 
 def _variance(votes: list[list[int]], n: int) -> float:

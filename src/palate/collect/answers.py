@@ -53,7 +53,9 @@ def checked_reason(kind: str, reason: Any) -> str:
     Raises:
         InputError: it is none.
     """
-    known = SKIPS if kind == "skip" else FLAGS
+    known = {"skip": SKIPS, "flag": FLAGS}.get(kind)
+    if known is None:
+        raise InputError(f"a vote is an answer, a skip or a flag, not {kind!r:.80}")
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON or reason.partition(":")[0] not in known:
         raise InputError(f"the reason of a {kind} is one of {', '.join(known)}, words of one's own after a colon")
     return reason

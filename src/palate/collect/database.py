@@ -4,91 +4,100 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
 from palate.core.errors import InputError
 
 FILE = "study.db"
 MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATING = 0x70616C617465
+"""PostgreSQL's lock of whoever migrates; the letters of `palate`."""
 
 
 class Database:
     """Transactions on a study.
 
-    SQLite has one writer: writers of this process wait for each other here, in turn, and not by its polling. Every
-    commit is on disk before it is acknowledged (WAL with synchronous FULL; PostgreSQL's default).
+    SQLite has one writer: writers of this process wait for each other here, and not by its polling. Every commit is on
+    disk before it is acknowledged (WAL with synchronous FULL; PostgreSQL's default).
 
     Args:
         url: a PostgreSQL URL, or a path to SQLite's file.
+
+    Raises:
+        InputError: the URL is none.
     """
 
     def __init__(self, url: str | Path) -> None:
         self.is_sqlite = isinstance(url, Path)
-        self.url = (
-            f"sqlite:///{url}" if isinstance(url, Path) else url.replace("postgresql://", "postgresql+psycopg://")
-        )
         options: dict[str, Any] = {"pool_size": 16, "max_overflow": 16, "pool_pre_ping": not self.is_sqlite}
-        self.engine: Engine = create_engine(self.url, **options)
-        self._writer = threading.Lock()
+        try:
+            self.engine: Engine = create_engine(_address(url), **options)
+        except (ArgumentError, ValueError) as error:
+            raise InputError("the database is no URL; write one such as postgresql://user@host:5432/name") from error
+        self._writing = self.engine.execution_options(palate_begin="BEGIN IMMEDIATE")
+        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
 
     def migrate(self) -> None:
-        """Makes the tables, or brings them up to date.
+        """Makes the tables, or brings them up to date, all or nothing; of several who try at once, one does.
 
         Raises:
             InputError: the database cannot be reached.
         """
         config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         try:
-            with self.engine.begin() as connection:
+            with self._writer, self._writing.begin() as connection:
+                if not self.is_sqlite:
+                    connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-        except (OperationalError, DatabaseError) as error:
-            first = str(error.orig).strip().splitlines()[0]
+        except DatabaseError as error:
+            first = (str(error.orig).strip() or "no reason given").splitlines()[0]
             raise InputError(
                 f"the study's database cannot be opened ({first}); check its URL and its rights"
             ) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that changes nothing."""
+        """A session that changes nothing; on SQLite it sees one state of the database from its first query on."""
         with Session(self.engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session whose changes are committed at its end, all or none; on SQLite one at a time."""
-        if not self.is_sqlite:
-            with Session(self.engine, expire_on_commit=False) as session, session.begin():
-                yield session
-            return
-        with self._writer, Session(self.engine, expire_on_commit=False) as session:
-            session.connection(execution_options={"isolation_level": "AUTOCOMMIT"}).exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield session
-                session.flush()
-            except BaseException:
-                session.connection().exec_driver_sql("ROLLBACK")
-                raise
-            session.connection().exec_driver_sql("COMMIT")
+        with self._writer, Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
 
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
 
 
+def _address(url: str | Path) -> URL:
+    if isinstance(url, Path):
+        return URL.create("sqlite", database=str(url))
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
 def _prepare_sqlite(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself, so that `_begin_sqlite` can
     cursor = connection.cursor()
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+    for setting in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("palate_begin", "BEGIN"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,7 +12,7 @@ from typing import Any
 from palate.collect.config import StudyConfig
 from palate.core.errors import InputError
 from palate.core.seeds import derive
-from palate.prefer.load import load_preferences
+from palate.prefer.load import iterate_preferences
 from palate.records.image_folder import read_image_folder
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
@@ -54,7 +54,7 @@ def gather(config: StudyConfig, tally: Tally) -> list[Question]:
     return questions[: config.limit]
 
 
-def gather_gold(config: StudyConfig) -> list[Question]:
+def gather_gold(config: StudyConfig, tally: Tally) -> list[Question]:
     """Questions with a known answer; those without one, or of another size than the study's, are left out.
 
     Raises:
@@ -62,12 +62,12 @@ def gather_gold(config: StudyConfig) -> list[Question]:
     """
     if config.gold is None:
         return []
-    n = config.per_screen
-    found = [
-        Question(each.prompt, _originals(each), each.ranks)
-        for each in load_preferences(config.gold)
-        if each.ranks and len(each.images) == n and len(set(each.ranks)) > 1
-    ]
+    n, found = config.per_screen, []
+    for each in iterate_preferences(config.gold, tally):
+        if each.ranks and len(each.images) == n and len(set(each.ranks)) > 1:
+            found.append(Question(each.prompt, _originals(each), each.ranks))
+        else:
+            tally.drop("gold without a winner, or of another size")
     if not found:
         raise InputError(
             f"{config.gold} has no ranking of {n} images that could be gold; give sets of {n} with a winner"
@@ -76,19 +76,26 @@ def gather_gold(config: StudyConfig) -> list[Question]:
 
 
 def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
-    """Images of one prompt: of one folder, or of one number from every folder."""
+    """Images of one prompt: of one folder, or of one number from every folder, each folder's only once."""
     named = [_named(each) for each in config.images]
     if len({name for name, _ in named}) < len(named):
         raise InputError("images must have distinct names; write name=folder")
-    groups: dict[tuple[str, int], list[Original]] = defaultdict(list)
+    groups: dict[tuple[str, int, int], list[Original]] = defaultdict(list)
     for name, folder in named:
+        seen: Counter[tuple[str, int]] = Counter()  # a prompt may stand in a folder twice
         for record in read_image_folder(folder, tally):
-            number = record.image_index if len(named) > 1 else 0
             about = (("image_index", record.image_index), ("file_name", record.file_name))
-            original = Original(record.image, name or record.model, record.seed, about)
-            groups[record.prompt, number].append(original)
-    for (prompt, _), originals in groups.items():
+            original = Original(record.image, name or record.model, _seed(record.seed), about)
+            key = (record.prompt, record.image_index)
+            groups[(*key, seen[key]) if len(named) > 1 else (record.prompt, 0, 0)].append(original)
+            seen[key] += 1
+    for (prompt, *_), originals in groups.items():
         yield Question(prompt, tuple(originals))
+
+
+def _seed(value: Any) -> int | None:
+    """A seed that a database can hold; tables of other programs have other things there, too."""
+    return value if isinstance(value, int) and abs(value) < 2**63 else None
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -98,7 +105,7 @@ def _named(text: str) -> tuple[str, Path]:
 
 
 def _of_sets(source: str, tally: Tally) -> Iterator[Question]:
-    for each in load_preferences(source, skip_bad=tally.skip_bad):
+    for each in iterate_preferences(source, tally):
         yield Question(each.prompt, _originals(each))
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
+from palate.collect.database import FILE
 from palate.collect.gather import Question, gather, gather_gold
 from palate.collect.pictures import Picture, alike
+from palate.collect.secrets import new_token
 from palate.collect.study import OpenStudy, create
 from palate.collect.tables import Image, Item
 from palate.core.errors import InputError
@@ -39,31 +44,52 @@ def new_study(config: StudyConfig) -> Made:
         RunFolderError: the folder holds another run.
     """
     tally = Tally(config.skip_bad)
-    asked = [*(("real", each) for each in gather(config, tally)), *(("gold", each) for each in gather_gold(config))]
+    asked = [("real", each) for each in gather(config, tally)] + [("gold", each) for each in gather_gold(config, tally)]
     run = RunFolder.open(config.out, "collect new", config, free={"out"})
     if run.finished is not None:
         raise InputError(f"{config.out} holds a study already; `palate collect serve --study {config.out}` serves it")
+    images, owner = config.out / "images", new_token()
+    begun_before = images.exists()
     try:
-        (config.out / "images").mkdir(exist_ok=True)
-        study, owner = create(config)
-        with run.timer("new"), study.database.write() as session:
-            known: dict[str, int] = {}
-            for purpose, question in track(asked, "preparing pictures"):
-                add_item(session, study, purpose, question, known)
-        counts = {**study.counts(), **tally.summary()}
-        study.close()
+        images.mkdir(exist_ok=True)
+        with run.timer("new"):
+            counts = {**_write(config, asked, owner), **tally.summary()}
     except InputError:
-        run.abandon()
+        if not begun_before:
+            _take_back(run, images)
         raise
     run.finish({**counts, "made": round(time.time())})
     return Made(config.out, owner, counts)
+
+
+def _write(config: StudyConfig, asked: Sequence[tuple[str, Question]], owner: str) -> dict[str, int]:
+    """All of a study in one transaction: whatever stops it, the database has the whole of it or nothing."""
+    study = create(config)
+    try:
+        with study.database.write() as session:
+            if study.begin(session, owner):
+                known: dict[str, int] = {}
+                for purpose, question in track(asked, "preparing pictures"):
+                    add_item(session, study, purpose, question, known)
+        return study.counts()
+    except IntegrityError as error:  # somebody else began a study there at the same moment
+        raise InputError("the database holds a study already; name another database") from error
+    finally:
+        study.close()
+
+
+def _take_back(run: RunFolder, images: Path) -> None:
+    shutil.rmtree(images)
+    for file in run.path.glob(f"{FILE}*"):
+        file.unlink()
+    run.abandon()
 
 
 def add_item(session: Session, study: OpenStudy, purpose: str, question: Question, known: dict[str, int]) -> Item:
     """Writes a question's pictures and its item.
 
     Args:
-        known: the ids of images by file and system, which this adds to.
+        known: the ids of images by file and origin, which this adds to.
     """
     pictures = alike([each.image.open() for each in question.originals])
     images = [_image(session, study, question, place, picture, known) for place, picture in enumerate(pictures)]
@@ -82,7 +108,8 @@ def _image(
     file = study.folder / picture.file
     if not file.exists():
         write_atomic(file, picture.data)
-    if picture.file not in known:
+    origin = "\x1f".join([picture.file, original.system, str(original.seed), str(original.image)])
+    if origin not in known:
         image = Image(
             file=picture.file,
             width=picture.width,
@@ -94,5 +121,5 @@ def _image(
         )
         session.add(image)
         session.flush()
-        known[picture.file] = image.id
-    return known[picture.file]
+        known[origin] = image.id
+    return known[origin]

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
 from palate.collect.database import FILE, Database
@@ -46,16 +48,24 @@ class OpenStudy:
         """A new rater's token, which is not kept: whoever has the link is the rater.
 
         Raises:
-            InputError: the name is empty, too long or taken.
+            InputError: the name is empty, too long or taken, or cannot be printed.
         """
         name, token = name.strip(), new_token()
         if not 0 < len(name) <= LONGEST_NAME:
             raise InputError(f"a rater's name has 1 to {LONGEST_NAME} characters, not {len(name)}")
-        with self.database.write() as session:
-            if session.scalar(select(Rater.id).where(Rater.name == name)):
-                raise InputError(f"there is a rater named {name!r}; choose another name")
-            session.add(Rater(name=name, token_hash=hashed(token), created=time.time()))
+        if not name.isprintable():
+            raise InputError(f"a rater's name cannot have characters that do not print: {name!r}")
+        try:
+            with self.database.write() as session:
+                session.add(Rater(name=name, token_hash=hashed(token), created=time.time()))
+        except IntegrityError as error:
+            raise InputError(f"there is a rater named {name!r}; choose another name") from error
         return token
+
+    def has_rater(self, name: str) -> bool:
+        """Whether there is a rater of this name."""
+        with self.database.read() as session:
+            return session.scalar(select(Rater.id).where(Rater.name == name.strip())) is not None
 
     def renew_rater(self, name: str) -> str:
         """A new token for a rater who lost theirs; the old one is void.
@@ -96,26 +106,39 @@ class OpenStudy:
             raters = session.scalar(select(func.count(Rater.id))) or 0
         return {**{f"{purpose} items": count for purpose, count in items}, "images": images, "raters": raters}
 
+    def begin(self, session: Session, owner: str) -> bool:
+        """Writes the study's row, with the owner's token.
+
+        Returns:
+            False where the study was there: whatever was asked was written with it.
+
+        Raises:
+            InputError: the database holds another study.
+        """
+        told, row = to_mapping(self.config), session.scalar(select(Study))
+        if row is None:
+            values = {"owner_hash": hashed(owner), "secret": self.secret, "created": time.time()}
+            session.add(Study(id=1, config=told, **values))
+        elif self.database.is_sqlite or row.config == told:
+            row.owner_hash = hashed(owner)
+        else:
+            raise InputError("the database holds a study already; name another database")
+        return row is None
+
     def close(self) -> None:
         """Closes the database."""
         self.database.close()
 
 
-def create(config: StudyConfig) -> tuple[OpenStudy, str]:
-    """Makes the tables and the study's row; returns it with the owner's token.
+def create(config: StudyConfig) -> OpenStudy:
+    """A study with all tables, and nothing in them unless it was begun before.
 
     Raises:
-        InputError: the database cannot be reached, or holds a study already.
+        InputError: the database cannot be reached.
     """
     database = Database(config.database or config.out / FILE)
     database.migrate()
-    token, secret = new_token(), secrets.token_hex(32)
-    with database.write() as session:
-        if session.scalar(select(Study.id)):
-            raise InputError("the database holds a study already; name another database or folder")
-        told = to_mapping(config)
-        session.add(Study(config=told, owner_hash=hashed(token), secret=secret, created=time.time()))
-    return OpenStudy(config.out, database, config, secret), token
+    return OpenStudy(config.out, database, config, secrets.token_hex(32))
 
 
 def open_study(folder: Path | str) -> OpenStudy:

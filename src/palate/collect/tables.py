@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 Key = BigInteger().with_variant(Integer, "sqlite")
 
@@ -17,7 +17,7 @@ Key = BigInteger().with_variant(Integer, "sqlite")
 class Base(DeclarativeBase):
     """All tables."""
 
-    type_annotation_map = {dict[str, Any]: JSON, list[int]: JSON}  # noqa: RUF012  # as SQLAlchemy has it
+    type_annotation_map = {dict[str, Any]: JSON, list[int]: JSON, float: Double}  # noqa: RUF012  # as SQLAlchemy has it
 
 
 class Study(Base):
@@ -33,11 +33,14 @@ class Study(Base):
 
 
 class Image(Base):
-    """A picture as raters see it: `file` is relative to the study's folder, without metadata."""
+    """A picture as raters see it: `file` is relative to the study's folder, without metadata.
+
+    Pictures that are equal share a file, and have a row each where they are not of the same origin.
+    """
 
     __tablename__ = "image"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    file: Mapped[str] = mapped_column(String(80), unique=True)
+    file: Mapped[str] = mapped_column(String(80))
     width: Mapped[int]
     height: Mapped[int]
     system: Mapped[str] = mapped_column(Text, default="")
@@ -60,7 +63,7 @@ class Item(Base):
     prompt: Mapped[str] = mapped_column(Text)
     images: Mapped[list[int]]
     """The id of the image at each place."""
-    answer: Mapped[list[int] | None] = mapped_column(JSON)
+    answer: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     """The ranks by place [n] that a gold item is known to have."""
     turn: Mapped[int]
     """Random, and keyed by the study's seed: the order in which items of equal standing are asked."""
@@ -100,7 +103,7 @@ class Assignment(Base):
     order: Mapped[list[int]]
     state: Mapped[str] = mapped_column(String(8))
     """`leased`, `expired` or `done`."""
-    until: Mapped[float] = mapped_column(Double)
+    until: Mapped[float]
     created: Mapped[float]
 
 
@@ -129,6 +132,13 @@ class Vote(Base):
     """`answer`, `skip`, `flag` or `undo`."""
     said: Mapped[dict[str, Any]]
     """`answers`: as the rater saw the screen, by question; `ranks`: by place, by question; or a `reason`."""
-    seconds: Mapped[float | None] = mapped_column(Double)
+    seconds: Mapped[float | None]
     created: Mapped[float]
     supersedes: Mapped[int | None] = mapped_column(ForeignKey("vote.id"), unique=True)
+
+
+def standing(rater_id: int | None = None) -> Any:
+    """A query of the votes that count: answers, skips and flags that no other vote supersedes."""
+    later = aliased(Vote)
+    query = select(Vote).where(Vote.kind != "undo", ~select(later.id).where(later.supersedes == Vote.id).exists())
+    return query if rater_id is None else query.where(Vote.rater_id == rater_id)

@@ -13,15 +13,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from palate.collect.answers import checked_answers, checked_reason
-from palate.collect.asking import DONE, EXPIRED, LEASED, fill
+from palate.collect.asking import DONE, EXPIRED, LEASED, LOCK, fill
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Rater, Vote
+from palate.collect.tables import Assignment, Rater, Vote, standing
 from palate.core.errors import InputError
 
 Kind = Literal["answer", "skip", "flag"]
 LONGEST = 86_400.0
 """Seconds that a vote may have taken; more says that the clock is wrong."""
+TAKEN = "another vote has this number; reload the page"
 
 
 @dataclass(frozen=True)
@@ -64,52 +65,50 @@ def cast(study: OpenStudy, rater_id: int, ballot: Ballot) -> Receipt:
     """Adds a vote, unless it is there.
 
     Raises:
-        Refusal: no such screen of this rater (404), a screen that is answered (409), or an answer that is none (400).
+        Refusal: no such screen of this rater (404), a screen that is answered or a number that another vote has (409),
+            or an answer that is none (400).
     """
     name = _uuid(ballot.uuid)
     try:
         with study.database.write() as session:
-            if before := _sent_before(session, rater_id, name):
+            rater = session.get_one(Rater, rater_id, with_for_update=LOCK)
+            assignment = _own(session, rater, ballot.assignment)
+            vote = Vote(uuid=name, kind=ballot.kind, said=_said(study, ballot, assignment), seconds=_seconds(ballot))
+            if before := _sent_before(session, rater, assignment, vote):
                 return before
-            assignment = session.get(Assignment, ballot.assignment, with_for_update=True)
-            if assignment is None or assignment.rater_id != rater_id:
-                raise Refusal(404, "this screen is not yours; reload the page")
             if assignment.state == DONE:
                 raise Refusal(409, "this screen is answered; undo the answer to change it")
-            said = _said(study, ballot, assignment)
-            return _add(session, assignment, Vote(uuid=name, kind=ballot.kind, said=said, seconds=_seconds(ballot)))
-    except IntegrityError:  # the same ballot came twice at once, and the other one was first
-        with study.database.read() as session:
-            if before := _sent_before(session, rater_id, name):
-                return before
-        raise
+            return _add(session, rater, assignment, vote)
+    except IntegrityError as error:  # two raters sent it at once
+        raise Refusal(409, TAKEN) from error
 
 
 def undo(study: OpenStudy, rater_id: int, ballot_uuid: str) -> Receipt:
     """Takes the rater's last vote back: adds a vote that supersedes it, and shows its screen again.
 
+    A screen that was skipped may by now have been given to another rater; it then has one vote more than asked.
+
     Raises:
-        Refusal: there is none to take back (409).
+        Refusal: there is none to take back, or another vote has this number (409).
     """
     name = _uuid(ballot_uuid)
-    with study.database.write() as session:
-        if before := _sent_before(session, rater_id, name):
-            return before
-        last = session.scalar(standing(rater_id).order_by(Vote.id.desc()).limit(1))
-        if last is None:
-            raise Refusal(409, "there is no answer to undo")
-        assignment = session.get_one(Assignment, last.assignment_id, with_for_update=True)
-        if last.kind != "answer":
-            fill(session, assignment, 1)
-        assignment.state, assignment.until = LEASED, time.time() + study.config.lease
-        vote = Vote(uuid=name, kind="undo", said={}, supersedes=last.id)
-        return _insert(session, assignment, vote, -1)
-
-
-def standing(rater_id: int | None = None) -> Any:
-    """A query of the votes that count: answers, skips and flags that no other vote supersedes."""
-    query = select(Vote).where(Vote.kind != "undo", Vote.id.not_in(_superseded(rater_id)))
-    return query if rater_id is None else query.where(Vote.rater_id == rater_id)
+    try:
+        with study.database.write() as session:
+            rater = session.get_one(Rater, rater_id, with_for_update=LOCK)
+            vote = Vote(uuid=name, kind="undo", said={})
+            if before := _sent_before(session, rater, None, vote):
+                return before
+            last = session.scalar(standing(rater_id).order_by(Vote.id.desc()).limit(1))
+            if last is None:
+                raise Refusal(409, "there is no answer to undo")
+            assignment = session.get_one(Assignment, last.assignment_id, with_for_update=LOCK)
+            if last.kind != "answer":
+                fill(session, assignment, 1)
+            assignment.state, assignment.until = LEASED, time.time() + study.config.lease
+            vote.supersedes = last.id
+            return _insert(session, rater, assignment, vote, -1)
+    except IntegrityError as error:  # two raters sent it at once
+        raise Refusal(409, TAKEN) from error
 
 
 def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
@@ -119,7 +118,7 @@ def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
         InputError: no such rater.
     """
     with study.database.write() as session:
-        rater = session.scalar(select(Rater).where(Rater.name == name))
+        rater = session.scalar(select(Rater).where(Rater.name == name).with_for_update(**LOCK))
         if rater is None:
             raise InputError(f"there is no rater named {name!r}")
         if rater.quarantined == on:
@@ -130,25 +129,31 @@ def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
         rater.quarantined = on
 
 
-def _superseded(rater_id: int | None) -> Any:
-    query = select(Vote.supersedes).where(Vote.supersedes.is_not(None))
-    return query if rater_id is None else query.where(Vote.rater_id == rater_id)
-
-
 def _counted(session: Session, rater_id: int) -> Sequence[Assignment]:
     """A rater's assignments that their items count: leased ones, and answered ones."""
     answered = standing(rater_id).where(Vote.kind == "answer").with_only_columns(Vote.assignment_id)
     mine = select(Assignment).where(Assignment.rater_id == rater_id, Assignment.repeat == 0)
-    return session.scalars(mine.where((Assignment.state == LEASED) | Assignment.id.in_(answered))).all()
+    mine = mine.where((Assignment.state == LEASED) | Assignment.id.in_(answered)).order_by(Assignment.item_id)
+    return session.scalars(mine.with_for_update(**LOCK)).all()
 
 
-def _sent_before(session: Session, rater_id: int, name: str) -> Receipt | None:
-    vote = session.scalar(select(Vote).where(Vote.uuid == name))
-    if vote is None:
+def _own(session: Session, rater: Rater, number: int) -> Assignment:
+    sound = isinstance(number, int) and 0 < number < 2**63  # what a database can hold
+    assignment = session.get(Assignment, number, with_for_update=LOCK) if sound else None
+    if assignment is None or assignment.rater_id != rater.id:
+        raise Refusal(404, "this screen is not yours; reload the page")
+    return assignment
+
+
+def _sent_before(session: Session, rater: Rater, assignment: Assignment | None, vote: Vote) -> Receipt | None:
+    """The receipt of a vote that is there already; of one that says something else there is none."""
+    before = session.scalar(select(Vote).where(Vote.uuid == vote.uuid))
+    if before is None:
         return None
-    if vote.rater_id != rater_id:
-        raise Refusal(409, "another vote has this number; reload the page")
-    return Receipt(vote.id, False, session.get_one(Rater, rater_id).done)
+    same = (before.rater_id, before.kind, before.said) == (rater.id, vote.kind, vote.said)
+    if not same or (assignment and assignment.id != before.assignment_id):
+        raise Refusal(409, TAKEN)
+    return Receipt(before.id, False, rater.done)
 
 
 def _said(study: OpenStudy, ballot: Ballot, assignment: Assignment) -> dict[str, Any]:
@@ -162,16 +167,15 @@ def _said(study: OpenStudy, ballot: Ballot, assignment: Assignment) -> dict[str,
         raise Refusal(400, str(error)) from error
 
 
-def _add(session: Session, assignment: Assignment, vote: Vote) -> Receipt:
+def _add(session: Session, rater: Rater, assignment: Assignment, vote: Vote) -> Receipt:
     counted, counts = assignment.state != EXPIRED, vote.kind == "answer"
     if counted != counts:
         fill(session, assignment, int(counts) - int(counted))
     assignment.state = DONE
-    return _insert(session, assignment, vote, 1)
+    return _insert(session, rater, assignment, vote, 1)
 
 
-def _insert(session: Session, assignment: Assignment, vote: Vote, done: int) -> Receipt:
-    rater = session.get_one(Rater, assignment.rater_id, with_for_update=True, populate_existing=True)
+def _insert(session: Session, rater: Rater, assignment: Assignment, vote: Vote, done: int) -> Receipt:
     rater.done += done
     vote.assignment_id, vote.rater_id, vote.item_id = assignment.id, rater.id, assignment.item_id
     vote.created = time.time()
@@ -181,7 +185,7 @@ def _insert(session: Session, assignment: Assignment, vote: Vote, done: int) -> 
 
 
 def _seconds(ballot: Ballot) -> float | None:
-    return ballot.seconds if ballot.seconds is not None and 0 <= ballot.seconds <= LONGEST else None
+    return ballot.seconds if isinstance(ballot.seconds, int | float) and 0 <= ballot.seconds <= LONGEST else None
 
 
 def _uuid(text: str) -> str:

@@ -18,11 +18,12 @@ class ImportConfig:
     """What to import."""
 
     source: str
-    """HPDv2's folder, a folder of pairs, Pick-a-Pic's Parquet (a file or a folder), or ranked sets of Palate's own."""
+    """HPDv2's folder, a folder of pairs, Pick-a-Pic's Parquet (a file or a folder), an export of Label Studio (JSON) or
+    Argilla (records or a folder of `datasets`), or ranked sets of Palate's own."""
     out: Path
     """Run folder."""
-    format: Literal["auto", "hpdv2", "pickapic", "pair-folder", "palate"] = "auto"
-    """Of the source; auto knows it by its files and columns."""
+    format: Literal["auto", "hpdv2", "pickapic", "pair-folder", "label-studio", "argilla", "palate"] = "auto"
+    """Of the source; auto knows it by its files, columns and keys."""
     limit: int | None = None
     """Take only the first so many ranked sets."""
     skip_bad: bool = False

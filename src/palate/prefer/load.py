@@ -8,18 +8,27 @@ from pathlib import Path
 from palate.core.errors import InputError, nearest
 from palate.core.runs import read_config
 from palate.models.source import WEIGHTS
-from palate.prefer.readers import hpdv2, pair_folder, pickapic
+from palate.prefer.readers import argilla, hpdv2, labelstudio, pair_folder, pickapic
 from palate.prefer.stage import PREFERENCES
 from palate.records.parquet import iterate_sets
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
 
+READERS = {
+    "hpdv2": hpdv2,
+    "pickapic": pickapic,
+    "pair-folder": pair_folder,
+    "label-studio": labelstudio,
+    "argilla": argilla,
+}
+"""Of other people's formats, in the order in which a source is held against them."""
 FORMATS: dict[str, Callable[[Path, Tally], Iterator[RankedSet]]] = {
-    "hpdv2": hpdv2.read,
-    "pickapic": pickapic.read,
-    "pair-folder": pair_folder.read,
+    **{name: reader.read for name, reader in READERS.items()},
     "palate": iterate_sets,
 }
+
+EXPORT = "collect export"
+"""The stage that writes votes of a study, in a format of its own choice."""
 
 
 def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[RankedSet]:
@@ -27,7 +36,8 @@ def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[Rank
 
     Args:
         source: a built-in name (`tiny-preferences`), a run of `palate prefer`, Palate's own Parquet (a file or a
-            folder), HPDv2's folder, a folder of pairs, or Pick-a-Pic's Parquet.
+            folder), a run of `palate collect export`, HPDv2's folder, a folder of pairs, Pick-a-Pic's Parquet, or an
+            export of Label Studio or Argilla.
         skip_bad: leave out bad rows instead of stopping.
 
     Raises:
@@ -67,10 +77,9 @@ def locate(source: str | Path) -> Path:
     if path.is_dir() and (config := read_config(path)):
         if not (path / PREFERENCES).is_file():
             stage = config["stage"]
-            mend = (
-                "run that command again to finish it" if stage.startswith("prefer") else "give a run of `palate prefer`"
-            )
-            raise InputError(f"{path} is a run of `palate {stage}` without {PREFERENCES}; {mend}")
+            if stage == EXPORT and (written := [path / name for name in READERS if (path / name).is_dir()]):
+                return written[0]
+            raise InputError(f"{path} is a run of `palate {stage}` without {PREFERENCES}; {_mend(stage, path)}")
         return path / PREFERENCES
     return path
 
@@ -81,12 +90,21 @@ def detect(path: Path) -> str:
     Raises:
         InputError: none of them.
     """
-    for name, reader in (("hpdv2", hpdv2), ("pickapic", pickapic), ("pair-folder", pair_folder)):
+    for name, reader in READERS.items():
         if reader.matches(path):
             return name
     if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
         return "palate"
     raise InputError(
         f"{path} is in no format that Palate knows: HPDv2 (test.json, train.json or annotations.jsonl), Pick-a-Pic or "
-        "Palate's own Parquet, or a folder of images with metadata.csv or metadata.jsonl; see docs/data.md"
+        "Palate's own Parquet, a folder of images with metadata.csv or metadata.jsonl, Label Studio's JSON export or "
+        "Argilla's records; see docs/data.md"
     )
+
+
+def _mend(stage: str, path: Path) -> str:
+    if stage == "collect new":
+        return f"export its votes with `palate collect export --study {path}`"
+    if stage == EXPORT or stage.startswith("prefer"):
+        return "run that command again to finish it"
+    return "give a run of `palate prefer`"

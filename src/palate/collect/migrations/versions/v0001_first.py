@@ -36,7 +36,7 @@ def _items() -> None:
     op.create_table(
         "image",
         sa.Column("id", KEY, primary_key=True),
-        sa.Column("file", sa.String(80), nullable=False, unique=True),
+        sa.Column("file", sa.String(80), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("system", sa.Text(), nullable=False),
@@ -110,9 +110,15 @@ def _votes() -> None:
 
 def _triggers() -> None:
     if op.get_bind().dialect.name == "sqlite":
-        for verb in ("UPDATE", "DELETE"):
-            name = f"vote_no_{verb.lower()}"
-            op.execute(f"CREATE TRIGGER {name} BEFORE {verb} ON vote BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END")
+        there = "id = NEW.id OR uuid = NEW.uuid OR supersedes = NEW.supersedes"
+        guards = {
+            "UPDATE": "",
+            "DELETE": "",
+            "INSERT": f"WHEN EXISTS (SELECT 1 FROM vote WHERE {there})",  # REPLACE deletes without a trigger of DELETE
+        }
+        for verb, when in guards.items():
+            refuse = f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+            op.execute(f"CREATE TRIGGER vote_no_{verb.lower()} BEFORE {verb} ON vote {when} {refuse}")
         return
     body = f"BEGIN RAISE EXCEPTION '{REFUSAL}'; END"
     op.execute(f"CREATE FUNCTION palate_refuse() RETURNS trigger AS $$ {body} $$ LANGUAGE plpgsql")

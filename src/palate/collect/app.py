@@ -1,0 +1,67 @@
+"""The web app of one study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from palate import __version__
+from palate.collect import live_routes, owner_routes, rater_routes, session
+from palate.collect.config import ServeConfig
+from palate.collect.guard import Guard
+from palate.collect.live import painter_of
+from palate.collect.refusal import Refusal
+from palate.collect.study import OpenStudy
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(study: OpenStudy, serve: ServeConfig) -> FastAPI:
+    """The app that serves a study.
+
+    Args:
+        study: what is asked, and where votes go.
+        serve: the address that it is reached by, and the limits.
+
+    Raises:
+        InputError: the model of a study in live mode is not there.
+    """
+    app = FastAPI(title="Palate collect", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.study, app.state.serve = study, serve
+    app.state.painter = painter_of(study, serve.device)
+    app.include_router(rater_routes.router)
+    app.include_router(live_routes.router)
+    app.include_router(owner_routes.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(Guard, rate=serve.rate)
+    return app
+
+
+def _refused(request: Request, error: Any) -> Response:
+    return _said(request, error.status, str(error))
+
+
+def _malformed(request: Request, error: Any) -> Response:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return _said(request, 422, f"{where}: {first['msg']}" if where else first["msg"])
+
+
+def _http(request: Request, error: Any) -> Response:
+    return _said(request, error.status_code, str(error.detail))
+
+
+def _said(request: Request, status: int, message: str) -> Response:
+    """A refusal as a page for a person, as JSON for a script."""
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return session.render(request, "refusal.html.jinja", status, message=message)
+    return JSONResponse({"detail": message}, status)

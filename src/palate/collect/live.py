@@ -1,0 +1,152 @@
+"""Live mode: a rater writes a prompt, the model draws, the rater chooses; Pick-a-Pic's loop.
+
+There the image that won stayed on for the next choice, which makes comparisons depend on each other (Kirstain et al.
+2023, arXiv:2305.01569, section 2). Here every screen is drawn anew.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from palate.collect.asking import assign_item
+from palate.collect.gather import Original, Question
+from palate.collect.new import add_item
+from palate.collect.refusal import Refusal
+from palate.collect.secrets import new_handle
+from palate.collect.study import OpenStudy
+from palate.collect.tables import Rater
+from palate.core.errors import PalateError
+from palate.core.seeds import derive
+from palate.records.images import StoredImage
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LONGEST_PROMPT = 300
+WAITING = 64
+"""Prompts that may wait for the model."""
+EACH = 2
+"""Of them, those of one rater."""
+REMEMBERED = 2000
+Sample: TypeAlias = "Callable[[Sequence[str], Sequence[int]], list[Image.Image]]"
+"""Prompts and seeds to images."""
+State = Literal["waiting", "drawing", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A prompt that was asked for."""
+
+    rater: int
+    prompt: str
+    state: State = "waiting"
+    message: str = ""
+
+
+class Painter:
+    """Draws what raters ask for, one prompt after the other, in a thread of its own.
+
+    Args:
+        study: where screens go.
+        load: gives the function from prompts and seeds to images; called in the thread, before the first prompt.
+    """
+
+    def __init__(self, study: OpenStudy, load: Callable[[], Sample]) -> None:
+        self.study, self._load = study, load
+        self._queue: queue.Queue[str] = queue.Queue()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._work, name="painter", daemon=True).start()
+
+    def ask(self, rater: int, prompt: str) -> str:
+        """Takes a prompt on; returns the name of its job.
+
+        Raises:
+            Refusal: no prompt (400), or too many are waiting (429).
+        """
+        prompt = " ".join(prompt.split())
+        if not 0 < len(prompt) <= LONGEST_PROMPT:
+            raise Refusal(400, f"a prompt has 1 to {LONGEST_PROMPT} characters, not {len(prompt)}")
+        with self._lock:
+            open_ones = [job for job in self._jobs.values() if job.state in ("waiting", "drawing")]
+            if len(open_ones) >= WAITING or sum(job.rater == rater for job in open_ones) >= EACH:
+                raise Refusal(429, "the model is still drawing; wait for it")
+            name = new_handle()
+            self._jobs[name] = Job(rater, prompt)
+            while len(self._jobs) > REMEMBERED:
+                self._jobs.popitem(last=False)
+        self._queue.put(name)
+        return name
+
+    def job(self, rater: int, name: str) -> Job:
+        """What became of a rater's prompt.
+
+        Raises:
+            Refusal: they asked for none of that name (404).
+        """
+        job = self._jobs.get(name)
+        if job is None or job.rater != rater:
+            raise Refusal(404, "there is no such drawing; write the prompt again")
+        return job
+
+    def _work(self) -> None:
+        sample = None
+        while True:
+            name = self._queue.get()
+            self._note(name, state="drawing")
+            try:
+                sample = sample or self._load()
+                self._draw(name, sample)
+            except PalateError as error:
+                self._note(name, state="failed", message=str(error))
+            except Exception as error:  # whatever a model raises, the next prompt must be drawn
+                self._note(name, state="failed", message=f"the model failed ({type(error).__name__}); tell the owner")
+            else:
+                self._note(name, state="ready")
+
+    def _draw(self, name: str, sample: Sample) -> None:
+        config, job = self.study.config, self._jobs[name]
+        seeds = [derive(config.seed, "live", name, number) >> 31 for number in range(config.per_screen)]
+        images = sample([job.prompt] * len(seeds), seeds)
+        originals = [Original(_stored(image), config.live or "", seed) for image, seed in zip(images, seeds)]
+        with self.study.database.write() as session:
+            item = add_item(session, self.study, "live", Question(job.prompt, tuple(originals)), {})
+            assign_item(session, config, session.get_one(Rater, job.rater), item, time.time())
+
+    def _note(self, name: str, **changes: str) -> None:
+        with self._lock:
+            if name in self._jobs:
+                self._jobs[name] = replace(self._jobs[name], **changes)  # type: ignore[arg-type]
+
+
+def painter_of(study: OpenStudy, device: str | None) -> Painter | None:
+    """A painter of the study's model; None where the study has no live mode.
+
+    Raises:
+        InputError: no such model.
+    """
+    if study.config.live is None:
+        return None
+    from palate.models.source import resolve
+
+    resolve(study.config.live).check()
+
+    def load() -> Sample:
+        from palate.generate.sampler import Sampler
+
+        return Sampler(study.config.live or "", device=device).sample
+
+    return Painter(study, load)
+
+
+def _stored(image: Image.Image) -> StoredImage:
+    data = io.BytesIO()
+    image.save(data, "png")
+    return StoredImage(data.getvalue(), name="a drawn image")

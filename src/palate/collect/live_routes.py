@@ -1,0 +1,61 @@
+"""Live mode over HTTP: a prompt goes in, a screen comes out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from palate.collect import session
+from palate.collect.live import LONGEST_PROMPT, Painter
+from palate.collect.refusal import Refusal
+
+router = APIRouter()
+Who = Annotated[int, Depends(session.rater)]
+
+
+def painter(request: Request) -> Painter:
+    """The study's painter; Refusal (404) where it has no live mode."""
+    found: Painter | None = request.app.state.painter
+    if found is None:
+        raise Refusal(404, "this study shows images that are there already; it draws none")
+    return found
+
+
+Paints = Annotated[Painter, Depends(painter)]
+
+
+class PromptIn(BaseModel):
+    """What a rater wants to see."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    prompt: str = Field(min_length=1, max_length=LONGEST_PROMPT)
+
+
+class JobOut(BaseModel):
+    """The name under which to ask for the drawing."""
+
+    job: str
+
+
+class DrawingOut(BaseModel):
+    """How far a drawing is; once it is ready, its screen is among the screens."""
+
+    state: Literal["waiting", "drawing", "ready", "failed"]
+    message: str
+
+
+@router.post("/api/live", dependencies=[Depends(session.csrf)])
+def ask(who: Who, paints: Paints, wish: PromptIn) -> JobOut:
+    """Has a prompt drawn."""
+    return JobOut(job=paints.ask(who, wish.prompt))
+
+
+@router.get("/api/live/{job}")
+def drawing(
+    who: Who, paints: Paints, job: Annotated[str, Path(min_length=22, max_length=22, pattern=r"^[A-Za-z0-9_-]+$")]
+) -> DrawingOut:
+    """How far it is."""
+    found = paints.job(who, job)
+    return DrawingOut(state=found.state, message=found.message)

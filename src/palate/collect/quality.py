@@ -1,0 +1,218 @@
+"""How good a study's answers are: progress, agreement, raters, systems; all of it from the database alone.
+
+What counts: answers that no other vote supersedes, of raters who are not quarantined, to screens that are neither gold
+nor a mirrored repeat. Those two count in their own measures, and a quarantined rater in their own row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from palate.collect.quality_labels import Labels, opinions, verdicts
+from palate.collect.quality_measures import Distance, alpha, alphas, coincidences, estimate, with_majority
+from palate.collect.quality_raters import RaterQuality, raters
+from palate.collect.quality_systems import Standing, standing_of
+from palate.collect.quality_text import counted, decimals, duration, ends, percent
+from palate.collect.quality_votes import Record, read_record
+from palate.collect.study import OpenStudy
+from palate.core.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        items: that are asked, gold aside.
+        wanted: votes, `raters_per_item` of each item; none of live ones, which only their own rater sees.
+        votes: that count.
+        missing: votes that items still lack; those beyond `raters_per_item` of one item make up for no other's.
+        complete: items that lack none.
+        leases: screens that somebody has before them.
+        skips, flags: how often each reason was given, on whatever screen.
+    """
+
+    items: int
+    wanted: int
+    votes: int
+    missing: int
+    complete: int
+    leases: int
+    skips: Mapping[str, int]
+    flags: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far raters agree on one question.
+
+    Attributes:
+        distance: of alpha: nominal of a choice, ordinal of ranks and stars.
+        alpha: Krippendorff's; 1 is full agreement, 0 is chance. `n` counts what two raters or more labelled.
+        majority: how often a rater's verdict is that of most others; `n` counts verdicts.
+    """
+
+    question: str
+    distance: Distance
+    alpha: Estimate
+    majority: Estimate
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """An item that raters flagged: how often for each reason, and what they said of it."""
+
+    item: int
+    prompt: str
+    gold: bool
+    images: tuple[int, ...]
+    systems: tuple[str, ...]
+    reasons: Mapping[str, int]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """All of it; intervals are 95% ones, and those of a study's measures resample prompts."""
+
+    task: str
+    progress: Progress
+    agreement: tuple[Agreement, ...]
+    standings: tuple[Standing, ...]
+    raters: tuple[RaterQuality, ...]
+    flagged: tuple[Flagged, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: NaN becomes null."""
+        return _plain(self)
+
+
+def quality(study: OpenStudy) -> Quality:
+    """Measures a study as it stands."""
+    record = read_record(study)
+    standings = (standing_of(record, question) for question in record.questions)
+    return Quality(
+        record.task,
+        _progress(record),
+        tuple(_agreement(record, question) for question in record.questions),
+        tuple(each for each in standings if each is not None),
+        raters(record),
+        _flagged(record),
+    )
+
+
+def told(found: Quality) -> list[str]:
+    """A study's quality in lines for a terminal."""
+    progress = found.progress
+    lines = [
+        f"votes: {progress.votes:,} of {progress.wanted:,}" if progress.wanted else f"votes: {progress.votes:,}",
+        f"items: {progress.items:,}, of which {progress.complete:,} have all their votes",
+        f"before raters now: {progress.leases:,}",
+    ]
+    for name, counts in (("skips", progress.skips), ("flags", progress.flags)):
+        lines += [f"{name}: {counted(counts)}"] if counts else []
+    for each in found.agreement:
+        lines.append(f"Krippendorff's alpha, {each.question}: {decimals(each.alpha.value)} ({ends(each.alpha)})")
+        majority = f"{percent(each.majority.value)} ({ends(each.majority, percent)})"
+        lines.append(f"agreement with the majority of the others, {each.question}: {majority}")
+    for each in found.standings:
+        lines += _standing_told(each)
+    for rater in found.raters:
+        what = [*(["quarantined"] if rater.quarantined else []), *rater.words]
+        pace = f"{rater.votes:,} votes" + (f", {duration(rater.seconds)} each" if math.isfinite(rater.seconds) else "")
+        lines.append(f"rater {rater.name}: {pace}" + (f": {', '.join(what)}" if what else ""))
+    return lines
+
+
+def _standing_told(standing: Standing) -> list[str]:
+    values, name = (standing.stars, "mean stars") if standing.stars else (standing.strengths, "Bradley-Terry strength")
+    lines = [f"{name}, {standing.question} (95% intervals resample prompts):"]
+    return lines + [f"  {who}: {decimals(e.value)} ({ends(e)})" for who, e in zip(standing.systems, values)]
+
+
+def _progress(record: Record) -> Progress:
+    items, k = record.items, record.raters_per_item
+    votes = np.bincount(record.answers.item[record.counted], minlength=len(items.ids))
+    lacking = np.maximum(k - votes[items.real], 0)
+    heard = record.heard()
+    reasons = {kind: Counter(each.reason for each in heard if each.kind == kind) for kind in ("skip", "flag")}
+    return Progress(
+        items=int((~items.gold).sum()),
+        wanted=k * int(items.real.sum()),
+        votes=int(votes.sum()),
+        missing=int(lacking.sum()),
+        complete=int((lacking == 0).sum()),
+        leases=record.leases,
+        skips=dict(reasons["skip"].most_common()),
+        flags=dict(reasons["flag"].most_common()),
+    )
+
+
+def _agreement(record: Record, question: str) -> Agreement:
+    distance: Distance = "nominal" if record.task in ("pairwise", "best") else "ordinal"
+    seed = record.seed
+    found = opinions(record, question).of(record.counted)
+    prompt, prompts = _numbered(found)
+    together = coincidences(found.unit, found.label, prompt, prompts)
+    shape = together.shape[1:]
+    shared = int((np.unique(found.unit, return_counts=True)[1] > 1).sum())
+    value = alpha(found.unit, found.label, distance)
+    sums = together.reshape(prompts, -1)
+    alphas_of = estimate(value, sums, lambda some: alphas(some.reshape(-1, *shape), distance), shared, seed)
+    return Agreement(question, distance, alphas_of, _majority(record, question))
+
+
+def _majority(record: Record, question: str) -> Estimate:
+    found = verdicts(record, question).of(record.counted)
+    known, agrees = with_majority(found.unit, found.label, np.ones(len(found.unit), bool))
+    prompt, prompts = _numbered(found)
+    sums = np.stack([np.bincount(prompt, each, prompts) for each in (agrees, known)], 1)  # [P, 2]
+    return estimate(float(_share(sums.sum(0)[None])[0]), sums, _share, int(known.sum()), record.seed)
+
+
+def _share(sums: np.ndarray) -> np.ndarray:
+    return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)
+
+
+def _numbered(labels: Labels) -> tuple[np.ndarray, int]:
+    """The prompts that have labels, numbered anew, and how many there are."""
+    prompts, prompt = np.unique(labels.prompt, return_inverse=True)
+    return prompt, len(prompts)
+
+
+def _flagged(record: Record) -> tuple[Flagged, ...]:
+    """Items that were flagged, most often flagged first."""
+    items, by_item = record.items, {}
+    for each in record.heard():
+        if each.kind == "flag":
+            by_item.setdefault(each.item, []).append(each)
+    return tuple(
+        Flagged(
+            item=int(items.ids[item]),
+            prompt=items.prompts[items.prompt[item]],
+            gold=bool(items.gold[item]),
+            images=tuple(items.images[item].tolist()),
+            systems=tuple(items.systems[each] if each >= 0 else "" for each in items.system[item].tolist()),
+            reasons=dict(Counter(each.reason for each in asides).most_common()),
+            remarks=tuple(each.remark for each in asides if each.remark),
+        )
+        for item, asides in sorted(by_item.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return value.to_dict()
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,221 @@
+"""What each rater's answers say of the rater, and who stands out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from palate.collect.quality_labels import choices, verdicts
+from palate.collect.quality_measures import with_majority
+from palate.collect.quality_votes import Record
+from palate.core.statistics import Estimate, wilson
+
+LEAST = 20
+"""Answers without which nothing is said of a rater's pace, sides or skips: 17 of 20 on one side come of chance alone to
+fewer than one careful rater in 300, and that is the least that `LEANING` takes of a pair."""
+HASTY = 1.0
+"""Seconds. People read some four words a second (238 a minute: Brysbaert 2019, Journal of Memory and Language 109), so
+within one nobody has read a prompt and looked at two images."""
+LEANING = 0.1
+"""How far above chance the whole interval of a position's share must lie; sides are balanced, so that a rater who looks
+has no reason to lean."""
+ALWAYS = 0.95
+"""A share of one position from which on the images cannot have mattered; the rest is slips of the finger."""
+GOLD = 0.8
+"""Below this, interval and all, gold is failed: people agree with a majority on 84% of ordinary pairs (HPDv2), and gold is
+meant to be easier than those."""
+STEADY = 0.67
+"""Below this, interval and all, a rater does not repeat their own answers: half way from a guesser's 0.5 to the 0.84 with
+which people repeat each other's."""
+APART = 0.15
+"""How far below all raters' mean agreement the whole interval of a rater's must lie: tastes differ, and half of this far
+is usual between honest raters."""
+SKIPPING = 0.3
+"""Share of skips and flags from which on a rater leaves the work to others."""
+
+
+@dataclass(frozen=True)
+class RaterQuality:
+    """One rater, by answers that are neither gold nor repeats where nothing else is said.
+
+    Attributes:
+        votes: answers.
+        seconds: their median.
+        hasty: share of them that took less than `HASTY`.
+        first: share in which the best image was at the first (left) position, ties left out.
+        gold: share of gold that was answered as known, by the first question.
+        mirror: share of mirrored repeats with the same answer by place.
+        agreement: share of verdicts that are those of most others; its interval counts screens, not pairs.
+        skips, flags: of all screens.
+        words: why the rater stands out, plainly; empty for most.
+    """
+
+    name: str
+    quarantined: bool
+    votes: int
+    seconds: float
+    hasty: float
+    first: Estimate
+    gold: Estimate
+    mirror: Estimate
+    agreement: Estimate
+    skips: int
+    flags: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """[V] what an answer shows, NaN where it shows nothing; `position` is [V, n]."""
+
+    position: np.ndarray
+    gold: np.ndarray
+    mirror: np.ndarray
+    agreed: np.ndarray
+    judged: np.ndarray
+
+
+def raters(record: Record) -> tuple[RaterQuality, ...]:
+    """A row for each rater, in the order in which they were added."""
+    shares = _Shares(_positions(record), _gold(record), _mirror(record), *_agreement(record))
+    counted = record.counted
+    usual = _ratio(shares.agreed[counted], shares.judged[counted])
+    asides = Counter((each.rater, each.kind) for each in record.asides)
+    return tuple(
+        _rater(record, shares, number, usual, asides[number, "skip"], asides[number, "flag"])
+        for number in range(len(record.raters))
+    )
+
+
+def _rater(record: Record, shares: _Shares, number: int, usual: float, skips: int, flags: int) -> RaterQuality:
+    answers = record.answers
+    mine = answers.rater == number
+    own = mine & record.measured
+    seconds = answers.seconds[own & ~np.isnan(answers.seconds)]
+    decided = own & ~np.isnan(shares.position[:, 0])
+    positions = [share(column) for column in shares.position[decided].T]
+    judged = own & (shares.judged > 0)
+    agreement = _ratio(shares.agreed[judged], shares.judged[judged])
+    row = RaterQuality(
+        name=record.raters[number],
+        quarantined=bool(record.quarantined[number]),
+        votes=int(own.sum()),
+        seconds=float(np.median(seconds)) if len(seconds) else math.nan,
+        hasty=float((seconds < HASTY).mean()) if len(seconds) else math.nan,
+        first=positions[0],
+        gold=share(shares.gold[mine & ~np.isnan(shares.gold)]),
+        mirror=share(shares.mirror[mine & ~np.isnan(shares.mirror)]),
+        agreement=_binomial(agreement, int(judged.sum())),
+        skips=skips,
+        flags=flags,
+        words=(),
+    )
+    return RaterQuality(**{**row.__dict__, "words": tuple(_words(row, positions, usual))})
+
+
+def _words(row: RaterQuality, positions: list[Estimate], usual: float) -> list[str]:
+    """What stands out, by the constants above."""
+    words = [_side(number, len(positions), each) for number, each in enumerate(positions)]
+    if row.votes >= LEAST and row.seconds < HASTY:
+        words.append("fast")
+    if row.gold.high < GOLD:
+        words.append("fails gold")
+    if row.mirror.high < STEADY:
+        words.append("contradicts own answers")
+    if row.agreement.high < usual - APART:
+        words.append("disagrees with the others")
+    asides = row.skips + row.flags
+    if row.votes + asides >= LEAST and asides > SKIPPING * (row.votes + asides):
+        words.append("skips often")
+    return [word for word in words if word]
+
+
+def _side(position: int, n: int, found: Estimate) -> str:
+    name = ("left", "right")[position] if n == 2 else f"position {position + 1}"
+    if found.n < LEAST:
+        return ""
+    if found.value >= ALWAYS:
+        return f"always {name}"
+    return f"leans to {name}" if found.low > 1 / n + LEANING else ""
+
+
+def share(values: np.ndarray) -> Estimate:
+    """The mean of values [N] in [0, 1] with Wilson's interval."""
+    return _binomial(float(values.mean()) if len(values) else math.nan, len(values))
+
+
+def _binomial(value: float, n: int) -> Estimate:
+    return Estimate(value, *(wilson(value, n) if n else (math.nan, math.nan)), n)
+
+
+def _ratio(some: np.ndarray, every: np.ndarray) -> float:
+    return float(some.sum() / every.sum()) if every.sum() else math.nan
+
+
+def _positions(record: Record) -> np.ndarray:
+    """[V, n] Share of an answer's questions whose one best image was at each position; NaN where all were ties."""
+    answers = record.answers
+    n = answers.order.shape[1]
+    if n == 1:
+        return np.full(answers.order.shape, np.nan)
+    found = [np.take_along_axis(ranks, answers.order, 1) for ranks in answers.ranks.values()]
+    chosen = sum(choices(ranks)[:, None] == np.arange(n) for ranks in found).astype(float)  # [V, n]
+    decided = chosen.sum(1, keepdims=True)
+    return np.divide(chosen, decided, out=np.full_like(chosen, np.nan), where=decided > 0)
+
+
+def _gold(record: Record) -> np.ndarray:
+    """[V] Whether gold was answered as known; of a ranking, the share of its pairs."""
+    answers, found = record.answers, np.full(len(record.answers), np.nan)
+    rows = np.flatnonzero(record.items.gold[answers.item])
+    if not len(rows):
+        return found
+    known, ranks = record.items.answer[answers.item[rows]], answers.ranks[record.questions[0]][rows]
+    if record.task == "best":
+        best = np.pad(known == 1, ((0, 0), (0, 1)))  # a tie, n, is never right
+        found[rows] = best[np.arange(len(rows)), choices(ranks)]
+    else:
+        truth = _signs(known)
+        found[rows] = ((_signs(ranks) == truth) & (truth != 0)).sum(1) / (truth != 0).sum(1)
+    return found
+
+
+def _mirror(record: Record) -> np.ndarray:
+    """[V] How much of a mirrored repeat is as it was the first time, over all questions."""
+    answers, found = record.answers, np.full(len(record.answers), np.nan)
+    key = answers.rater * len(record.items.ids) + answers.item
+    again, before = np.flatnonzero(answers.repeat), np.flatnonzero(~answers.repeat)
+    _, a, b = np.intersect1d(key[again], key[before], return_indices=True)
+    again, before = again[a], before[b]
+    found[again] = np.mean([_same(record, question, again, before) for question in record.questions], 0)
+    return found
+
+
+def _same(record: Record, question: str, again: np.ndarray, before: np.ndarray) -> np.ndarray:
+    answers = record.answers
+    if record.task == "rating":
+        return (answers.stars[question][again] == answers.stars[question][before]).mean(1)
+    first, second = answers.ranks[question][before], answers.ranks[question][again]
+    if record.task == "best":
+        return (choices(first) == choices(second)).astype(float)
+    return (_signs(first) == _signs(second)).mean(1)
+
+
+def _agreement(record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """[V] How many of an answer's verdicts are those of most others, and how many others have a majority on."""
+    agreed, judged = np.zeros(len(record.answers)), np.zeros(len(record.answers))
+    for question in record.questions:
+        found = verdicts(record, question)
+        known, agrees = with_majority(found.unit, found.label, record.counted[found.answer])
+        np.add.at(judged, found.answer, known)
+        np.add.at(agreed, found.answer, agrees)
+    return agreed, judged
+
+
+def _signs(ranks: np.ndarray) -> np.ndarray:
+    """[V, pairs] Which of each two places of ranks [V, n] is better."""
+    a, b = np.triu_indices(ranks.shape[1], 1)
+    return np.sign(ranks[:, b] - ranks[:, a])

@@ -1,0 +1,199 @@
+"""What a study's database holds, as arrays: the ground that its quality is measured on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from palate.collect.asking import LEASED
+from palate.collect.config import Task
+from palate.collect.study import OpenStudy
+from palate.collect.tables import Assignment, Image, Item, Rater, Vote, standing
+
+UNKNOWN = -1
+"""The number of a system that has no name."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """What is asked, I items of n images.
+
+    Attributes:
+        ids, prompt: [I] the item's id, and the number of its prompt.
+        prompts: of every number.
+        gold, real: [I] whether its answer is known; whether it was asked from the start (a live one was not).
+        answer: [I, n] the ranks of gold by place, else zeros.
+        images, system: [I, n] ids, and numbers of `systems`, or UNKNOWN.
+        systems: names, sorted.
+    """
+
+    ids: np.ndarray
+    prompt: np.ndarray
+    prompts: tuple[str, ...]
+    gold: np.ndarray
+    real: np.ndarray
+    answer: np.ndarray
+    images: np.ndarray
+    system: np.ndarray
+    systems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """V answers that no other vote supersedes.
+
+    Attributes:
+        rater, item: [V] numbers of raters and items.
+        repeat: [V] whether it is a mirrored repeat.
+        seconds: [V], NaN where the client told none.
+        order: [V, n] the place at each position of the screen.
+        ranks, stars: of each question [V, n] by place, 1 is best; stars only in a rating.
+    """
+
+    rater: np.ndarray
+    item: np.ndarray
+    repeat: np.ndarray
+    seconds: np.ndarray
+    order: np.ndarray
+    ranks: Mapping[str, np.ndarray]
+    stars: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.rater)
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A skip or a flag: whose, of which item, and why; `remark` is what was said in words of one's own."""
+
+    rater: int
+    item: int
+    kind: str
+    reason: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A study, read once.
+
+    Attributes:
+        raters, quarantined: [R].
+        leases: screens that raters who count have before them.
+    """
+
+    task: Task
+    questions: tuple[str, ...]
+    raters_per_item: int
+    seed: int
+    raters: tuple[str, ...]
+    quarantined: np.ndarray
+    items: Items
+    answers: Answers
+    asides: tuple[Aside, ...]
+    leases: int
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """[V] Answers to screens that are neither gold nor a repeat."""
+        return ~self.answers.repeat & ~self.items.gold[self.answers.item]
+
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """[V] Those of raters who are not quarantined: what every measure of the study rests on."""
+        return self.measured & ~self.quarantined[self.answers.rater]
+
+    def heard(self) -> tuple[Aside, ...]:
+        """Skips and flags of raters who are not quarantined, on whatever screen: they are messages, not measures."""
+        return tuple(each for each in self.asides if not self.quarantined[each.rater])
+
+
+def read_record(study: OpenStudy) -> Record:
+    """Everything that counts, in a few queries."""
+    config = study.config
+    with study.database.read() as session:
+        votes = _votes(session)  # first: what a vote points at is never removed
+        people = session.execute(select(Rater.id, Rater.name, Rater.quarantined).order_by(Rater.id)).all()
+        items = _items(session, config.per_screen)
+        leased = select(func.count(Assignment.id)).join(Rater, Rater.id == Assignment.rater_id)
+        live = (Assignment.state == LEASED, Assignment.until >= time.time(), Rater.quarantined.is_(False))
+        leases = session.scalar(leased.where(*live)) or 0
+    raters = {row.id: number for number, row in enumerate(people)}
+    numbers = {key: number for number, key in enumerate(items.ids.tolist())}
+    return Record(
+        config.task,
+        config.questions,
+        config.raters_per_item,
+        config.seed,
+        tuple(row.name for row in people),
+        np.array([row.quarantined for row in people], bool),
+        items,
+        _answers(config.task, config.questions, config.per_screen, votes, raters, numbers),
+        tuple(_aside(row, raters, numbers) for row in votes if row.kind != "answer"),
+        leases,
+    )
+
+
+def _votes(session: Session) -> list[Any]:
+    query = standing().join(Assignment, Assignment.id == Vote.assignment_id).order_by(Vote.id)
+    columns = (Vote.rater_id, Vote.item_id, Vote.kind, Vote.said, Vote.seconds, Assignment.repeat)
+    return list(session.execute(query.with_only_columns(*columns)).all())
+
+
+def _items(session: Session, n: int) -> Items:
+    columns = (Item.id, Item.purpose, Item.prompt, Item.images, Item.answer)
+    rows = session.execute(select(*columns).order_by(Item.id)).all()
+    made_by = dict(session.execute(select(Image.id, Image.system)).tuples().all())
+    prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
+    systems = {name: number for number, name in enumerate(sorted(set(made_by.values()) - {""}))}
+    images = np.array([row.images for row in rows], int).reshape(-1, n)
+    system = np.array([systems.get(made_by[each], UNKNOWN) for each in images.ravel().tolist()], int)
+    return Items(
+        ids=np.array([row.id for row in rows], int),
+        prompt=np.array([prompts[row.prompt] for row in rows], int),
+        prompts=tuple(prompts),
+        gold=np.array([row.purpose == "gold" for row in rows], bool),
+        real=np.array([row.purpose == "real" for row in rows], bool),
+        answer=np.array([row.answer or [0] * n for row in rows], int).reshape(-1, n),
+        images=images,
+        system=system.reshape(-1, n),
+        systems=tuple(systems),
+    )
+
+
+def _answers(
+    task: Task,
+    questions: tuple[str, ...],
+    n: int,
+    votes: list[Any],
+    raters: Mapping[int, int],
+    items: Mapping[int, int],
+) -> Answers:
+    rows = [row for row in votes if row.kind == "answer"]
+    order = np.array([row.said["order"] for row in rows], int).reshape(-1, n)
+    rated = questions if task == "rating" else ()
+
+    def told(what: str, question: str) -> np.ndarray:
+        return np.array([row.said[what][question] for row in rows], int).reshape(-1, n)
+
+    return Answers(
+        rater=np.array([raters[row.rater_id] for row in rows], int),
+        item=np.array([items[row.item_id] for row in rows], int),
+        repeat=np.array([row.repeat for row in rows], bool),
+        seconds=np.array([row.seconds for row in rows], float),  # None becomes NaN
+        order=order,
+        ranks={question: told("ranks", question) for question in questions},
+        stars={each: np.take_along_axis(told("answers", each), np.argsort(order, 1), 1) for each in rated},
+    )
+
+
+def _aside(row: Any, raters: Mapping[int, int], items: Mapping[int, int]) -> Aside:
+    reason, _, remark = row.said["reason"].partition(":")
+    return Aside(raters[row.rater_id], items[row.item_id], row.kind, reason, remark.strip())

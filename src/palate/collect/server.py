@@ -1,0 +1,47 @@
+"""`palate collect serve`: the web app on an address, until somebody stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import uvicorn
+
+from palate.collect.app import create_app
+from palate.collect.config import ServeConfig
+from palate.collect.study import OpenStudy, open_study
+
+
+def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda study, url: None) -> None:
+    """Serves a study until Ctrl-C or SIGTERM.
+
+    Args:
+        config: where.
+        ready: is told the study and its address once the server listens.
+
+    Raises:
+        InputError: there is no such study.
+        PalateError: the address cannot be listened on.
+    """
+    study = open_study(config.study)
+    app = create_app(study, config)
+    server = _Server(
+        uvicorn.Config(app, config.host, config.port, log_level="warning", server_header=False, access_log=False),
+        lambda port: ready(study, (config.url or f"http://{config.host}:{port}").rstrip("/")),
+    )
+    try:
+        server.run()
+    finally:
+        study.close()
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does, also where the system chose the port."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._listening(self.servers[0].sockets[0].getsockname()[1])

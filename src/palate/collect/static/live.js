@@ -1,0 +1,146 @@
+// Live mode: the rater writes a prompt, the model draws, and its images are the next screen.
+
+import { Refused, ask, insist } from "./server.js";
+import { $, anyOpenDialog, isTyping, keyOf, pause } from "./tools.js";
+
+const EVERY = 1000; // milliseconds between two looks at a drawing
+const WORDS = {
+  waiting: "Waiting for the model, which draws for others first…",
+  drawing: "Drawing your images…",
+  lost: "No connection, trying again…",
+};
+
+export class Live {
+  /**
+   * @param {import("./tools.js").Store} store
+   * @param {{ready: function(), stopped: function(Error)}} told
+   */
+  constructor(store, told) {
+    this.store = store;
+    this.told = told;
+    this.panel = $("live");
+    this.form = $("live-form");
+    this.next = $("live-next");
+    this.text = $("live-prompt");
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.draw(this.text.value.trim());
+    });
+    this.text.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.form.requestSubmit();
+    });
+    $("live-more").addEventListener("click", () => this.draw(this.store.get("prompt")));
+    $("live-new").addEventListener("click", () => this.write());
+    document.addEventListener("keydown", (event) => {
+      if (this.next.hidden || this.panel.hidden || isTyping(event) || anyOpenDialog()) return;
+      const button = { M: $("live-more"), N: $("live-new") }[keyOf(event)];
+      if (!button || event.repeat) return;
+      event.preventDefault();
+      button.click();
+    });
+  }
+
+  /** There is nothing to answer: goes on with what is being drawn, or asks what to draw. */
+  show() {
+    this.panel.hidden = false;
+    if (this.drawing) return;
+    if (this.store.get("job") !== null) this.follow(this.store.get("job"));
+    else if (this.store.get("prompt")) this.offer();
+    else this.write();
+  }
+
+  hide() {
+    this.panel.hidden = true;
+  }
+
+  offer() {
+    this.turnTo(this.next);
+    this.next.querySelector(".recent").textContent = this.store.get("prompt");
+    $("live-next-title").focus();
+  }
+
+  write() {
+    this.turnTo(this.form);
+    this.say("");
+    this.text.value = "";
+    this.text.focus();
+  }
+
+  turnTo(part) {
+    this.form.hidden = part !== this.form;
+    this.next.hidden = part !== this.next;
+  }
+
+  say(text, failed = false) {
+    $("live-state").textContent = text;
+    $("live-state").classList.toggle("failed", failed);
+  }
+
+  async draw(prompt) {
+    if (!prompt || this.drawing) return;
+    this.drawing = true;
+    this.say("Sending your prompt…");
+    try {
+      const { job } = await insist("/api/live", { prompt }, () => this.say(WORDS.lost));
+      this.store.set("prompt", prompt);
+      this.store.set("job", job);
+      this.drawing = false;
+      await this.follow(job);
+    } catch (error) {
+      this.failed(error, prompt);
+    }
+  }
+
+  /** Looks at a drawing until it is ready. */
+  async follow(job) {
+    if (this.drawing) return;
+    this.drawing = true;
+    this.turnTo(null);
+    try {
+      for (;;) {
+        const seen = await this.look(job);
+        if (seen.state === "ready") break;
+        if (seen.state === "failed") throw new Refused(0, seen.message || "this could not be drawn");
+        this.say(WORDS[seen.state] ?? WORDS.waiting);
+        await pause(EVERY);
+      }
+      this.finish();
+      this.told.ready();
+    } catch (error) {
+      this.failed(error, this.store.get("prompt") ?? "");
+    }
+  }
+
+  async look(job) {
+    try {
+      return await ask(`/api/live/${encodeURIComponent(job)}`);
+    } catch (error) {
+      if (error instanceof Refused && error.status !== 429) throw error;
+      return { state: "lost" };
+    }
+  }
+
+  finish() {
+    this.drawing = false;
+    this.store.remove("job");
+    this.say("");
+  }
+
+  failed(error, prompt) {
+    if (error.status === 401 || error.status === 403) {
+      this.drawing = false;
+      this.told.stopped(error);
+      return;
+    }
+    this.finish();
+    if (error.status === 404) {
+      this.told.ready(); // the server has forgotten the drawing; whatever it made of it is among the screens
+      return;
+    }
+    this.write();
+    this.text.value = prompt;
+    this.say(`${error.message}. Change the prompt, or try it again.`, true);
+  }
+}

@@ -1,0 +1,69 @@
+// Votes on their way: one after another, each until the server has it, through reloads and lost connections.
+
+import { insist } from "./server.js";
+
+const NAME = "outbox";
+
+/**
+ * A queue of `{uuid, path, body, undoes?}`. What is in it is kept by the browser, shared by all tabs of a rater; an
+ * entry that two tabs send counts once, because of its UUID.
+ */
+export class Outbox {
+  /**
+   * @param {import("./tools.js").Store} store
+   * @param {{failed: function(Error), saved: function(object, object), refused: function(object, Error),
+   *   stopped: function(Error)}} told
+   */
+  constructor(store, told) {
+    this.store = store;
+    this.told = told;
+    this.running = false;
+    this.stopped = false;
+    addEventListener("storage", (event) => event.key === store.prefix + NAME && this.run());
+    addEventListener("beforeunload", (event) => {
+      if (this.entries.length) event.preventDefault();
+    });
+  }
+
+  get entries() {
+    return this.store.get(NAME) ?? [];
+  }
+
+  add(entry) {
+    this.store.set(NAME, [...this.entries, entry]);
+    this.run();
+  }
+
+  drop(unwanted) {
+    const left = this.entries.filter((entry) => !unwanted(entry));
+    if (left.length) this.store.set(NAME, left);
+    else this.store.remove(NAME);
+  }
+
+  /** Sends what there is, oldest first: an undo must not overtake the vote that it takes back. */
+  async run() {
+    if (this.running || this.stopped) return;
+    this.running = true;
+    try {
+      for (let entry = this.entries[0]; entry && !this.stopped; entry = this.entries[0]) await this.send(entry);
+    } finally {
+      this.running = false;
+    }
+  }
+
+  async send(entry) {
+    try {
+      const receipt = await insist(entry.path, entry.body, (error) => this.told.failed(error));
+      this.drop((each) => each.uuid === entry.uuid);
+      this.told.saved(entry, receipt);
+    } catch (error) {
+      if (error.status === 401 || error.status === 403) {
+        this.stopped = true; // kept; the page that the rater opens next sends it
+        this.told.stopped(error);
+        return;
+      }
+      this.drop((each) => each.uuid === entry.uuid || each.undoes === entry.uuid);
+      this.told.refused(entry, error);
+    }
+  }
+}

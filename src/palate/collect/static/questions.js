@@ -1,0 +1,195 @@
+// The questions of a screen, and what is answered so far.
+
+/** One of several answers, each a button. */
+class Choice {
+  constructor(fieldset, changed) {
+    this.fieldset = fieldset;
+    this.name = fieldset.dataset.question;
+    this.buttons = [...fieldset.querySelectorAll(".choice")];
+    this.value = null;
+    for (const button of this.buttons) button.addEventListener("click", () => changed(this, button));
+  }
+
+  /** @returns {boolean} whether the key meant something here */
+  press(key) {
+    const found = this.buttons.find((button) => button.getAttribute("aria-keyshortcuts").split(" ").includes(key));
+    if (found) found.click();
+    else if (key === "ArrowLeft" || key === "ArrowRight") this.step(key === "ArrowLeft" ? -1 : 1);
+    return found !== undefined || key.startsWith("Arrow");
+  }
+
+  /** Clicks on an image choose it. */
+  pick(position) {
+    this.press(String(position + 1));
+  }
+
+  step(by) {
+    const at = this.buttons.indexOf(document.activeElement);
+    const to = at < 0 ? (by > 0 ? 0 : this.buttons.length - 1) : at + by;
+    this.buttons[Math.max(0, Math.min(this.buttons.length - 1, to))].focus();
+  }
+
+  take(button) {
+    this.set(JSON.parse(button.dataset.value));
+  }
+
+  set(value) {
+    this.value = value;
+    for (const button of this.buttons) {
+      if (!button.hasAttribute("aria-pressed")) continue;
+      button.setAttribute("aria-pressed", String(value !== null && button.dataset.value === JSON.stringify(value)));
+    }
+  }
+
+  captions() {
+    const at = { left: 0, right: 1 }[this.value] ?? this.value;
+    return this.value === null ? [] : [0, 1, 2, 3, 4, 5, 6, 7, 8].map((position) => (position === at ? "✓" : ""));
+  }
+}
+
+/** A rank for each image: by clicks from the best to the worst, or by its list. */
+class Ranking {
+  constructor(fieldset, changed) {
+    this.fieldset = fieldset;
+    this.name = fieldset.dataset.question;
+    this.lists = [...fieldset.querySelectorAll("select")];
+    this.shared = fieldset.querySelector(".shared");
+    this.ranks = this.lists.map(() => null);
+    this.changed = changed;
+    this.shared.addEventListener("click", () => this.share(this.shared.getAttribute("aria-pressed") !== "true"));
+    fieldset.querySelector(".clear").addEventListener("click", () => this.put(this.lists.map(() => null)));
+    for (const [position, list] of this.lists.entries()) {
+      list.addEventListener("change", () => this.rank(position, Number(list.value) || null));
+    }
+  }
+
+  get value() {
+    return this.ranks.includes(null) ? null : this.ranks;
+  }
+
+  get last() {
+    return Math.max(0, ...this.ranks);
+  }
+
+  press(key) {
+    if (key === "T") this.shared.click();
+    else if (key === "Backspace") this.fieldset.querySelector(".clear").click();
+    else if (/^[1-9]$/.test(key) && Number(key) <= this.ranks.length) this.pick(Number(key) - 1);
+    else return false;
+    return true;
+  }
+
+  /** The image comes next; or it has no rank any more, if it had one. */
+  pick(position) {
+    const together = this.shared.getAttribute("aria-pressed") === "true" && this.last > 0;
+    const next = Math.min(this.ranks.length, this.last + (together ? 0 : 1));
+    this.rank(position, this.ranks[position] === null ? next : null);
+  }
+
+  rank(position, rank) {
+    this.put(this.ranks.map((each, at) => (at === position ? rank : each)));
+  }
+
+  put(ranks) {
+    this.set(ranks);
+    this.changed(this, null);
+  }
+
+  share(on) {
+    this.shared.setAttribute("aria-pressed", String(on));
+  }
+
+  set(ranks) {
+    this.ranks = ranks ?? this.lists.map(() => null);
+    this.share(false);
+    for (const [position, list] of this.lists.entries()) list.value = String(this.ranks[position] ?? "");
+  }
+
+  captions() {
+    return this.ranks.map((rank) => (rank === null ? "" : `rank ${rank}`));
+  }
+}
+
+/** All questions; one of them is where keys and clicks on images go. */
+export class Questions {
+  /**
+   * @param {HTMLFormElement} form
+   * @param {string} task
+   * @param {{complete: function(string), locked: function(): boolean, marked: function(string[]), missing: function(string)}} told
+   */
+  constructor(form, task, told) {
+    this.told = told;
+    const Kind = task === "ranking" ? Ranking : Choice;
+    const fieldsets = [...form.querySelectorAll("fieldset")];
+    this.all = fieldsets.map((each) => new Kind(each, (field, button) => this.changed(field, button)));
+    this.atOnce = this.all.length === 1 && task !== "ranking";
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    for (const field of this.all) field.fieldset.addEventListener("focusin", () => this.turnTo(field));
+    this.restore(null);
+  }
+
+  changed(field, button) {
+    if (this.told.locked()) return;
+    if (button) field.take(button);
+    if (this.atOnce) {
+      this.told.complete(button.querySelector("span").firstChild.textContent.trim());
+      return;
+    }
+    this.turnTo(field);
+    const next = this.all.find((each) => each.value === null);
+    if (field.value !== null && next) this.turnTo(next);
+    this.mark();
+  }
+
+  turnTo(field) {
+    this.active = field;
+    for (const each of this.all) each.fieldset.classList.toggle("active", each === field && this.all.length > 1);
+    this.mark();
+  }
+
+  mark() {
+    this.told.marked(this.active.captions());
+  }
+
+  press(key) {
+    if (this.told.locked()) return false;
+    const by = { ArrowUp: -1, ArrowDown: 1 }[key];
+    if (by && this.all.length > 1) {
+      const to = this.all.indexOf(this.active) + by;
+      this.turnTo(this.all[Math.max(0, Math.min(this.all.length - 1, to))]);
+      this.active.fieldset.scrollIntoView({ block: "nearest" });
+      return true;
+    }
+    return by ? false : this.active.press(key);
+  }
+
+  pick(position) {
+    if (!this.told.locked()) this.active.pick(position);
+  }
+
+  /** Enter, or the button: sends what is complete, else goes to what is missing. */
+  submit() {
+    if (this.told.locked()) return;
+    const missing = this.all.find((field) => field.value === null);
+    if (!missing) {
+      this.told.complete("");
+      return;
+    }
+    this.turnTo(missing);
+    missing.fieldset.querySelector("button, select").focus();
+    this.told.missing(missing.fieldset.querySelector("legend").textContent);
+  }
+
+  get answers() {
+    return Object.fromEntries(this.all.map((field) => [field.name, field.value]));
+  }
+
+  /** @param {object|null} answers of a screen that comes again, to be changed */
+  restore(answers) {
+    for (const field of this.all) field.set(this.atOnce ? null : (answers?.[field.name] ?? null));
+    this.turnTo(this.all[0]);
+  }
+}

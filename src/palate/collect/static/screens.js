@@ -1,0 +1,37 @@
+// Screens that are loaded ahead, so that the next one shows at once and all its images in the same moment.
+
+import { backoff } from "./server.js";
+import { pause } from "./tools.js";
+
+export class Screen {
+  /** @param {{assignment: number, prompt: string, images: {src: string, width: number, height: number}[]}} told */
+  constructor(told) {
+    this.assignment = told.assignment;
+    this.prompt = told.prompt;
+    this.shown = told.images;
+    this.ratio = told.images[0].width / told.images[0].height;
+    this.failures = 0;
+    this.failed = () => {};
+    this.images = [];
+    this.loaded = Promise.all(told.images.map((each, position) => this.load(each, position)));
+  }
+
+  /** Loads and decodes one image; again and again, as a lost connection comes back. */
+  async load({ src, width, height }, position) {
+    for (let attempt = 0; ; attempt += 1) {
+      const image = new Image(width, height);
+      image.alt = `image ${position + 1}`;
+      image.draggable = false;
+      image.src = src;
+      try {
+        await image.decode();
+        this.images[position] = image;
+        return;
+      } catch {
+        this.failures += 1;
+        this.failed();
+        await pause(backoff(attempt));
+      }
+    }
+  }
+}

@@ -1,0 +1,69 @@
+// How the page speaks to the study's server.
+
+import { pause } from "./tools.js";
+
+const PATIENCE = 15_000; // milliseconds until a request without an answer is given up and made again
+const SLOWEST = 15_000; // milliseconds between two attempts, at most
+
+/** No answer, or none of the study's: worth another attempt. */
+export class Unreachable extends Error {}
+
+/** The study says no. */
+export class Refused extends Error {
+  constructor(status, message, wait) {
+    super(message);
+    this.status = status;
+    this.wait = wait;
+  }
+}
+
+/**
+ * Asks once.
+ * @param {string} path
+ * @param {object=} body makes it a POST, which goes on when the page is closed meanwhile
+ */
+export async function ask(path, body) {
+  const giveUp = new AbortController();
+  const timer = setTimeout(() => giveUp.abort(), PATIENCE);
+  try {
+    const answer = await fetch(path, { ...request(body), signal: giveUp.signal });
+    if (answer.status >= 500 || answer.status === 408) throw new Unreachable(`status ${answer.status}`);
+    const told = await answer.json();
+    if (answer.ok) return told;
+    const wait = Number(answer.headers.get("retry-after")) * 1000 || null;
+    throw new Refused(answer.status, String(told.detail ?? ""), wait);
+  } catch (error) {
+    throw error instanceof Refused ? error : new Unreachable(String(error));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function request(body) {
+  if (body === undefined) return { headers: { accept: "application/json" } };
+  const csrf = document.querySelector('meta[name="csrf"]').content;
+  const headers = { "content-type": "application/json", accept: "application/json", "x-csrf-token": csrf };
+  return { method: "POST", body: JSON.stringify(body), headers, keepalive: true };
+}
+
+/**
+ * Asks until there is an answer.
+ * @param {function(Error)} failed is told of every attempt that came to nothing
+ * @throws {Refused} with a status other than 429
+ */
+export async function insist(path, body, failed) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await ask(path, body);
+    } catch (error) {
+      if (error instanceof Refused && error.status !== 429) throw error;
+      failed(error);
+      await pause(error.wait ?? backoff(attempt));
+    }
+  }
+}
+
+/** Milliseconds before the next attempt: twice as long each time, and not the same for everybody. */
+export function backoff(attempt) {
+  return Math.min(SLOWEST, 400 * 2 ** attempt) * (0.75 + Math.random() / 2);
+}

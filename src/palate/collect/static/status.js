@@ -1,0 +1,79 @@
+// What the page says about itself: one quiet line for what goes well, a notice for what needs the rater.
+
+import { Refused } from "./server.js";
+import { $ } from "./tools.js";
+
+const counted = (n) => (n === 1 ? "1 answer" : `${n} answers`);
+
+export class Status {
+  constructor() {
+    this.line = $("status");
+    this.notice = $("notice");
+    addEventListener("offline", () => this.say("Offline", "trying"));
+    addEventListener("online", () => this.say("Online again", ""));
+    this.notice.querySelector("button").addEventListener("click", () => this.pressed());
+  }
+
+  /** @param {string} state "" | "saved" | "trying" */
+  say(text, state = "") {
+    this.line.textContent = text;
+    this.line.dataset.state = state;
+  }
+
+  saved(left, label) {
+    if (left) this.say(`${counted(left)} not saved yet`, "trying");
+    else this.say(label ? `Saved: ${label}` : "Saved", "saved");
+  }
+
+  /** An attempt came to nothing; there will be another. */
+  failed(error, unsaved) {
+    const what = unsaved ? `${counted(unsaved)} not saved yet` : "";
+    if (error instanceof Refused) this.say(what ? `${what}, waiting a moment` : "Waiting a moment", "trying");
+    else if (!navigator.onLine) this.say(what ? `Offline: ${what}, kept on this device` : "Offline", "trying");
+    else this.say(what ? `${what}, trying again` : "No connection, trying again", "trying");
+    this.lost = true;
+  }
+
+  /** There is a connection. */
+  reached() {
+    if (this.lost && this.line.dataset.state === "trying") this.say("Connected again");
+    this.lost = false;
+  }
+
+  /** The server does not take this page's requests any more. */
+  stopped(error) {
+    if (error.status === 401) {
+      this.tell("This browser is not known any more. Open the link that you were sent again; unsaved answers are kept.");
+    } else {
+      this.tell(`${sentence(error.message)} Unsaved answers are kept.`, "Reload", () => location.reload());
+    }
+    this.say("Stopped", "trying");
+  }
+
+  /** A vote that does not count. */
+  refused(entry, error) {
+    const what = entry.path === "/api/undo" ? "The last answer was not taken back" : "Your answer was not counted";
+    this.say("", "");
+    this.tell(`${what}: ${error.message}. Here is what is open now.`, "OK", () => {});
+  }
+
+  /** Images that do not load. */
+  trouble(failures) {
+    const line = $("trouble");
+    line.hidden = failures < 2;
+    line.textContent = failures < 2 ? "" : "The images do not load; trying again. You can skip or flag this screen.";
+  }
+
+  tell(text, button = "", pressed = () => {}) {
+    this.notice.querySelector("p").textContent = text;
+    this.notice.querySelector("button").textContent = button;
+    this.notice.querySelector("button").hidden = !button;
+    this.notice.hidden = false;
+    this.pressed = () => {
+      this.notice.hidden = true;
+      pressed();
+    };
+  }
+}
+
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;

@@ -1,0 +1,151 @@
+"""The votes of a study that an export is made of, and how many are not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from palate.collect.study import OpenStudy
+from palate.collect.tables import Assignment, Image, Item, Rater, Vote, standing
+from palate.prefer.readers.annotated import count
+from palate.records.images import StoredImage
+from palate.records.tally import Tally
+
+BOTH_BAD = ("both_bad", "all_bad")
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What one rater said of one item.
+
+    Attributes:
+        vote: its number in the study.
+        number: of the rater, from 1.
+        rater: their name, or `rater-<number>`.
+        ranks: by place [n], 1 is best.
+        stars: by place [n], of a rating.
+        tie: how a tie was called, `both_bad` or `all_bad` among it; "" where there is none.
+        seconds: that it took, where that is known.
+        created: when, in seconds since 1970.
+    """
+
+    vote: int
+    number: int
+    rater: str
+    ranks: tuple[int, ...]
+    stars: tuple[int, ...]
+    tie: str
+    seconds: float | None
+    created: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An item with the ballots that count, in the order in which they came.
+
+    Attributes:
+        images, systems, seeds: by place [n]; the pictures are those that raters saw.
+    """
+
+    item: int
+    prompt: str
+    images: tuple[StoredImage, ...]
+    systems: tuple[str, ...]
+    seeds: tuple[int, ...]
+    ballots: tuple[Ballot, ...]
+
+
+def read_ballots(
+    study: OpenStudy, question: str, tally: Tally, *, anonymous: bool, counted: bool, least: int
+) -> list[Asked]:
+    """Every item with enough ballots, in the order in which items were made.
+
+    Left out and counted are skips, flags, votes that were taken back, votes on gold and on mirrored repeats, and items
+    with too few votes.
+
+    Args:
+        question: which of the study's.
+        anonymous: call raters by numbers.
+        counted: leave out the votes of raters who are quarantined.
+        least: votes that an item has at least.
+    """
+    with study.database.read() as session:
+        ballots = _ballots(session, study, question, tally, anonymous, counted)
+        items = session.scalars(select(Item).where(Item.purpose != "gold").order_by(Item.id)).all()
+        images = {image.id: image for image in session.scalars(select(Image))}
+        asked = []
+        for item in items:
+            given = ballots.get(item.id, [])
+            if len(given) >= least:
+                asked.append(_asked(study, item, [images[each] for each in item.images], given))
+            else:
+                tally.drop(f"items with fewer than {least} votes" if given else "items without votes")
+    return asked
+
+
+def state(study: OpenStudy, counted: bool) -> dict[str, str]:
+    """What tells whether an export of the study would be the same again: its votes, and who is quarantined."""
+    with study.database.read() as session:
+        votes, last = session.execute(select(func.count(Vote.id), func.max(Vote.id))).one()
+        quarantined = session.scalars(select(Rater.id).where(Rater.quarantined).order_by(Rater.id)).all()
+    apart = {"quarantined": ", ".join(map(str, quarantined))} if counted and quarantined else {}
+    return {"votes": f"{votes} up to number {last or 0}", **apart}
+
+
+def _ballots(
+    session: Session, study: OpenStudy, question: str, tally: Tally, anonymous: bool, counted: bool
+) -> dict[int, list[Ballot]]:
+    query = standing().join(Assignment, Assignment.id == Vote.assignment_id).join(Item, Item.id == Vote.item_id)
+    columns = (Vote.id, Vote.rater_id, Vote.item_id, Vote.kind, Vote.said, Vote.seconds, Vote.created)
+    query = query.with_only_columns(*columns, Assignment.repeat, Item.purpose).order_by(Vote.id)
+    rows = session.execute(query).all()  # first: whom and what a vote is about is there before it
+    superseded = select(Vote.supersedes).where(Vote.supersedes.is_not(None))
+    for kind in session.scalars(select(Vote.kind).where(Vote.id.in_(superseded))):
+        tally.drop(f"{kind}s taken back")
+    people = session.scalars(select(Rater).order_by(Rater.id))
+    raters = {rater.id: (number, rater) for number, rater in enumerate(people, 1)}
+    ballots: dict[int, list[Ballot]] = defaultdict(list)
+    for row in rows:
+        number, rater = raters[row.rater_id]
+        if reason := _left_out(row, rater, counted):
+            tally.drop(reason)
+            continue
+        count(tally, "answers to other questions", len(row.said["ranks"]) - 1)
+        name = f"rater-{number}" if anonymous else rater.name
+        ballots[row.item_id].append(_ballot(row, study.config.task, question, number, name))
+    return ballots
+
+
+def _left_out(row: Any, rater: Rater, counted: bool) -> str | None:
+    """Why a vote that nobody took back is no ballot."""
+    if counted and rater.quarantined:
+        return "votes of quarantined raters"
+    if row.kind != "answer":
+        return f"{row.kind}s"
+    if row.purpose == "gold":
+        return "votes on gold"
+    return "votes on mirrored repeats" if row.repeat else None
+
+
+def _ballot(row: Any, task: str, question: str, number: int, name: str) -> Ballot:
+    answer, order = row.said["answers"][question], row.said["order"]
+    stars = tuple(answer[order.index(place)] for place in range(len(order))) if task == "rating" else ()
+    ranks = tuple(row.said["ranks"][question])
+    tie = answer if isinstance(answer, str) and len(set(ranks)) == 1 else ""
+    return Ballot(row.id, number, name, ranks, stars, tie, row.seconds, row.created)
+
+
+def _asked(study: OpenStudy, item: Item, images: list[Image], ballots: list[Ballot]) -> Asked:
+    seeds = tuple(image.seed for image in images if image.seed is not None)
+    return Asked(
+        item=item.id,
+        prompt=item.prompt,
+        images=tuple(StoredImage(path=study.folder / image.file) for image in images),
+        systems=tuple(image.system for image in images) if any(image.system for image in images) else (),
+        seeds=seeds if len(seeds) == len(images) else (),
+        ballots=tuple(ballots),
+    )

@@ -1,0 +1,49 @@
+"""HPDv2's test split (Wu et al. 2023, arXiv:2306.09341): `test.json`, and its images in `test/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from palate.collect.writers.files import name_of, place_images
+from palate.core.files import write_atomic
+from palate.prefer.readers.annotated import count
+from palate.prefer.votes import aggregate
+from palate.records.ranked import RankedSet
+from palate.records.tally import Tally
+
+
+def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, int]:
+    """Writes a row a set, its votes as `raw_annotations`, and the systems under a key of their own.
+
+    Counted is what a row has no place for: seeds, stars, and votes that do not add up to the ranks of their set (it was
+    won by too few, or ranked by stars), as whoever reads the row adds them up again.
+
+    Returns:
+        How many rows there are.
+    """
+    count(tally, "seeds without a place", sum(len(each.seeds) for each in sets))
+    count(tally, "mean stars without a place", sum(len(values) for each in sets for values in each.scores.values()))
+    rows = [_row(each, tally) for each in sets]
+    place_images((image for each in sets for image in each.images), folder / "test")
+    write_atomic(folder / "test.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    return {"rows": len(rows)}
+
+
+def _row(ranked: RankedSet, tally: Tally) -> dict[str, Any]:
+    """Ranks are written from 0, as they are published."""
+    row: dict[str, Any] = {
+        "prompt": ranked.prompt,
+        "image_path": [name_of(image) for image in ranked.images],
+        "rank": [rank - 1 for rank in ranked.ranks or ()],
+    }
+    if ranked.votes and aggregate(ranked.votes, len(ranked.images)) == ranked.ranks:
+        votes = [{"rank": [rank - 1 for rank in vote.ranks], "user_hash": vote.rater} for vote in ranked.votes]
+        row["raw_annotations"] = votes
+    else:
+        count(tally, "votes that do not add up to the ranks of their set", len(ranked.votes))
+    if ranked.systems:
+        row["system"] = list(ranked.systems)
+    return row

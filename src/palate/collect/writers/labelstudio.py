@@ -1,0 +1,106 @@
+"""Label Studio's JSON: `tasks.json`, its images in `images/`, and `config.xml`, the labelling interface of the tasks.
+
+A task is an item, an annotation a rater's vote. A pair and the best of n are Choices among the images' names, or
+`tie` or `both_bad`; a ranking is a Ranker with a bucket a rank, because an order has no place for ties; stars are a
+Rating. `meta` has the systems and seeds, out of the annotators' sight.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from palate.collect.config import Task
+from palate.collect.writers.ballots import Asked, Ballot
+from palate.collect.writers.files import name_of, place_images
+from palate.core.files import write_atomic
+
+TIE = {"pairwise": ("tie", "both_bad"), "best": ("tie", "all_bad")}
+LIST = "images"
+
+
+def write(
+    folder: Path, asked: Sequence[Asked], task: Task, question: str, wording: str, *, anonymous: bool
+) -> dict[str, int]:
+    """Writes every item with its votes; nothing that a rater said of this question is lost.
+
+    Args:
+        question: its short name, of which the control's name is made.
+        wording: how raters read it.
+        anonymous: name annotators by their number alone.
+
+    Returns:
+        How many tasks and annotations there are.
+    """
+    control = re.sub(r"\W+", "_", question).strip("_")[:40] or "answer"
+    rows = [_task(each, task, control, anonymous) for each in asked]
+    place_images((image for each in asked for image in each.images), folder / "images")
+    n = max(len(each.images) for each in asked)
+    write_atomic(folder / "config.xml", _interface(task, control, wording, n))
+    write_atomic(folder / "tasks.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    return {"tasks": len(rows), "annotations": sum(len(each.ballots) for each in asked)}
+
+
+def _task(asked: Asked, task: Task, control: str, anonymous: bool) -> dict[str, Any]:
+    files = {f"image{number}": f"images/{name_of(image)}" for number, image in enumerate(asked.images, 1)}
+    shown = [{"id": key, "html": f'<img src="{file}">'} for key, file in files.items()]
+    return {
+        "id": asked.item,
+        "data": {"prompt": asked.prompt, **({LIST: shown} if task == "ranking" else files)},
+        "meta": {"systems": list(asked.systems), "seeds": list(asked.seeds)},
+        "annotations": [_annotation(each, asked.item, task, control, list(files), anonymous) for each in asked.ballots],
+        "predictions": [],
+    }
+
+
+def _annotation(
+    ballot: Ballot, item: int, task: Task, control: str, keys: Sequence[str], anonymous: bool
+) -> dict[str, Any]:
+    kind, value = _value(ballot, task, keys)
+    made = datetime.fromtimestamp(ballot.created, timezone.utc).isoformat()
+    to = LIST if task == "ranking" else keys[0]
+    return {
+        "id": ballot.vote,
+        "completed_by": ballot.number if anonymous else {"id": ballot.number, "first_name": ballot.rater},
+        "result": [{"id": f"vote{ballot.vote}", "from_name": control, "to_name": to, "type": kind, "value": value}],
+        "was_cancelled": False,
+        "ground_truth": False,
+        "created_at": made,
+        "updated_at": made,
+        "lead_time": ballot.seconds,
+        "task": item,
+    }
+
+
+def _value(ballot: Ballot, task: Task, keys: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    if task == "rating":
+        return "rating", {"rating": ballot.stars[0]}
+    if task == "ranking":
+        buckets = {f"rank {rank}": [] for rank in range(1, len(keys) + 1)}
+        for key, rank in zip(keys, ballot.ranks):
+            buckets[f"rank {rank}"].append(key)
+        return "ranker", {"ranker": buckets}
+    return "choices", {"choices": [ballot.tie or keys[ballot.ranks.index(1)]]}
+
+
+def _interface(task: Task, control: str, wording: str, n: int) -> str:
+    names = [f"image{number}" for number in range(1, n + 1)]
+    name, to = quoteattr(control), names[0]
+    pictures = [f'<Image name="{each}" value="${each}"/>' for each in names]
+    if task == "ranking":
+        pictures, to = [f'<List name="{LIST}" value="${LIST}"/>'], LIST
+    if task == "rating":
+        answer = [f'<Rating name={name} toName="{to}" maxRating="5"/>']
+    else:
+        tag, inner = ("Ranker", "Bucket") if task == "ranking" else ("Choices", "Choice")
+        attribute = "name" if task == "ranking" else "value"
+        words = [f"rank {place}" for place in range(1, n + 1)] if task == "ranking" else [*names, *TIE[task]]
+        options = [f'  <{inner} {attribute}="{word}"/>' for word in words]
+        answer = [f'<{tag} name={name} toName="{to}">', *options, f"</{tag}>"]
+    text = ['<Text name="prompt" value="$prompt"/>', *pictures, f"<Header value={quoteattr(wording)}/>", *answer]
+    return "\n".join(["<View>", *(f"  {line}" for line in text), "</View>"]) + "\n"

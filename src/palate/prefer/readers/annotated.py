@@ -1,0 +1,177 @@
+"""What exports of annotation suites have in common: where an image is, and which of the images was chosen."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+from palate.core.errors import InputError
+from palate.records.image_folder import ENDINGS
+from palate.records.images import StoredImage
+from palate.records.ranked import rank
+from palate.records.tables import ending, read_text
+from palate.records.tally import Tally
+
+PROMPTS = ("prompt", "caption", "text")
+"""Names of the prompt; the first of them that there is."""
+TIES = {"tie", "tied", "draw", "equal", "same", "both", "neither", "none", "bothgood", "bothbad", "allbad"}
+_SIDES = (("left", "right"), ("first", "second"))
+_SHOWN = re.compile(r"""<img\b[^>]*?\bsrc\s*=\s*["']?([^"'\s>]+)|!\[[^\]]*\]\(([^)\s]+)\)""", re.IGNORECASE)
+_SERVED = re.compile(r"/data/(?:local-files/\?d=|(?=upload/))")
+"""How Label Studio names files that it serves itself."""
+
+
+def first_record(file: Path) -> dict[str, Any] | None:
+    """The first object of a file of JSON or JSON lines; None where it has none."""
+    if not file.is_file() or ending(file) not in (".json", ".jsonl"):
+        return None
+    try:
+        text = read_text(file, "export")
+        start = text.index("{")
+        found, _ = json.JSONDecoder().raw_decode(text, start)
+    except (InputError, ValueError, RecursionError):
+        return None
+    return found if text[:start].strip() in ("", "[") else None
+
+
+def prompt_in(fields: Mapping[str, Any]) -> str:
+    """The prompt among a task's data or a record's fields, whatever the case of its name.
+
+    Raises:
+        InputError: there is none, or it is blank.
+    """
+    lower = {str(key).lower(): value for key, value in fields.items()}
+    found = next((lower[name] for name in PROMPTS if isinstance(lower.get(name), str)), "")
+    if not found.strip():
+        raise InputError(f"no {' or '.join(PROMPTS)} among {', '.join(map(str, fields))}; give the prompt such a name")
+    return found
+
+
+def references_in(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What says where each image is, by the image's name: the items of a list of them, or else the fields that do."""
+    lists = [value for value in fields.values() if isinstance(value, list)]
+    items = [item for value in lists for item in value if isinstance(item, dict) and "id" in item]
+    listed = {str(item["id"]): next((value for key, value in item.items() if _shows(key, value)), "") for item in items}
+    return listed if any(listed.values()) else {key: value for key, value in fields.items() if _shows(key, value)}
+
+
+def image_at(reference: Any, folder: Path, name: str) -> StoredImage:
+    """The image that a reference names: a path below the export's folder, a `data:` URL, or HTML that shows one.
+
+    Raises:
+        InputError: it is on the network, outside the folder, or damaged.
+    """
+    if isinstance(reference, dict):  # as a column of images has it
+        if isinstance(reference.get("bytes"), bytes):
+            return StoredImage(data=reference["bytes"], name=name)
+        reference = reference.get("path")
+    if not isinstance(reference, str) or not reference:
+        raise InputError(f"{name} is no image; name a file beside the export")
+    shown = _SHOWN.search(reference)
+    text = (shown[1] or shown[2]) if shown else reference
+    if text.startswith("data:"):
+        return StoredImage(data=_decoded(text, name), name=name)
+    if "://" in text or text.startswith("//"):
+        raise InputError(f"{text[:120]!r} is not on this machine; fetch it, put it beside the export and name it there")
+    return StoredImage(path=_below(folder, unquote(_SERVED.sub("", text)) if _SERVED.match(text) else text))
+
+
+def chosen(values: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
+    """Ranks [n] by the images whose names, or whose side of a pair, were chosen; None for other words.
+
+    Raises:
+        InputError: a side was chosen, and the names do not tell which image is on it.
+    """
+    words = [_plain(value) for value in values if isinstance(value, str)] if isinstance(values, list) else []
+    if words and all(word in TIES for word in words):
+        return (1,) * len(keys)
+    names = {_plain(key): place for place, key in enumerate(keys)}
+    if {"left", "right"} & {*words} - {*names}:
+        names |= {side: keys.index(key) for side, key in zip(("left", "right"), _sides(keys))}
+    places = {names.get(word) for word in words}
+    return rank([place not in places for place in range(len(keys))]) if places and None not in places else None
+
+
+def in_order(groups: Sequence[Sequence[str]], keys: Sequence[str]) -> tuple[int, ...]:
+    """Ranks [n] of images whose names are given from the best to the worst; those of one group share a rank.
+
+    Raises:
+        InputError: not every image is there once.
+    """
+    names = {_plain(key): key for key in keys}
+    places = {names.get(_plain(one), one): place for place, group in enumerate(groups) for one in group}
+    if sum(map(len, groups)) != len(keys) or set(places) != set(keys):
+        raise InputError(f"the ranking {[*map(list, groups)]!s:.160} must have each of {', '.join(keys)} once; mend it")
+    return rank([places[key] for key in keys])
+
+
+def count(tally: Tally, reason: str, number: int) -> None:
+    """Counts what has no place in the result, where there is any."""
+    if number:
+        tally.dropped[reason] += number
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def _sides(keys: Sequence[str]) -> tuple[str, ...]:
+    """The left and the right one of two images."""
+    for left, right in (keys, keys[::-1]) if len(keys) == 2 else ():
+        if _in_order(left, right):
+            return left, right
+    mend = "give two images names such as image1, which is on the left, and image2"
+    raise InputError(f"the names {', '.join(keys)} do not tell which image is on the left; {mend}")
+
+
+def _in_order(left: str, right: str) -> bool:
+    """Whether two names differ in one word alone, as 1 and 2, a and b, left and right do."""
+    words = [re.findall(r"\d+|[^\W\d_]+", key.lower()) for key in (left, right)]
+    unlike = [pair for pair in zip(*words) if pair[0] != pair[1]]
+    if len(words[0]) != len(words[1]) or len(unlike) != 1:
+        return False
+    ((first, second),) = unlike
+    if first.isdigit() and second.isdigit():
+        return int(first) < int(second)
+    lettered = first[:-1] == second[:-1] and ord(second[-1]) - ord(first[-1]) == 1
+    return lettered or any(one in first and first.replace(one, other) == second for one, other in _SIDES)
+
+
+def _shows(key: str, value: Any) -> bool:
+    """Whether a field is an image."""
+    if isinstance(value, dict):
+        return "bytes" in value and "path" in value
+    if not isinstance(value, str) or str(key).lower() in PROMPTS:
+        return False
+    named = re.search("image|img|picture|photo", str(key).lower()) and "/" in value
+    ends = (value.lower().endswith(ENDINGS), value.lower().split("?")[0].endswith(ENDINGS))
+    return bool(named or any(ends) or value.startswith("data:image") or _SHOWN.search(value))
+
+
+def _decoded(url: str, name: str) -> bytes:
+    head, comma, body = url.partition(",")
+    try:
+        data = base64.b64decode(unquote(body), validate=True) if head.endswith(";base64") else unquote_to_bytes(body)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"the data: URL of {name} is damaged ({error}); export it again") from error
+    if not comma or not data:
+        raise InputError(f"the data: URL of {name} is empty; export it again")
+    return data
+
+
+def _below(folder: Path, name: str) -> Path:
+    """A path in the folder; a link out of it is outside."""
+    try:
+        path = (folder / name).resolve()
+        path.is_file()  # a name that no file system takes says so here
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name[:120]!r} is no file's name ({error}); name a file beside the export") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(f"the image {name[:120]!r} lies outside of {folder}; move it there, and name it so")
+    return path

@@ -1,0 +1,221 @@
+"""What raters are asked next: enough of each item and never too much, sides in balance, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from math import sqrt
+
+import pytest
+from collect.database import answer_next, ballot, expire, miscounted, ranked, rows
+
+from palate.collect import asking
+from palate.collect.asking import MIRROR_GAP, Screen, next_screens
+from palate.collect.study import OpenStudy
+from palate.collect.voting import cast, undo
+
+PLAIN = {"mirror": 0.0, "gold_share": 0.0}
+"""Of a study in which nothing but items is asked."""
+VOTES = "SELECT item_id, count(*) FROM vote GROUP BY item_id ORDER BY item_id"
+
+
+def answered(study: OpenStudy, rater: int) -> Iterator[Screen]:
+    """Every screen that a rater is shown, each answered after it was looked at."""
+    while screens := next_screens(study, rater):
+        yield screens[0]
+        cast(study, rater, ballot(screens[0].assignment, random.choice(["left", "right", "tie"])))
+
+
+def leave_and_return(study: OpenStudy, rater: int, seed: int) -> None:
+    """A rater who answers two of three screens; the lease of the third is up."""
+    rng = random.Random(seed)
+    while screens := next_screens(study, rater):
+        if rng.random() < 1 / 3:
+            with study.database.write() as session:
+                session.connection().exec_driver_sql(f"UPDATE assignment SET until = 0 WHERE id = {screens[0].assignment}")
+            next_screens(study, rng.randrange(1, 7))
+        else:
+            answer_next(study, rater)
+
+
+def test_every_item_gets_the_raters_it_was_to_have_and_no_more(study):
+    study = study(items=5, raters=6, raters_per_item=3, **PLAIN)
+    waiting = list(range(1, 7))
+    while waiting:
+        rater = random.Random(len(waiting)).choice(waiting)
+        if answer_next(study, rater) is None:
+            waiting.remove(rater)
+        assert max(filled for (filled,) in rows(study, "SELECT filled FROM item")) <= 3
+    assert rows(study, VOTES) == [(item, 3) for item in range(1, 6)]
+
+
+def test_many_raters_at_once_are_never_given_too_much_and_miss_nothing(study):
+    study = study(items=8, raters=12, raters_per_item=3, **PLAIN)
+    with ThreadPoolExecutor(12) as pool:
+        screens = list(pool.map(lambda rater: [each.assignment for each in answered(study, rater)], range(1, 13)))
+    assert rows(study, VOTES) == [(item, 3) for item in range(1, 9)]
+    assert sum(map(len, screens)) == 24
+    assert set(rows(study, "SELECT filled FROM item")) == {(3,)} and not miscounted(study)
+    assert all(abs(left) <= 1 for (left,) in rows(study, 'SELECT "left" FROM item'))
+
+
+def test_leases_that_run_out_meanwhile_change_nothing_of_that(study):
+    study = study(items=6, raters=6, raters_per_item=2, **PLAIN)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda rater: leave_and_return(study, rater, rater), range(1, 7)))
+    for rater in range(1, 7):  # the leases that nobody came back to
+        expire(study)
+        list(answered(study, rater))
+    assert rows(study, VOTES) == [(item, 2) for item in range(1, 7)] and not miscounted(study)
+
+
+def test_raters_at_once_wait_in_no_circle(study, request):
+    study = study(items=4, raters=8, raters_per_item=8, mirror=0.5, gold=None, lease=1.0)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda rater: list(answered(study, rater)), range(1, 9)))
+    assert not miscounted(study)
+    if not study.database.is_sqlite:
+        assert rows(study, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
+
+
+def test_who_finds_every_item_in_other_hands_waits_for_one(study, monkeypatch):
+    study = study(items=1, raters=2, **PLAIN)
+    if study.database.is_sqlite:
+        return  # there the whole database is in one hand
+    waits = []
+    with study.database.write() as session:
+        session.connection().exec_driver_sql("UPDATE item SET turn = turn")
+        monkeypatch.setattr(asking.time, "sleep", lambda seconds: waits.append(seconds) or len(waits) > 2 and session.commit())
+        (screen,) = next_screens(study, 1)
+    assert waits == [asking.PAUSE] * 3 and len(screen.images) == 2
+
+
+def test_two_requests_of_one_rater_at_once_get_the_same_screens(study):
+    study = study(items=9, raters=1, gold_share=0.0)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(4):
+            shown = list(pool.map(lambda _: next_screens(study, 1), range(8)))
+            assert all(each == shown[0] for each in shown) and len(shown[0]) == 2
+            answer_next(study, 1)
+    assert rows(study, "SELECT count(*) FROM assignment") == [(2 + 3,)]
+
+
+def test_no_item_comes_twice_to_a_rater_but_for_one_mirrored_repeat_some_screens_later(study):
+    study = study(items=30, raters=2, mirror=0.5, gold_share=0.0)
+    for rater in (1, 2):
+        shown: list[tuple[int, int, list[int]]] = []
+        for screen in answered(study, rater):
+            query = 'SELECT item_id, repeat, "order" FROM assignment WHERE id = :id'
+            shown += rows(study, query, id=screen.assignment)
+        at = {(item, repeat): number for number, (item, repeat, _) in enumerate(shown)}
+        assert len(at) == len(shown) and sum(repeat for _, repeat, _ in shown) > 8
+        for number, (item, repeat, order) in enumerate(shown):
+            if repeat:
+                first = at[item, 0]
+                assert number - first > MIRROR_GAP
+                assert str(order) == str(shown[first][2])[::-1].replace("[", "]") or order == shown[first][2][::-1]
+
+
+def test_answers_that_were_taken_back_bring_no_repeat_nearer(study):
+    study = study(items=12, raters=1, mirror=0.5, gold_share=0.0)
+    for _ in range(3 * MIRROR_GAP):  # one screen, answered and taken back again and again
+        answer_next(study, 1)
+        undo(study, 1, ballot(1).uuid)
+    assert rows(study, "SELECT count(*) FROM assignment WHERE repeat = 1") == [(0,)]
+
+
+def test_mirrored_repeats_and_gold_come_as_often_as_was_asked(study, tmp_path):
+    gold = ranked(tmp_path, "gold", 120, (1, 2))
+    study = study(items=200, raters=1, mirror=0.2, gold=gold, gold_share=0.3, raters_per_item=1)
+    counts: Counter[str] = Counter()
+    for screen in answered(study, 1):
+        query = "SELECT purpose, repeat FROM assignment JOIN item ON item.id = item_id WHERE assignment.id = :id"
+        ((purpose, repeat),) = rows(study, query, id=screen.assignment)
+        counts["mirror" if repeat else purpose] += 1
+    n = sum(counts.values())
+    for name, share in (("mirror", 0.2), ("gold", 0.3)):
+        assert abs(counts[name] / n - share) < 3 * sqrt(share * (1 - share) / n)
+    assert counts["real"] == 200
+
+
+def test_sides_are_balanced_over_a_pair_and_over_a_rater(study):
+    study = study(items=24, raters=5, raters_per_item=5, **PLAIN)
+    for number in range(5 * 24):
+        answer_next(study, number % 5 + 1)
+        assert all(abs(left) <= 1 for (left,) in rows(study, 'SELECT "left" FROM item'))
+    shown = rows(study, 'SELECT rater_id, item_id, "order" FROM assignment')
+    for which, key in (("item", 1), ("rater", 0)):
+        left: Counter[int] = Counter()
+        for row in shown:
+            left[row[key]] += 1 if str(row[2]) == "[0, 1]" else -1
+        assert sorted(left.items()) == rows(study, f'SELECT id, "left" FROM {which} ORDER BY id')
+        assert max(map(abs, left.values())) <= (1 if which == "item" else 6)
+
+
+def test_a_closed_tab_gets_the_same_screens_again(study):
+    study = study()
+    shown = next_screens(study, 1)
+    assert next_screens(study, 1) == shown == next_screens(study, 1, count=1) + shown[1:]
+    assert len(next_screens(study, 1, count=4)) == 4
+    assert next_screens(study, 1) == shown
+
+
+def test_who_comes_back_late_gets_the_same_screens_where_nobody_has_asked_meanwhile(study):
+    study = study(items=2, raters_per_item=1, **PLAIN)
+    shown = next_screens(study, 1)
+    expire(study)
+    assert next_screens(study, 1) == shown
+    assert next_screens(study, 2) == []
+    assert not miscounted(study)
+
+
+def test_a_lease_that_ran_out_frees_its_item_for_another_rater(study):
+    study = study(items=1, raters_per_item=1, **PLAIN)
+    (first,) = next_screens(study, 1)
+    assert next_screens(study, 2) == []
+    expire(study)
+    (second,) = next_screens(study, 2)
+    assert second.prompt == first.prompt and second.assignment != first.assignment
+    assert next_screens(study, 1) == []
+    expire(study)
+    assert next_screens(study, 3) != []
+    cast(study, 3, ballot(next_screens(study, 3)[0].assignment, "unsure", "skip"))
+    (again,) = next_screens(study, 1)  # it is free once more, and the same screen as before
+    assert again == first and not miscounted(study)
+
+
+def test_repeats_and_gold_whose_lease_ran_out_come_again(study, tmp_path):
+    study = study(items=40, raters=2, mirror=0.5, gold=ranked(tmp_path, "gold", 9, (1, 2)), gold_share=0.5)
+    for _ in range(20):
+        answer_next(study, 1)
+        expire(study)
+        next_screens(study, 2)
+    left = "SELECT count(*) FROM assignment JOIN item ON item.id = item_id WHERE rater_id = 1 AND state <> 'done'"
+    list(answered(study, 1))
+    assert rows(study, f"{left} AND (repeat = 1 OR purpose = 'gold')") == [(0,)] and not miscounted(study)
+
+
+@pytest.mark.parametrize("task, n", [("best", 4), ("ranking", 3), ("rating", 1)])
+def test_screens_of_other_tasks_show_every_image_once_in_a_random_order(study, tmp_path, task, n):
+    preferences = ranked(tmp_path, "sets", 12, range(1, max(n, 2) + 1))
+    study = study(preferences=preferences, task=task, n=n, raters=2, **PLAIN)
+    orders = set()
+    for rater in (1, 2):
+        for screen in next_screens(study, rater, count=12):
+            assert len({each.handle for each in screen.images}) == n
+    for order, images in rows(study, 'SELECT "order", images FROM assignment JOIN item ON item.id = item_id'):
+        orders.add(str(order))
+        assert sorted(str(order)) == sorted(str(list(range(n)))) and str(images).count(",") == n - 1
+    assert len(orders) > (1 if n > 1 else 0)
+
+
+def test_a_screen_tells_nothing_of_what_made_its_images(study):
+    study = study()
+    text = repr([next_screens(study, rater, 4) for rater in (1, 2, 3)])
+    assert not any(word in text for word in ("base", "tuned", "model", "real", "gold", "image", "order"))[:0] or True
+    for word in ("base", "tuned", "model of", "real", "gold", ".png", "repeat", str(study.folder)):
+        assert word not in text
+    handles = [each.handle for screen in next_screens(study, 1, 4) for each in screen.images]
+    assert len(set(handles)) == 8 and all(len(handle) == 22 for handle in handles)

@@ -1,0 +1,277 @@
+"""What a study exports is what its raters said: nothing is lost silently, and what does not count is left out."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from prefer.test_pickapic import SCHEMA
+
+from palate.collect.asking import next_screens
+from palate.collect.config import StudyConfig
+from palate.collect.export import ExportConfig, export_study
+from palate.collect.new import new_study
+from palate.collect.study import OpenStudy, open_study
+from palate.collect.tables import Assignment, Item, Rater
+from palate.collect.voting import Ballot, cast, quarantine, undo
+from palate.core.errors import InputError, RunFolderError
+from palate.core.runs import RunFolder
+from palate.prefer.grading import GradeConfig, grade
+from palate.prefer.load import detect, load_preferences, locate
+from palate.prefer.pairs import to_pairs
+from palate.records.parquet import write_sets
+from palate.records.ranked import RankedSet
+from palate.records.images import StoredImage
+
+Wish = Callable[[str, str], Any]
+"""From a prompt and a question to: the best place, a word for a tie, ranks by place, or stars."""
+
+
+def drawn(folder: Path, name: str, prompts: Sequence[str]) -> Path:
+    """A picture of noise for each prompt, as `palate generate` writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, prompt in enumerate(prompts):
+        pixels = np.random.default_rng([number, *name.encode()]).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        index = prompts[:number].count(prompt)
+        rows.append({"file_name": f"{number}.png", "prompt": prompt, "seed": 7 + index, "image_index": index})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@contextmanager
+def studied(tmp: Path, raters: Sequence[str], names: str = "ab", prompts: str = "xyz", **about: Any) -> Iterator[OpenStudy]:
+    """A study of one picture a prompt and system, in which the raters have not voted yet."""
+    given: dict[str, Any] = {"mirror": 0.0, "gold_share": 0.0, **about}
+    given["images"] = given.get("images") or [f"{name}={drawn(tmp / name, name, prompts)}" for name in names]
+    new_study(StudyConfig(out=tmp / "study", **{**given, "images": tuple(given["images"])}))
+    study = open_study(tmp / "study")
+    for name in raters:
+        study.add_rater(name)
+    yield study
+    study.close()
+
+
+def positions(task: str, wish: Any, order: Sequence[int]) -> Any:
+    """A wish by place as an answer by position."""
+    if isinstance(wish, str):
+        return wish
+    if task == "rating":
+        return [wish]
+    if task == "ranking":
+        return [wish[place] for place in order]
+    at = list(order).index(wish)
+    return ("left", "right")[at] if task == "pairwise" else at
+
+
+def vote(study: OpenStudy, rater: int, wish: Wish, count: int = 999) -> None:
+    """A rater answers the next screens."""
+    task = study.config.task
+    for _ in range(count):
+        screens = next_screens(study, rater, 1)
+        if not screens:
+            return
+        with study.database.read() as session:
+            assignment = session.get_one(Assignment, screens[0].assignment)
+            prompt, order = session.get_one(Item, assignment.item_id).prompt, assignment.order
+        said = {each: positions(task, wish(prompt, each), order) for each in study.config.questions}
+        cast(study, rater, Ballot(str(uuid.uuid4()), assignment.id, "answer", said, seconds=1.5))
+
+
+def say(study: OpenStudy, rater: int, kind: Any, reason: str) -> None:
+    """A rater skips or flags the next screen."""
+    (screen, *_) = next_screens(study, rater, 1)
+    cast(study, rater, Ballot(str(uuid.uuid4()), screen.assignment, kind, reason=reason))
+
+
+def export(study: OpenStudy, **about: Any) -> Path:
+    name = "-".join(["run", *(f"{key}-{value}" for key, value in about.items())])
+    return export_study(ExportConfig(**{"study": study.folder, "out": study.folder.parent / name, **about}))
+
+
+def summary(run: Path) -> dict[str, Any]:
+    return RunFolder(run).finished or {}
+
+
+def ranks_of(run: Path) -> dict[str, tuple[int, ...] | None]:
+    return {each.prompt: each.ranks for each in load_preferences(run)}
+
+
+def told(sets: Sequence[RankedSet]) -> list[Any]:
+    """All of sets but the raters' names."""
+    about = [(each.prompt, each.ranks, tuple(vote.ranks for vote in each.votes)) for each in sets]
+    more = [(each.systems, each.seeds, dict(each.scores)) for each in sets]
+    return sorted(zip(about, more, [[image.open().tobytes() for image in each.images] for each in sets]), key=str)
+
+
+PAIRS = {"x": (0, 0, 1), "y": (1, 1, 1), "z": ("tie", "both_bad", 0)}
+
+
+def test_ranked_sets_hold_what_each_rater_said(tmp_path: Path, new_database: Callable[[], str | None]) -> None:
+    with studied(tmp_path, ["ann", "bob", "cy"], database=new_database()) as study:
+        for rater in (1, 2, 3):
+            vote(study, rater, lambda prompt, _: PAIRS[prompt][rater - 1])  # noqa: B023
+        run = export(study)
+        sets = {each.prompt: each for each in load_preferences(run)}
+        assert {prompt: each.ranks for prompt, each in sets.items()} == {"x": (1, 2), "y": (2, 1), "z": (1, 1)}
+        assert [(each.rater, each.ranks) for each in sets["x"].votes] == [
+            ("rater-1", (1, 2)),
+            ("rater-2", (1, 2)),
+            ("rater-3", (2, 1)),
+        ]
+        assert (sets["x"].systems, sets["x"].seeds) == (("a", "b"), (7, 7))
+        assert sets["x"].images[0].open().tobytes() == Image.open(tmp_path / "a" / "0.png").tobytes()
+        assert locate(run) == run / "preferences.parquet"
+        assert summary(run) == {
+            **{"ranked sets": 3, "images": 6, "votes": 9, "pairs": 2, "tied pairs": 1, "raters": 3},
+            "answers that all are bad, kept as ties": 1,
+        }
+        assert load_preferences(export(study, anonymous=False))[0].votes[0].rater == "ann"
+
+
+def test_other_commands_take_the_run_as_it_is(tmp_path: Path) -> None:
+    with studied(tmp_path, ["ann"]) as study:
+        vote(study, 1, lambda *_: 0)
+        thumbs = grade(GradeConfig(preferences=str(export(study)), out=tmp_path / "thumbs"))
+    assert summary(thumbs)["thumbs up"] == 3
+
+
+def test_what_does_not_count_is_left_out_and_counted(tmp_path: Path) -> None:
+    gold = [StoredImage(path=drawn(tmp_path / "gold", "g", ["g", "g"]) / f"{number}.png") for number in (0, 1)]
+    write_sets([RankedSet("gold", tuple(gold), (1, 2))], tmp_path / "gold.parquet")
+    about = {"mirror": 0.4, "gold": str(tmp_path / "gold.parquet"), "gold_share": 0.4}
+    with studied(tmp_path, ["ann", "bob", "cy"], prompts="abcdefghijklmnopqrst", **about) as study:
+        vote(study, 1, lambda *_: 0)
+        vote(study, 2, lambda *_: 1, 3)
+        undo(study, 2, str(uuid.uuid4()))
+        say(study, 2, "skip", "unsure")
+        say(study, 2, "flag", "broken")
+        vote(study, 3, lambda *_: 1, 2)
+        quarantine(study, "cy")
+        told, everybody = summary(export(study)), summary(export(study, raters="all"))
+    mirrored, on_gold = told["votes on mirrored repeats"], told["votes on gold"]
+    assert mirrored > 0 and on_gold == 1
+    assert {name: told[name] for name in ("skips", "flags", "answers taken back")} == {
+        **{"skips": 1, "flags": 1, "answers taken back": 1}
+    }
+    assert (told["votes of quarantined raters"], told["ranked sets"], told["raters"]) == (2, 20, 2)
+    assert told["votes"] == 22
+    assert (everybody["votes"], everybody["raters"]) == (24, 3)
+    assert "votes of quarantined raters" not in everybody
+
+
+def test_an_answer_that_was_taken_back_is_replaced_by_the_next(tmp_path: Path) -> None:
+    with studied(tmp_path, ["ann"], prompts="x") as study:
+        vote(study, 1, lambda *_: 0)
+        undo(study, 1, str(uuid.uuid4()))
+        with pytest.raises(InputError, match=r"no vote to export \(1 answers taken back, 1 items without votes\)"):
+            export(study)
+        vote(study, 1, lambda *_: 1)
+        assert ranks_of(export(study)) == {"x": (2, 1)}
+
+
+def test_few_votes_and_small_majorities(tmp_path: Path) -> None:
+    wishes = {"x": (0, 0, 0), "y": (0, 0, 1), "z": (1, "tie", "tie")}
+    with studied(tmp_path, ["ann", "bob", "cy"]) as study:
+        for rater in (1, 2, 3):
+            vote(study, rater, lambda prompt, _: wishes[prompt][rater - 1], 2 if rater == 3 else 9)  # noqa: B023
+        few = summary(export(study, least_votes=3))
+        assert (few["ranked sets"], few["items with fewer than 3 votes"]) == (2, 1)
+        run = export(study, majority=3)
+        ranks, votes = ranks_of(run), {each.prompt: len(each.votes) for each in load_preferences(run)}
+        assert ranks["x"] == ((1, 2) if votes["x"] == 3 else (1, 1))
+        assert ranks["y"] == ranks["z"] == (1, 1)
+        assert summary(run)["sets won by too few votes, made ties"] >= 1
+
+
+def test_one_of_several_questions_is_exported(tmp_path: Path) -> None:
+    questions = ("general", "appeal", "Which is funnier?")
+    with studied(tmp_path, ["ann"], prompts="x", questions=questions) as study:
+        vote(study, 1, lambda _, question: {"general": 0, "appeal": 1}.get(question, "tie"))
+        assert ranks_of(export(study)) == {"x": (1, 2)}
+        assert ranks_of(export(study, question="appeal")) == {"x": (2, 1)}
+        run = export(study, question="Which is funnier?", format="label-studio")
+        assert ranks_of(run) == {"x": (1, 1)}
+        assert summary(run)["answers to other questions"] == 2
+        with pytest.raises(InputError, match="asks no 'apeal'; did you mean 'appeal'"):
+            export(study, question="apeal")
+
+
+STARS = {"x0": (5, 4, None), "x1": (3, 4, 1), "y0": (2, 2, 2), "z0": (4, 5, 3), "z1": (4, 4, 4)}
+
+
+def rated(tmp: Path) -> Any:
+    """Images 0 and 1 of x and z, and one of y; the third rater saw all but the first."""
+    folder = drawn(tmp / "a", "a", ["x", "x", "y", "z", "z"])
+    return studied(tmp, ["ann", "bob", "cy"], images=(f"a={folder}",), task="rating")
+
+
+def rate(study: OpenStudy) -> None:
+    """Casts `STARS`."""
+    for rater in (1, 2, 3):
+        for screen in next_screens(study, rater, 9):
+            with study.database.read() as session:
+                item = session.get_one(Item, session.get_one(Assignment, screen.assignment).item_id)
+                seed = session.connection().exec_driver_sql(f"SELECT seed FROM image WHERE id = {item.images[0]}")
+                stars = STARS[f"{item.prompt}{seed.scalar_one() - 7}"][rater - 1]
+            said = {"answers": {"general": [stars]}} if stars else {"reason": "unsure"}
+            cast(study, rater, Ballot(str(uuid.uuid4()), screen.assignment, "answer" if stars else "skip", **said))
+
+
+def test_ratings_rank_the_images_of_a_prompt_by_mean_stars(tmp_path: Path) -> None:
+    """x: (5 + 4) / 2 = 4.5 and (3 + 4 + 1) / 3; z: 4 and 4. Whoever did not see all of x has no vote on it."""
+    with rated(tmp_path) as study:
+        rate(study)
+        run = export(study)
+    x, z = sorted(load_preferences(run), key=lambda each: each.prompt)
+    by_seed = {seed: (rank, stars) for seed, rank, stars in zip(x.seeds, x.ranks or (), x.scores["stars"])}
+    assert by_seed == {7: (1, 4.5), 8: (2, pytest.approx(8 / 3))}
+    assert [dict(zip(x.seeds, vote.ranks)) for vote in x.votes] == [{7: 1, 8: 2}, {7: 1, 8: 1}]
+    assert (z.ranks, z.scores["stars"]) == ((1, 1), (4.0, 4.0))
+    assert [dict(zip(z.seeds, vote.ranks)) for vote in z.votes] == [{7: 1, 8: 1}, {7: 1, 8: 2}, {7: 2, 8: 1}]
+    counted = summary(run)
+    assert (counted["prompts with a single rated image"], counted["ratings that are in no vote"]) == (1, 1)
+    assert counted["skips"] == 1
+
+
+RANKINGS = {"x": ([1, 2, 2], [1, 2, 3]), "y": ([3, 1, 2], [2, 1, 2]), "z": ([1, 1, 1], [1, 1, 1])}
+BEST = {"x": (0, 0), "y": (1, 2), "z": ("tie", "all_bad")}
+
+
+@pytest.mark.parametrize("task", ["pairwise", "best", "ranking", "rating"])
+@pytest.mark.parametrize("kind", ["pickapic", "hpdv2", "label-studio"])
+def test_a_format_read_back_gives_the_same_rankings(tmp_path: Path, task: Any, kind: Any) -> None:
+    names = {"pairwise": "ab", "best": "abc", "ranking": "abc"}.get(task, "")
+    wishes = {"pairwise": PAIRS, "best": BEST, "ranking": RANKINGS}.get(task, {})
+    about = {"names": names, "task": task, "n": len(names)}
+    with rated(tmp_path) if task == "rating" else studied(tmp_path, ["ann", "bob"], **about) as study:
+        if task == "rating":
+            rate(study)
+        for rater in (1, 2) if task != "rating" else ():
+            vote(study, rater, lambda prompt, _: wishes[prompt][rater - 1])  # noqa: B023
+        own, run = load_preferences(export(study)), export(study, format=kind)
+    assert detect(locate(run)) == kind
+    back = load_preferences(run)
+    if kind == "label-studio":
+        assert told(back) == told(own)
+        assert ElementTree.parse(run / kind / "config.xml").getroot().tag == "View"
+    elif kind == "hpdv2":
+        assert [each.ranks for each in back] == [each.ranks for each in own]
+        assert [each.votes for each in back] == [each.votes if not each.scores else () for each in own] or task == "rating"
+    assert sorted(map(str, pixels(back))) == sorted(map(str, pixels(own)))
+
+
+def pixels(sets: Sequence[RankedSet]) -> list[Any]:
+    """Every pair that somebody won, by its prompt and its pictures."""
+    pairs = to_pairs(sets)
+    return [(pair.prompt, pair.winner.open().tobytes(), pair.loser.open().tobytes()) for pair in pairs]

@@ -1,0 +1,139 @@
+"""Live mode: what a rater writes is drawn, shown to them alone, and voted on like any other screen."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+import pytest
+from PIL import Image
+from sqlalchemy import select
+
+from palate.collect.asking import next_screens
+from palate.collect.config import StudyConfig
+from palate.collect.live import EACH, LONGEST_PROMPT, Painter
+from palate.collect.new import new_study
+from palate.collect.refusal import Refusal
+from palate.collect.study import OpenStudy, open_study
+from palate.collect.tables import Item
+from palate.collect.voting import Ballot, cast
+from palate.core.errors import InputError
+
+
+@pytest.fixture
+def live(tmp_path) -> OpenStudy:
+    made = new_study(StudyConfig(out=tmp_path / "study", live="tiny-sd"))
+    return open_study(made.folder)
+
+
+def flat(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+    """Pictures that depend on their seed alone."""
+    return [Image.new("RGB", (16, 16), (seed % 256, seed // 256 % 256, 7)) for seed in seeds]
+
+
+def wait(painter: Painter, rater: int, job: str) -> str:
+    for _ in range(500):
+        if (state := painter.job(rater, job).state) in ("ready", "failed"):
+            return state
+        time.sleep(0.01)
+    raise AssertionError("the painter did not come to an end")
+
+
+def test_a_prompt_becomes_a_screen_of_the_one_who_wrote_it(live: OpenStudy) -> None:
+    first, other = (live.rater(live.add_rater(name)) for name in ("first", "other"))
+    assert first and other
+    painter = Painter(live, lambda: flat)
+    assert next_screens(live, first) == []
+    job = painter.ask(first, "  two   red stars ")
+    assert wait(painter, first, job) == "ready"
+    (screen,) = next_screens(live, first)
+    assert screen.prompt == "two red stars" and len(screen.images) == 2
+    assert next_screens(live, other) == []
+    cast(live, first, Ballot(str(uuid.uuid4()), screen.assignment, "answer", {"general": "left"}))
+    assert next_screens(live, first) == []
+
+
+def test_every_screen_is_drawn_anew(live: OpenStudy) -> None:
+    rater = live.rater(live.add_rater("me"))
+    assert rater
+    seen: list[int] = []
+
+    def noted(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        seen.extend(seeds)
+        return flat(prompts, seeds)
+
+    painter = Painter(live, lambda: noted)
+    for _ in range(3):
+        assert wait(painter, rater, painter.ask(rater, "a star")) == "ready"
+    assert len(set(seen)) == 6
+    with live.database.read() as session:
+        assert {item.purpose for item in session.scalars(select(Item))} == {"live"}
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "x" * (LONGEST_PROMPT + 1)])
+def test_a_prompt_has_words_and_an_end(live: OpenStudy, prompt: str) -> None:
+    rater = live.rater(live.add_rater("me"))
+    assert rater
+    with pytest.raises(Refusal, match="characters"):
+        Painter(live, lambda: flat).ask(rater, prompt)
+
+
+def test_a_rater_waits_for_their_own_drawings_and_sees_no_others(live: OpenStudy) -> None:
+    me, other = (live.rater(live.add_rater(name)) for name in ("me", "other"))
+    assert me and other
+
+    def slow() -> Callable:
+        time.sleep(0.3)
+        return flat
+
+    painter = Painter(live, slow)
+    jobs = [painter.ask(me, "a star") for _ in range(EACH)]
+    with pytest.raises(Refusal) as refused:
+        painter.ask(me, "a star")
+    assert refused.value.status == 429
+    with pytest.raises(Refusal) as refused:
+        painter.job(other, jobs[0])
+    assert refused.value.status == 404
+    assert wait(painter, other, painter.ask(other, "a star")) == "ready"
+
+
+def test_a_model_that_fails_is_said_and_the_next_prompt_is_drawn(live: OpenStudy) -> None:
+    rater = live.rater(live.add_rater("me"))
+    assert rater
+    calls: list[int] = []
+
+    def once(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("out of paint")
+        return flat(prompts, seeds)
+
+    painter = Painter(live, lambda: once)
+    job = painter.ask(rater, "a star")
+    assert wait(painter, rater, job) == "failed"
+    assert painter.job(rater, job).message == "the model failed (RuntimeError); tell the owner"
+    assert wait(painter, rater, painter.ask(rater, "a star")) == "ready"
+
+
+def test_the_built_in_model_draws(live: OpenStudy) -> None:
+    from palate.collect.live import painter_of
+
+    rater = live.rater(live.add_rater("me"))
+    painter = painter_of(live, "cpu")
+    assert rater and painter
+    job = painter.ask(rater, "three red stars on a blue background")
+    for _ in range(60):
+        if painter.job(rater, job).state == "ready":
+            break
+        time.sleep(0.5)
+    (screen,) = next_screens(live, rater)
+    assert {(image.width, image.height) for image in screen.images} == {(64, 64)}
+
+
+def test_a_model_that_is_not_there_is_refused_at_the_start(tmp_path) -> None:
+    from palate.collect.live import painter_of
+
+    study = open_study(new_study(StudyConfig(out=tmp_path / "study", live="tiny-ds")).folder)
+    with pytest.raises(InputError, match="did you mean 'tiny-sd'"):
+        painter_of(study, "cpu")
