@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types pytest slow gpu wheel-test docs clean
+.PHONY: setup demo test lint types pytest slow gpu wheel-test docs clean
+
+setup: $(READY)  ## a virtual environment with the tested versions
 
 demo: $(READY)  ## the whole loop on the built-in tiny model; ends with runs/demo/report.html
 	$(BIN)/palate demo --out runs/demo

@@ -15,6 +15,12 @@ def test_every_command_and_every_subcommand_is_in_the_reference():
     assert titles == [
         "palate",
         "palate generate",
+        "palate collect",
+        "palate collect new",
+        "palate collect invite",
+        "palate collect serve",
+        "palate collect status",
+        "palate collect export",
         "palate score",
         "palate filter",
         "palate caption",

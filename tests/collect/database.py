@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 import psycopg
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from palate.collect.asking import next_screens
+from palate.collect.asking import LEASED, next_screens
 from palate.collect.config import StudyConfig
 from palate.collect.database import Database
 from palate.collect.study import OpenStudy
+from palate.collect.tables import Assignment, Vote, standing
 from palate.collect.voting import Ballot, Receipt, cast
 from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
@@ -168,10 +169,15 @@ def ranked(folder: Path, name: str, count: int, ranks: Sequence[int] | None, siz
     return str(folder / f"{name}.parquet")
 
 
+def new_uuid() -> str:
+    """The number of a new vote."""
+    return str(uuid.uuid4())
+
+
 def ballot(assignment: int, answer: Any = "left", kind: Any = "answer", **changes: Any) -> Ballot:
     """A vote of one question: an answer, or a skip or a flag with a reason."""
     said = {"answers": {"general": answer}} if kind == "answer" else {"reason": answer}
-    return Ballot(**{"uuid": str(uuid.uuid4()), "assignment": assignment, "kind": kind, **said, **changes})
+    return Ballot(**{"uuid": new_uuid(), "assignment": assignment, "kind": kind, **said, **changes})
 
 
 def answer_next(study: OpenStudy, rater: int, answer: Any = "left") -> Receipt | None:
@@ -186,10 +192,30 @@ def rows(study: OpenStudy, query: str, **values: Any) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in session.execute(text(query), values)]
 
 
-def expire(study: OpenStudy) -> None:
-    """Lets the time of every lease be up."""
+def filled(study: OpenStudy) -> list[int]:
+    """Of every item, how many votes and leases it counts."""
+    return [count for (count,) in rows(study, "SELECT filled FROM item ORDER BY id")]
+
+
+def standing_votes(study: OpenStudy) -> list[Vote]:
+    """The votes that count."""
+    with study.database.read() as session:
+        return list(session.scalars(standing()))
+
+
+def assigned(study: OpenStudy) -> dict[int, Assignment]:
+    """What was shown to whom, by number."""
+    with study.database.read() as session:
+        return {each.id: each for each in session.scalars(select(Assignment).order_by(Assignment.id))}
+
+
+def expire(study: OpenStudy, assignment: int | None = None) -> None:
+    """Lets the time of a lease be up, or of every one that nobody holds just now."""
     with study.database.write() as session:
-        session.execute(text("UPDATE assignment SET until = 0 WHERE state = 'leased'"))
+        query = select(Assignment).where(Assignment.state == LEASED)
+        query = query if assignment is None else query.where(Assignment.id == assignment)
+        for each in session.scalars(query.with_for_update(skip_locked=True)):
+            each.until = 0.0
 
 
 def miscounted(study: OpenStudy) -> list[tuple[Any, ...]]:

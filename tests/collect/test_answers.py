@@ -76,7 +76,10 @@ def test_a_skip_and_a_flag_say_why(kind, reason):
 @pytest.mark.parametrize(
     "kind, reason",
     [
-        *[("skip", reason) for reason in (None, "", "unsafe", "nonsense", 3, ["unsure"], "other" + " " * 200, " other")],
+        *[
+            ("skip", reason)
+            for reason in (None, "", "unsafe", "nonsense", 3, ["unsure"], "other" + " " * 200, " other")
+        ],
         *[("flag", reason) for reason in (None, "", "unsure", "other: dark", {"unsafe": 1}, "unsafe:" + "x" * 200)],
         *[(kind, "unsafe") for kind in ("undo", "answer", "", None, 3)],
     ],

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from palate.collect.config import StudyConfig
 from palate.collect.tables import Assignment, Item, Rater, Vote, standing
 
-CANDIDATES = 200
-"""Items that are weighed against each other; those with fewest votes."""
+CANDIDATES = 50
+"""Items that are weighed against each other, those with fewest votes: 3 ms of a pair's four votes each, at every ask."""
 
 
 def least_certain(session: Session, config: StudyConfig, free: Any) -> list[int]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from palate.collect.adaptive import least_certain
 from palate.collect.config import StudyConfig
 from palate.collect.secrets import new_handle
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Handle, Image, Item, Rater, Vote, standing
+from palate.collect.tables import Assignment, Base, Handle, Image, Item, Rater, Vote, standing
 from palate.core.seeds import numpy_generator
 
 LEASED, EXPIRED, DONE = "leased", "expired", "done"
@@ -71,10 +71,10 @@ def next_screens(study: OpenStudy, rater_id: int, count: int = 2) -> list[Screen
     while True:
         try:
             with study.database.write() as session:
-                rater = session.get_one(Rater, rater_id, with_for_update=LOCK)
-                screens = _open(session, rater, count)
-                for assignment in screens:
-                    assignment.until = now + study.config.lease
+                rater = locked(session, rater_id)
+                screens = list(session.scalars(_OPEN, {"me": rater_id, "count": count}))
+                if screens:
+                    session.execute(_LEASE, [{"number": each, "end": now + study.config.lease} for each in screens])
                 new = _assign(session, study.config, rater, now) if len(screens) < count else None
                 screens += [new] if new else []
                 if new is None or len(screens) == count:
@@ -83,18 +83,22 @@ def next_screens(study: OpenStudy, rater_id: int, count: int = 2) -> list[Screen
             time.sleep(PAUSE)
 
 
-def assign_item(session: Session, config: StudyConfig, rater: Rater, item: Item, now: float) -> Assignment:
-    """Gives a rater an item of their own, such as what their prompt made."""
+def assign_item(session: Session, config: StudyConfig, rater: Rater, item: Item, now: float) -> int:
+    """Gives a rater an item of their own, such as what their prompt made; returns the number of the assignment."""
     session.refresh(rater, with_for_update=LOCK)
     order = _order(item, rater, numpy_generator(config.seed, "ask", rater.id, f"item {item.id}"))
     return _lease(session, config, rater, item, order, 0, now)
 
 
+def locked(session: Session, rater_id: int) -> Rater:
+    """A rater, whose row everybody locks first."""
+    return session.scalars(_RATER, {"me": rater_id}).one()
+
+
 def fill(session: Session, assignment: Assignment, change: int) -> None:
     """Counts a vote or a lease of an item in or out; repeats and quarantined raters count nowhere."""
     if assignment.repeat == 0 and not session.get_one(Rater, assignment.rater_id).quarantined:
-        count = update(Item).where(Item.id == assignment.item_id).values(filled=Item.filled + change)
-        session.execute(count.execution_options(synchronize_session=False))
+        session.execute(_FILL, {"number": assignment.item_id, "change": change, "side": 0})
 
 
 class _Busy(Exception):  # noqa: N818  # it is a wait, not a fault
@@ -106,102 +110,64 @@ def _release(study: OpenStudy, now: float, asking: int) -> None:
 
     The rater who asks keeps their own: they are back.
     """
-    late = select(Assignment).where(Assignment.state == LEASED, Assignment.until < now, Assignment.rater_id != asking)
+    told = {"me": asking, "now": now}
     with study.database.read() as session:
-        if session.scalar(late.limit(1)) is None:
+        if session.scalar(_ANY_LATE, told) is None:
             return
     with study.database.write() as session:
-        query = late.order_by(Assignment.item_id).limit(SWEPT)
-        for assignment in session.scalars(query.with_for_update(**LOCK, skip_locked=True)).all():
+        for assignment in session.scalars(_LATE, told).all():
             assignment.state = EXPIRED
             fill(session, assignment, -1)
 
 
-def _open(session: Session, rater: Rater, count: int) -> list[Assignment]:
-    taken_back = select(func.max(Vote.id)).where(Vote.assignment_id == Assignment.id, Vote.kind == "undo")
-    query = select(Assignment).where(Assignment.rater_id == rater.id, Assignment.state == LEASED)
-    query = query.order_by(func.coalesce(taken_back.scalar_subquery(), 0).desc(), Assignment.id).limit(count)
-    return list(session.scalars(query.with_for_update(**LOCK)))
-
-
-def _assign(session: Session, config: StudyConfig, rater: Rater, now: float) -> Assignment | None:
-    free = _free(config, rater)
-    if session.scalar(free.with_only_columns(Item.id).limit(1)) is None:
+def _assign(session: Session, config: StudyConfig, rater: Rater, now: float) -> int | None:
+    if session.scalar(_ANY_FREE, {"me": rater.id, "k": config.raters_per_item}) is None:
         return None
-    seen = session.scalar(select(func.count(Assignment.id)).where(Assignment.rater_id == rater.id)) or 0
+    seen = session.scalar(_COUNT, {"me": rater.id}) or 0
     rng = numpy_generator(config.seed, "ask", rater.id, seen)
     drawn = rng.random()
-    if drawn < config.mirror and (first := _to_mirror(session, rater)):
+    if drawn < config.mirror and (first := session.scalar(_TO_MIRROR, {"me": rater.id})):
         item = session.get_one(Item, first.item_id, with_for_update=LOCK)
         return _lease(session, config, rater, item, first.order[::-1], 1, now)
-    gold = _gold(session, rater) if config.mirror <= drawn < config.mirror + config.gold_share else None
-    item = gold or _real(session, config, free)
+    wanted = config.mirror <= drawn < config.mirror + config.gold_share
+    gold = session.scalar(_GOLD, {"me": rater.id}) if wanted else None
+    item = gold or _real(session, config, rater)
     return _lease(session, config, rater, item, _order(item, rater, rng), 0, now)
 
 
 def _lease(
     session: Session, config: StudyConfig, rater: Rater, item: Item, order: Sequence[int], repeat: int, now: float
-) -> Assignment:
-    key = {"rater_id": rater.id, "item_id": item.id, "repeat": repeat}
-    found = session.scalar(select(Assignment).filter_by(**key))  # its lease ran out, and it is free again
-    assignment = found or Assignment(**key, order=list(order), created=now, state=LEASED, until=0.0)
-    assignment.state, assignment.until = LEASED, now + config.lease
-    session.add(assignment)
-    session.flush()
-    fill(session, assignment, 1)
-    if found is None:
-        for position, place in enumerate(assignment.order):
-            image = item.images[place]
-            session.add(Handle(name=new_handle(), assignment_id=assignment.id, image_id=image, position=position))
-        if len(order) == 2:
-            side = 1 if assignment.order[0] == 0 else -1
-            item.left += side
-            rater.left += side
-        session.flush()
-    return assignment
+) -> int:
+    key, until, side = {"rater_id": rater.id, "item_id": item.id, "repeat": repeat}, now + config.lease, 0
+    number = session.scalar(_KNOWN, key)
+    if number is not None:  # its lease ran out, and it is free again
+        session.execute(_LEASE, {"number": number, "end": until})
+    else:
+        row = {**key, "order": list(order), "state": LEASED, "until": until, "created": now}
+        number = session.execute(_ASSIGN, row).scalar_one()
+        shown = [{"assignment_id": number, "image_id": item.images[place]} for place in order]
+        session.execute(_SHOW, [{"name": new_handle(), "position": k, **each} for k, each in enumerate(shown)])
+        side = 0 if len(order) != 2 else 1 if order[0] == 0 else -1
+    counts = repeat == 0 and not rater.quarantined
+    session.execute(_FILL, {"number": item.id, "change": int(counts), "side": side})
+    session.execute(_LEAN, {"me": rater.id, "side": side})
+    return number
 
 
-def _free(config: StudyConfig, rater: Rater) -> Any:
-    """A query of the items that this rater may be asked, those with fewest votes first."""
-    query = select(Item).where(Item.purpose == "real", Item.filled < config.raters_per_item)
-    return query.where(Item.id.not_in(_seen(rater))).order_by(Item.filled, Item.turn)
-
-
-def _real(session: Session, config: StudyConfig, free: Any) -> Item:
+def _real(session: Session, config: StudyConfig, rater: Rater) -> Item:
     """The item with fewest votes, or the least certain one, that nobody else is being given just now.
 
     Raises:
         _Busy: there is none but those.
     """
+    tries = [_NEXT]
     if config.adaptive:
-        tries = [free.where(Item.id == each) for each in least_certain(session, config, free)]
-    else:
-        tries = [free.limit(1)]
+        free = _free(config.raters_per_item, rater.id)
+        tries = [_unlocked(free.where(Item.id == each)) for each in least_certain(session, config, free)]
     for query in tries:
-        if item := session.scalar(query.with_for_update(**LOCK, skip_locked=True)):
+        if item := session.scalar(query, {"me": rater.id, "k": config.raters_per_item}):
             return item
     raise _Busy
-
-
-def _gold(session: Session, rater: Rater) -> Item | None:
-    query = select(Item).where(Item.purpose == "gold", Item.id.not_in(_seen(rater))).order_by(Item.turn).limit(1)
-    return session.scalar(query.with_for_update(**LOCK))
-
-
-def _seen(rater: Rater, repeat: int = 0) -> Any:
-    """A query of the items that a rater has or had before them; a lease that ran out says nothing."""
-    mine = (Assignment.rater_id == rater.id, Assignment.repeat == repeat, Assignment.state != EXPIRED)
-    return select(Assignment.item_id).where(*mine)
-
-
-def _to_mirror(session: Session, rater: Rater) -> Assignment | None:
-    """An assignment that this rater answered, some screens ago, and that was not repeated yet."""
-    votes = standing(rater.id).with_only_columns(Vote.assignment_id)
-    recent = votes.order_by(Vote.id.desc()).limit(MIRROR_GAP)
-    query = select(Assignment).join(Item).where(Item.purpose == "real", Assignment.repeat == 0)
-    query = query.where(Assignment.id.in_(votes.where(Vote.kind == "answer")), Assignment.id.not_in(recent))
-    query = query.where(Assignment.item_id.not_in(_seen(rater, 1)))
-    return session.scalar(query.order_by(Assignment.id).limit(1))
 
 
 def _order(item: Item, rater: Rater, rng: np.random.Generator) -> list[int]:
@@ -213,8 +179,73 @@ def _order(item: Item, rater: Rater, rng: np.random.Generator) -> list[int]:
     return [1, 0] if lean > 0 else [0, 1]
 
 
-def _screen(session: Session, assignment: Assignment) -> Screen:
-    item = session.get_one(Item, assignment.item_id)
-    query = select(Handle.name, Image.width, Image.height).join(Image, Image.id == Handle.image_id)
-    rows = session.execute(query.where(Handle.assignment_id == assignment.id).order_by(Handle.position)).all()
-    return Screen(assignment.id, item.prompt, tuple(Shown(*row) for row in rows))
+def _screen(session: Session, number: int) -> Screen:
+    rows = session.execute(_SCREEN, {"number": number}).all()
+    return Screen(number, rows[0].prompt, tuple(Shown(row.name, row.width, row.height) for row in rows))
+
+
+# Statements are built once, here: building one takes longer than SQLite takes to answer it.
+
+_ME, _NUMBER = bindparam("me"), bindparam("number")
+_ITEMS, _RATERS, _ASSIGNMENTS, _HANDLES = (
+    Base.metadata.tables[name] for name in ("item", "rater", "assignment", "handle")
+)
+
+
+def _seen(rater: Any, repeat: int = 0) -> Any:
+    """A query of the items that a rater has or had before them; a lease that ran out says nothing."""
+    mine = (Assignment.rater_id == rater, Assignment.repeat == repeat, Assignment.state != EXPIRED)
+    return select(Assignment.item_id).where(*mine)
+
+
+def _free(k: Any, rater: Any) -> Any:
+    """A query of the items that a rater may be asked, those with fewest votes first."""
+    query = select(Item).where(Item.purpose == "real", Item.filled < k)
+    return query.where(Item.id.not_in(_seen(rater))).order_by(Item.filled, Item.turn)
+
+
+def _unlocked(query: Any) -> Any:
+    """The first row of a query that nobody else has locked."""
+    return query.limit(1).with_for_update(**LOCK, skip_locked=True)
+
+
+def _open() -> Any:
+    """A query of the screens that a rater has before them, those that were taken back first."""
+    undone = select(func.max(Vote.id)).where(Vote.assignment_id == Assignment.id, Vote.kind == "undo")
+    query = select(Assignment.id).where(Assignment.rater_id == _ME, Assignment.state == LEASED)
+    return query.order_by(func.coalesce(undone.scalar_subquery(), 0).desc(), Assignment.id)
+
+
+def _to_mirror() -> Any:
+    """A query of assignments that a rater answered, some screens ago, and that were not repeated yet."""
+    votes = standing(_ME).with_only_columns(Vote.assignment_id)
+    recent = votes.order_by(Vote.id.desc()).limit(MIRROR_GAP)
+    query = select(Assignment).join(Item).where(Item.purpose == "real", Assignment.repeat == 0)
+    query = query.where(Assignment.id.in_(votes.where(Vote.kind == "answer")), Assignment.id.not_in(recent))
+    return query.where(Assignment.item_id.not_in(_seen(_ME, 1))).order_by(Assignment.id)
+
+
+_LATES = (Assignment.state == LEASED, Assignment.until < bindparam("now"), Assignment.rater_id != _ME)
+_ANY_LATE = select(Assignment.id).where(*_LATES).limit(1)
+_LATE = select(Assignment).where(*_LATES).order_by(Assignment.item_id).limit(SWEPT)
+_LATE = _LATE.with_for_update(**LOCK, skip_locked=True)
+_RATER = select(Rater).where(Rater.id == _ME).with_for_update(**LOCK)
+_OPEN = _open().limit(bindparam("count")).with_for_update(**LOCK)
+_NEXT = _unlocked(_free(bindparam("k"), _ME))
+_ANY_FREE = _free(bindparam("k"), _ME).with_only_columns(Item.id).limit(1)
+_GOLD = select(Item).where(Item.purpose == "gold", Item.id.not_in(_seen(_ME))).order_by(Item.turn).limit(1)
+_GOLD = _GOLD.with_for_update(**LOCK)
+_TO_MIRROR = _to_mirror().limit(1)
+_COUNT = select(func.count(Assignment.id)).where(Assignment.rater_id == _ME)
+_KNOWN = select(Assignment.id).where(
+    *(_ASSIGNMENTS.c[name] == bindparam(name) for name in ("rater_id", "item_id", "repeat"))
+)
+_SCREEN = select(Item.prompt, Handle.name, Image.width, Image.height).select_from(Handle)
+_SCREEN = _SCREEN.join(Assignment, Assignment.id == Handle.assignment_id).join(Item, Item.id == Assignment.item_id)
+_SCREEN = _SCREEN.join(Image, Image.id == Handle.image_id).where(Handle.assignment_id == _NUMBER)
+_SCREEN = _SCREEN.order_by(Handle.position)
+_ASSIGN, _SHOW = _ASSIGNMENTS.insert().returning(_ASSIGNMENTS.c.id), _HANDLES.insert()
+_LEASE = update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == _NUMBER).values(state=LEASED, until=bindparam("end"))
+_FILL = update(_ITEMS).where(_ITEMS.c.id == _NUMBER)
+_FILL = _FILL.values(filled=_ITEMS.c.filled + bindparam("change"), left=_ITEMS.c.left + bindparam("side"))
+_LEAN = update(_RATERS).where(_RATERS.c.id == _ME).values(left=_RATERS.c.left + bindparam("side"))

@@ -156,16 +156,13 @@ def _progress(record: Record) -> Progress:
 
 def _agreement(record: Record, question: str) -> Agreement:
     distance: Distance = "nominal" if record.task in ("pairwise", "best") else "ordinal"
-    seed = record.seed
     found = opinions(record, question).of(record.counted)
     prompt, prompts = _numbered(found)
     together = coincidences(found.unit, found.label, prompt, prompts)
-    shape = together.shape[1:]
     shared = int((np.unique(found.unit, return_counts=True)[1] > 1).sum())
     value = alpha(found.unit, found.label, distance)
-    sums = together.reshape(prompts, -1)
-    alphas_of = estimate(value, sums, lambda some: alphas(some.reshape(-1, *shape), distance), shared, seed)
-    return Agreement(question, distance, alphas_of, _majority(record, question))
+    known = estimate(value, together, lambda some: alphas(some, distance), shared, record.seed)
+    return Agreement(question, distance, known, _majority(record, question))
 
 
 def _majority(record: Record, question: str) -> Estimate:

@@ -163,7 +163,7 @@ def strengths(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def _solved(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Newman's iteration, `pi_i <- sum_j w_ij pi_j / (pi_i + pi_j) / sum_j w_ji / (pi_i + pi_j)`, one system at a time."""
+    """Newman's iteration: `pi_i <- sum_j(w_ij pi_j / (pi_i + pi_j)) / sum_j(w_ji / (pi_i + pi_j))`, one i at a time."""
     log_pi = np.broadcast_to(start, wins.shape[:2]).copy()
     going = np.arange(len(wins))
     for _ in range(ROUNDS):
@@ -186,7 +186,7 @@ def _all_settled(wins: np.ndarray) -> np.ndarray:
     reached = ((wins > 0) | np.eye(wins.shape[1], dtype=bool)).astype(np.float32)
     for _ in range(max(1, math.ceil(math.log2(wins.shape[1])))):
         reached = (reached @ reached > 0).astype(np.float32)
-    return (reached > 0).all((1, 2))
+    return np.asarray((reached > 0).all((1, 2)))
 
 
 def _with_phantom(wins: np.ndarray) -> np.ndarray:
@@ -205,22 +205,23 @@ def resampled(
     are no ends.
 
     Args:
-        sums: [P, F] of each prompt.
-        statistic: of the summed [B, F]: [B] or [B, S].
+        sums: [P, ...] of each prompt.
+        statistic: of the summed [B, ...]: [B] or [B, S].
         seed: of the draws.
     """
     prompts = len(sums)
     if prompts < 2:
         unknown = np.full_like(statistic(sums.sum(0)[None])[0], np.nan)
         return unknown, unknown
+    flat, shape = sums.reshape(prompts, sums[0].size), sums.shape[1:]
     rng = numpy_generator(seed, "quality bootstrap")
-    batch = max(1, min(RESAMPLES, BATCH // max(prompts, sums.shape[1])))
+    batch = max(1, min(RESAMPLES, BATCH // max(flat.shape)))
     found = []
     for start in range(0, RESAMPLES, batch):
         some = min(batch, RESAMPLES - start)
         drawn = rng.integers(0, prompts, (some, prompts)) + np.arange(some)[:, None] * prompts
         weights = np.bincount(drawn.ravel(), minlength=some * prompts).reshape(some, prompts).astype(float)
-        found.append(statistic(weights @ sums))
+        found.append(statistic((weights @ flat).reshape(some, *shape)))
     values = np.concatenate(found)
     t = stats.t.ppf((1 + CONFIDENCE) / 2, prompts - 1)
     beyond = float(stats.norm.cdf(-math.sqrt(prompts / (prompts - 1)) * t))
@@ -234,7 +235,7 @@ def resampled(
 def estimate(
     value: float, sums: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], n: int, seed: int
 ) -> Estimate:
-    """A number with its interval over prompts [P, F]; see `resampled`."""
+    """A number with its interval over prompts; see `resampled`."""
     if not math.isfinite(value):
         return Estimate(value, math.nan, math.nan, n)
     low, high = resampled(sums, statistic, seed)

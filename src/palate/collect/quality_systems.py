@@ -84,14 +84,12 @@ def _strengths(by_prompt: np.ndarray, seed: int) -> tuple[list[Estimate], bool]:
     if not len(there):
         return found, False
     by_prompt = by_prompt[:, there[:, None], there]
-    wins_of_all, shape = by_prompt.sum(0), by_prompt.shape[1:]
-    values, is_settled = bradley_terry(wins_of_all), settled(wins_of_all)
+    values, is_settled = bradley_terry(by_prompt.sum(0)), settled(by_prompt.sum(0))
     low = high = np.full_like(values, np.nan)
     if is_settled:
-        sums = by_prompt.reshape(len(by_prompt), -1)
-        low, high = resampled(sums, lambda some: strengths(some.reshape(-1, *shape), values), seed)
-    for place, *ends in zip(there, values, low, high):
-        found[place] = Estimate(*map(float, ends), round(float(count[place])))
+        low, high = resampled(by_prompt, lambda some: strengths(some, values), seed)
+    for i, place in enumerate(there):
+        found[place] = Estimate(float(values[i]), float(low[i]), float(high[i]), round(float(count[place])))
     return found, is_settled
 
 
@@ -105,14 +103,12 @@ def _stars(record: Record, question: str, named: np.ndarray) -> list[Estimate]:
     np.add.at(sums[:, 0], (prompt, system), answers.stars[question][rows, 0])
     np.add.at(sums[:, 1], (prompt, system), 1.0)
     count = sums[:, 1].sum(0)
-    values = _means(sums.reshape(len(prompts), -1).sum(0)[None])[0]
-    low = high = np.full_like(values, np.nan)
-    if len(prompts):
-        low, high = resampled(sums.reshape(len(prompts), -1), _means, record.seed)
+    values = _means(sums.sum(0)[None])[0]
+    low, high = resampled(sums, _means, record.seed)
     return [Estimate(float(v), float(a), float(b), round(float(n))) for v, a, b, n in zip(values, low, high, count)]
 
 
 def _means(sums: np.ndarray) -> np.ndarray:
-    """[B, S] of sums and counts [B, 2 S]."""
-    total, count = np.split(sums, 2, 1)
+    """[B, S] of sums and counts [B, 2, S]."""
+    total, count = sums[:, 0], sums[:, 1]
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

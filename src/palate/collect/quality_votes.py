@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from palate.collect.asking import LEASED
-from palate.collect.config import Task
+from palate.collect.config import StudyConfig, Task
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Image, Item, Rater, Vote, standing
 
@@ -119,14 +120,13 @@ def read_record(study: OpenStudy) -> Record:
     """Everything that counts, in a few queries."""
     config = study.config
     with study.database.read() as session:
-        votes = _votes(session)  # first: what a vote points at is never removed
+        answers, asides = _votes(session, config)  # first: what a vote points at is never removed
         people = session.execute(select(Rater.id, Rater.name, Rater.quarantined).order_by(Rater.id)).all()
         items = _items(session, config.per_screen)
         leased = select(func.count(Assignment.id)).join(Rater, Rater.id == Assignment.rater_id)
         live = (Assignment.state == LEASED, Assignment.until >= time.time(), Rater.quarantined.is_(False))
         leases = session.scalar(leased.where(*live)) or 0
-    raters = {row.id: number for number, row in enumerate(people)}
-    numbers = {key: number for number, key in enumerate(items.ids.tolist())}
+    raters = np.array([row.id for row in people], int)
     return Record(
         config.task,
         config.questions,
@@ -135,22 +135,58 @@ def read_record(study: OpenStudy) -> Record:
         tuple(row.name for row in people),
         np.array([row.quarantined for row in people], bool),
         items,
-        _answers(config.task, config.questions, config.per_screen, votes, raters, numbers),
-        tuple(_aside(row, raters, numbers) for row in votes if row.kind != "answer"),
+        _answers(config, answers, raters, items.ids),
+        tuple(_aside(row, raters, items.ids) for row in asides),
         leases,
     )
 
 
-def _votes(session: Session) -> list[Any]:
+def _votes(session: Session, config: StudyConfig) -> tuple[list[tuple[float, ...]], list[Any]]:
+    """Answers, a row of numbers each (see `_answers`), and skips and flags as they are stored."""
     query = standing().join(Assignment, Assignment.id == Vote.assignment_id).order_by(Vote.id)
     columns = (Vote.rater_id, Vote.item_id, Vote.kind, Vote.said, Vote.seconds, Assignment.repeat)
-    return list(session.execute(query.with_only_columns(*columns)).all())
+    answers, asides = [], []
+    told = [("ranks", question) for question in config.questions]
+    told += [("answers", question) for question in config.questions if config.task == "rating"]
+    for row in session.execute(query.with_only_columns(*columns).execution_options(yield_per=1000)):
+        if row.kind != "answer":
+            asides.append(row)
+            continue
+        numbers = [number for what, question in told for number in row.said[what][question]]
+        seconds = math.nan if row.seconds is None else row.seconds
+        answers.append((row.rater_id, row.item_id, row.repeat, seconds, *row.said["order"], *numbers))
+    return answers, asides
+
+
+def _answers(config: StudyConfig, rows: list[tuple[float, ...]], raters: np.ndarray, items: np.ndarray) -> Answers:
+    """Rows are rater, item, repeat, seconds, order, the ranks of each question, and the stars of each in a rating."""
+    n, questions = config.per_screen, config.questions
+    rated = questions if config.task == "rating" else ()
+    table = np.array(rows, float).reshape(len(rows), 4 + n * (1 + len(questions) + len(rated)))
+    rater, item, repeat, seconds = table[:, :4].T
+    order, *told = np.split(table[:, 4:].astype(int), 1 + len(questions) + len(rated), 1)
+    stars = [np.take_along_axis(each, np.argsort(order, 1), 1) for each in told[len(questions) :]]
+    return Answers(
+        rater=np.searchsorted(raters, rater),
+        item=np.searchsorted(items, item),
+        repeat=repeat > 0,
+        seconds=seconds,
+        order=order,
+        ranks=dict(zip(questions, told)),
+        stars=dict(zip(rated, stars)),
+    )
+
+
+def _aside(row: Any, raters: np.ndarray, items: np.ndarray) -> Aside:
+    reason, _, remark = row.said["reason"].partition(":")
+    rater, item = int(np.searchsorted(raters, row.rater_id)), int(np.searchsorted(items, row.item_id))
+    return Aside(rater, item, row.kind, reason, remark.strip())
 
 
 def _items(session: Session, n: int) -> Items:
     columns = (Item.id, Item.purpose, Item.prompt, Item.images, Item.answer)
     rows = session.execute(select(*columns).order_by(Item.id)).all()
-    made_by = dict(session.execute(select(Image.id, Image.system)).tuples().all())
+    made_by = {row.id: row.system for row in session.execute(select(Image.id, Image.system))}
     prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
     systems = {name: number for number, name in enumerate(sorted(set(made_by.values()) - {""}))}
     images = np.array([row.images for row in rows], int).reshape(-1, n)
@@ -166,34 +202,3 @@ def _items(session: Session, n: int) -> Items:
         system=system.reshape(-1, n),
         systems=tuple(systems),
     )
-
-
-def _answers(
-    task: Task,
-    questions: tuple[str, ...],
-    n: int,
-    votes: list[Any],
-    raters: Mapping[int, int],
-    items: Mapping[int, int],
-) -> Answers:
-    rows = [row for row in votes if row.kind == "answer"]
-    order = np.array([row.said["order"] for row in rows], int).reshape(-1, n)
-    rated = questions if task == "rating" else ()
-
-    def told(what: str, question: str) -> np.ndarray:
-        return np.array([row.said[what][question] for row in rows], int).reshape(-1, n)
-
-    return Answers(
-        rater=np.array([raters[row.rater_id] for row in rows], int),
-        item=np.array([items[row.item_id] for row in rows], int),
-        repeat=np.array([row.repeat for row in rows], bool),
-        seconds=np.array([row.seconds for row in rows], float),  # None becomes NaN
-        order=order,
-        ranks={question: told("ranks", question) for question in questions},
-        stars={each: np.take_along_axis(told("answers", each), np.argsort(order, 1), 1) for each in rated},
-    )
-
-
-def _aside(row: Any, raters: Mapping[int, int], items: Mapping[int, int]) -> Aside:
-    reason, _, remark = row.said["reason"].partition(":")
-    return Aside(raters[row.rater_id], items[row.item_id], row.kind, reason, remark.strip())

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from palate.collect.answers import checked_answers, checked_reason
-from palate.collect.asking import DONE, EXPIRED, LEASED, LOCK, fill
+from palate.collect.asking import DONE, EXPIRED, LEASED, LOCK, fill, locked
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Rater, Vote, standing
+from palate.collect.tables import Assignment, Base, Rater, Vote, standing
 from palate.core.errors import InputError
 
 Kind = Literal["answer", "skip", "flag"]
@@ -71,9 +71,10 @@ def cast(study: OpenStudy, rater_id: int, ballot: Ballot) -> Receipt:
     name = _uuid(ballot.uuid)
     try:
         with study.database.write() as session:
-            rater = session.get_one(Rater, rater_id, with_for_update=LOCK)
+            rater = locked(session, rater_id)
             assignment = _own(session, rater, ballot.assignment)
-            vote = Vote(uuid=name, kind=ballot.kind, said=_said(study, ballot, assignment), seconds=_seconds(ballot))
+            said = _said(study, ballot, assignment)
+            vote = {"uuid": name, "kind": ballot.kind, "said": said, "seconds": _seconds(ballot)}
             if before := _sent_before(session, rater, assignment, vote):
                 return before
             if assignment.state == DONE:
@@ -94,19 +95,18 @@ def undo(study: OpenStudy, rater_id: int, ballot_uuid: str) -> Receipt:
     name = _uuid(ballot_uuid)
     try:
         with study.database.write() as session:
-            rater = session.get_one(Rater, rater_id, with_for_update=LOCK)
-            vote = Vote(uuid=name, kind="undo", said={})
+            rater = locked(session, rater_id)
+            vote = {"uuid": name, "kind": "undo", "said": {}}
             if before := _sent_before(session, rater, None, vote):
                 return before
-            last = session.scalar(standing(rater_id).order_by(Vote.id.desc()).limit(1))
+            last = session.scalar(_LAST, {"me": rater_id})
             if last is None:
                 raise Refusal(409, "there is no answer to undo")
             assignment = session.get_one(Assignment, last.assignment_id, with_for_update=LOCK)
             if last.kind != "answer":
                 fill(session, assignment, 1)
-            assignment.state, assignment.until = LEASED, time.time() + study.config.lease
-            vote.supersedes = last.id
-            return _insert(session, rater, assignment, vote, -1)
+            assignment.until = time.time() + study.config.lease
+            return _insert(session, rater, assignment, LEASED, {**vote, "supersedes": last.id})
     except IntegrityError as error:  # two raters sent it at once
         raise Refusal(409, TAKEN) from error
 
@@ -139,18 +139,20 @@ def _counted(session: Session, rater_id: int) -> Sequence[Assignment]:
 
 def _own(session: Session, rater: Rater, number: int) -> Assignment:
     sound = isinstance(number, int) and 0 < number < 2**63  # what a database can hold
-    assignment = session.get(Assignment, number, with_for_update=LOCK) if sound else None
+    assignment = session.scalar(_ASSIGNMENT, {"number": number}) if sound else None
     if assignment is None or assignment.rater_id != rater.id:
         raise Refusal(404, "this screen is not yours; reload the page")
     return assignment
 
 
-def _sent_before(session: Session, rater: Rater, assignment: Assignment | None, vote: Vote) -> Receipt | None:
+def _sent_before(
+    session: Session, rater: Rater, assignment: Assignment | None, vote: dict[str, Any]
+) -> Receipt | None:
     """The receipt of a vote that is there already; of one that says something else there is none."""
-    before = session.scalar(select(Vote).where(Vote.uuid == vote.uuid))
+    before = session.scalar(_NAMED, {"name": vote["uuid"]})
     if before is None:
         return None
-    same = (before.rater_id, before.kind, before.said) == (rater.id, vote.kind, vote.said)
+    same = (before.rater_id, before.kind, before.said) == (rater.id, vote["kind"], vote["said"])
     if not same or (assignment and assignment.id != before.assignment_id):
         raise Refusal(409, TAKEN)
     return Receipt(before.id, False, rater.done)
@@ -167,21 +169,20 @@ def _said(study: OpenStudy, ballot: Ballot, assignment: Assignment) -> dict[str,
         raise Refusal(400, str(error)) from error
 
 
-def _add(session: Session, rater: Rater, assignment: Assignment, vote: Vote) -> Receipt:
-    counted, counts = assignment.state != EXPIRED, vote.kind == "answer"
+def _add(session: Session, rater: Rater, assignment: Assignment, vote: dict[str, Any]) -> Receipt:
+    counted, counts = assignment.state != EXPIRED, vote["kind"] == "answer"
     if counted != counts:
         fill(session, assignment, int(counts) - int(counted))
-    assignment.state = DONE
-    return _insert(session, rater, assignment, vote, 1)
+    return _insert(session, rater, assignment, DONE, vote)
 
 
-def _insert(session: Session, rater: Rater, assignment: Assignment, vote: Vote, done: int) -> Receipt:
-    rater.done += done
-    vote.assignment_id, vote.rater_id, vote.item_id = assignment.id, rater.id, assignment.item_id
-    vote.created = time.time()
-    session.add(vote)
-    session.flush()
-    return Receipt(vote.id, True, rater.done)
+def _insert(session: Session, rater: Rater, assignment: Assignment, state: str, vote: dict[str, Any]) -> Receipt:
+    done = 1 if state == DONE else -1
+    keys = {"assignment_id": assignment.id, "rater_id": rater.id, "item_id": assignment.item_id}
+    number = session.execute(_VOTE, {"seconds": None, "supersedes": None, **vote, **keys, "created": time.time()})
+    session.execute(_STATE, {"number": assignment.id, "now": state, "end": assignment.until})
+    session.execute(_DONE, {"me": rater.id, "change": done})
+    return Receipt(number.scalar_one(), True, rater.done + done)
 
 
 def _seconds(ballot: Ballot) -> float | None:
@@ -193,3 +194,15 @@ def _uuid(text: str) -> str:
         return str(uuid.UUID(text))
     except (ValueError, AttributeError, TypeError) as error:
         raise Refusal(400, "a vote is named by a UUID") from error
+
+
+# Statements are built once, as in `asking`.
+
+_VOTES, _ASSIGNMENTS, _RATERS = (Base.metadata.tables[name] for name in ("vote", "assignment", "rater"))
+_NAMED = select(Vote).where(Vote.uuid == bindparam("name"))
+_LAST = standing(bindparam("me")).order_by(Vote.id.desc()).limit(1)
+_ASSIGNMENT = select(Assignment).where(Assignment.id == bindparam("number")).with_for_update(**LOCK)
+_VOTE = _VOTES.insert().returning(_VOTES.c.id)
+_STATE = update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == bindparam("number"))
+_STATE = _STATE.values(state=bindparam("now"), until=bindparam("end"))
+_DONE = update(_RATERS).where(_RATERS.c.id == bindparam("me")).values(done=_RATERS.c.done + bindparam("change"))

@@ -1,7 +1,7 @@
 // As large as the images can be: so many columns that all of them fit on the screen, if that leaves them large enough.
 
 const SMALLEST = { 1: 240, 2: 160 }; // pixels of width; below, the page is scrolled instead
-const SMALL = 150;
+const SMALL = 140;
 
 /**
  * @param {{n: number, ratio: number, width: number, height: number, gap: number, caption: number}} box
@@ -55,5 +55,6 @@ export class Layout {
     root.style.setProperty("--span", `${found.columns * (found.cell + gap) - gap}px`);
     root.style.setProperty("--needed", `${found.height}px`);
     stage.dataset.columns = String(found.columns);
+    stage.classList.toggle("pinned", found.height < 0.45 * document.documentElement.clientHeight);
   }
 }

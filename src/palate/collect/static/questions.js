@@ -13,8 +13,12 @@ class Choice {
   /** @returns {boolean} whether the key meant something here */
   press(key) {
     const found = this.buttons.find((button) => button.getAttribute("aria-keyshortcuts").split(" ").includes(key));
-    if (found) found.click();
-    else if (key === "ArrowLeft" || key === "ArrowRight") this.step(key === "ArrowLeft" ? -1 : 1);
+    if (found) {
+      if (document.activeElement.matches(".choice")) found.focus(); // or Enter would press the one that has it
+      found.click();
+    } else if (key === "ArrowLeft" || key === "ArrowRight") {
+      this.step(key === "ArrowLeft" ? -1 : 1);
+    }
     return found !== undefined || key.startsWith("Arrow");
   }
 

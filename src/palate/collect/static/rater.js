@@ -163,6 +163,9 @@ class Rater {
     $("prompt").textContent = prompt;
     $("prompt").classList.toggle("long", prompt.length > 140);
     $("prompt").scrollTop = 0;
+    const clipped = $("prompt").scrollHeight > $("prompt").clientHeight + 2;
+    $("prompt").classList.toggle("clipped", clipped);
+    $("prompt").tabIndex = clipped ? 0 : -1; // so that keys can scroll it
   }
 
   /** The next screen is not known yet, as answers are still on their way. */

@@ -3,6 +3,8 @@
 import { backoff } from "./server.js";
 import { pause } from "./tools.js";
 
+const TINY = 128; // pixels of width; what is smaller is shown with its pixels, not blurred
+
 export class Screen {
   /** @param {{assignment: number, prompt: string, images: {src: string, width: number, height: number}[]}} told */
   constructor(told) {
@@ -22,6 +24,7 @@ export class Screen {
       const image = new Image(width, height);
       image.alt = `image ${position + 1}`;
       image.draggable = false;
+      image.classList.toggle("pixels", width <= TINY);
       image.src = src;
       try {
         await image.decode();

@@ -1,0 +1,5 @@
+"""A stand-in until the owner's routes are here."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

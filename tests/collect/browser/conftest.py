@@ -1,0 +1,75 @@
+"""One Chromium for all tests of a worker, and studies that are served to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("selenium", reason="the tests in a browser need selenium")
+
+from collect.browser.rater_page import CHROMIUM, DRIVER, RaterPage, chromium
+from collect.browser.served import Served, draw
+from selenium import webdriver
+
+from palate.collect.config import StudyConfig
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[webdriver.Chrome]:
+    if not (CHROMIUM.exists() and DRIVER.exists()):
+        pytest.skip(f"no {CHROMIUM} with {DRIVER}; Debian's packages `chromium` and `chromium-driver` have them")
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome) -> Iterator[RaterPage]:
+    """A page that is opened by the test; it must leave nothing in the browser's console."""
+    page = RaterPage(driver)
+    yield page
+    driver.get("about:blank")
+    if alert := _alert(driver):
+        alert.accept()
+
+
+@pytest.fixture
+def quiet(page: RaterPage) -> Iterator[None]:
+    """The browser's console must have stayed empty."""
+    yield
+    assert page.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Serves a study of drawn pictures: `serve(prompts=3, images=2, size=(320, 320), **changes)`.
+
+    Studies of one module that are asked for in the same words are the same; each test invites a rater of its own.
+    """
+    served: dict[str, Served] = {}
+
+    def start(prompts: int = 3, images: int = 2, size: tuple[int, int] = (320, 320), **changes: object) -> Served:
+        key = repr((prompts, images, size, changes))
+        if key not in served:
+            folder: Path = tmp_path_factory.mktemp("study")
+            fixed = {"mirror": 0.0, "raters_per_item": 50, "images": (str(draw(folder / "drawn", prompts, images, size)),)}
+            fixed |= {"n": images} if changes.get("task") in ("best", "ranking") else {}
+            served[key] = Served(StudyConfig(out=folder / "study", **(fixed | changes)))
+            served[key].start()
+        return served[key]
+
+    yield start
+    for each in served.values():
+        each.close()
+
+
+def _alert(driver: webdriver.Chrome) -> object | None:
+    from selenium.common.exceptions import NoAlertPresentException
+
+    try:
+        return driver.switch_to.alert
+    except NoAlertPresentException:
+        return None

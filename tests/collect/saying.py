@@ -1,0 +1,65 @@
+"""Raters who say what a test wants them to, whatever order their screens have."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import select
+
+from palate.collect.asking import next_screens
+from palate.collect.study import OpenStudy
+from palate.collect.tables import Assignment, Item, Rater
+from palate.collect.voting import Ballot, cast
+
+Says = Callable[[Item, int, int], Sequence[int] | None]
+"""From an item, a rater's number and whether it is a repeat, to ranks by place (stars of a rating); None skips."""
+
+
+def answer_all(study: OpenStudy, says: Says, raters: Sequence[int] | None = None) -> None:
+    """Every rater, or those named, answers all they are asked."""
+    for number, rater in enumerate(ids(study)):
+        if raters is None or number in raters:
+            while screens := next_screens(study, rater, 1):
+                answer(study, number, screens[0].assignment, says)
+
+
+def answer(study: OpenStudy, number: int, assignment: int, says: Says) -> None:
+    """A rater answers one screen."""
+    with study.database.read() as session:
+        shown = session.get_one(Assignment, assignment)
+        item = session.get_one(Item, shown.item_id)
+        ranks = says(item, number, shown.repeat)
+        if ranks is None:
+            ballot = Ballot(str(uuid.uuid4()), assignment, "skip", reason="unsure")
+        else:
+            seen = [int(ranks[place]) for place in shown.order]
+            said = {question: spoken(study.config.task, seen) for question in study.config.questions}
+            ballot = Ballot(str(uuid.uuid4()), assignment, "answer", said, seconds=3.0)
+    cast(study, shown.rater_id, ballot)
+
+
+def spoken(task: str, seen: list[int]) -> str | int | list[int]:
+    """The answer that gives these ranks by position; of a rating they are stars."""
+    if task == "pairwise":
+        return "tie" if seen[0] == seen[1] else "left" if seen[0] < seen[1] else "right"
+    if task == "best":
+        return seen.index(1) if seen.count(1) == 1 else "tie"
+    return seen
+
+
+def ids(study: OpenStudy) -> list[int]:
+    with study.database.read() as session:
+        return list(session.scalars(select(Rater.id).order_by(Rater.id)))
+
+
+def number_of(item: Item) -> int:
+    return int(item.prompt.rsplit(" ", 1)[1])
+
+
+def first(*_: object) -> Sequence[int]:
+    return (1, 2)
+
+
+def second(*_: object) -> Sequence[int]:
+    return (2, 1)

@@ -1,0 +1,36 @@
+"""Who stands out among raters, and in which words."""
+
+from __future__ import annotations
+
+import uuid
+
+from collect.saying import answer_all, ids, number_of
+
+from palate.collect.asking import next_screens
+from palate.collect.quality import quality, told
+from palate.collect.voting import Ballot, cast
+
+
+def test_who_stands_out_is_told_in_plain_words(study):
+    made = study(items=60, raters=5, raters_per_item=5, mirror=0.0)
+    answer_all(made, lambda item, *_: (1, 2) if number_of(item) % 2 else (2, 1), raters=[0, 1, 2])
+    left = ids(made)[3]
+    while screens := next_screens(made, left, 1):
+        cast(made, left, Ballot(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.4))
+    answer_all(made, lambda *_: None, raters=[4])
+    found = quality(made)
+    assert [each.words for each in found.raters[:3]] == [(), (), ()]
+    assert found.raters[3].words == ("always left", "fast", "disagrees with the others")
+    assert found.raters[3].hasty == 1.0 and found.raters[3].seconds == 0.4
+    assert found.raters[3].first.value == 1.0 and found.raters[3].first.low > 0.9
+    assert found.raters[4].words == ("skips often",)
+    assert found.progress.skips == {"unsure": 60}
+    assert found.raters[0].first.low < 0.5 < found.raters[0].first.high  # sides are balanced
+    lines = told(found)
+    assert "rater rater 3: 60 votes, 0.4 s each: always left, fast, disagrees with the others" in lines
+
+
+def test_ties_are_left_out_of_the_side_bias(study):
+    made = study(items=8, raters=1, raters_per_item=1, mirror=0.0)
+    answer_all(made, lambda item, *_: (1, 1) if number_of(item) < 5 else (1, 2))
+    assert quality(made).raters[0].first.n == 3
