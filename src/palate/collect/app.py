@@ -9,17 +9,29 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from palate import __version__
 from palate.collect import live_routes, owner_routes, rater_routes, session
 from palate.collect.config import ServeConfig
-from palate.collect.guard import Guard
+from palate.collect.guard import HEADERS, Guard
 from palate.collect.live import painter_of
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
 
 STATIC = Path(__file__).parent / "static"
+
+
+class Refused(BaseModel):
+    """Why a request is refused, in a sentence."""
+
+    detail: str
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refused} for status in (400, 401, 403, 404, 409, 413, 422, 429)
+}
 
 
 def create_app(study: OpenStudy, serve: ServeConfig) -> FastAPI:
@@ -32,7 +44,8 @@ def create_app(study: OpenStudy, serve: ServeConfig) -> FastAPI:
     Raises:
         InputError: the model of a study in live mode is not there.
     """
-    app = FastAPI(title="Palate collect", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    told: dict[str, Any] = {"title": "Palate collect", "version": __version__, "responses": REFUSALS}
+    app = FastAPI(**told, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.study, app.state.serve = study, serve
     app.state.painter = painter_of(study, serve.device)
     app.include_router(rater_routes.router)
@@ -42,6 +55,7 @@ def create_app(study: OpenStudy, serve: ServeConfig) -> FastAPI:
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
     app.add_middleware(Guard, rate=serve.rate)
     return app
 
@@ -57,11 +71,21 @@ def _malformed(request: Request, error: Any) -> Response:
 
 
 def _http(request: Request, error: Any) -> Response:
-    return _said(request, error.status_code, str(error.detail))
+    response = _said(request, error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _failed(request: Request, error: Any) -> Response:
+    """A fault of ours, which the server's log has; it is answered outside the guard, so headers are added here."""
+    response = JSONResponse({"detail": "something went wrong; what was acknowledged is safe"}, 500)
+    response.headers.update({**HEADERS, "cache-control": "no-store"})
+    return response
 
 
 def _said(request: Request, status: int, message: str) -> Response:
     """A refusal as a page for a person, as JSON for a script."""
+    message = message.encode("utf-8", "replace").decode()  # half a surrogate pair, which JSON allows, is no text
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return session.render(request, "refusal.html.jinja", status, message=message)
     return JSONResponse({"detail": message}, status)

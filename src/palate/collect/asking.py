@@ -186,7 +186,8 @@ def _screen(session: Session, number: int) -> Screen:
 
 # Statements are built once, here: building one takes longer than SQLite takes to answer it.
 
-_ME, _NUMBER = bindparam("me"), bindparam("number")
+_ME: Any = bindparam("me")
+_NUMBER = bindparam("number")
 _ITEMS, _RATERS, _ASSIGNMENTS, _HANDLES = (
     Base.metadata.tables[name] for name in ("item", "rater", "assignment", "handle")
 )

@@ -63,6 +63,7 @@ class Database:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except DatabaseError as error:
+            self.close()
             first = (str(error.orig).strip() or "no reason given").splitlines()[0]
             raise InputError(
                 f"the study's database cannot be opened ({first}); check its URL and its rights"

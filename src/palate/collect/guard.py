@@ -7,15 +7,17 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.collect.secrets import hashed
-from palate.collect.session import OWNER, RATER
+from palate.collect.session import KNOWN, OWNER, RATER
 
 LARGEST_BODY = 64 * 1024
 BURST_SECONDS = 10.0
 CLIENTS = 10_000
 """How many clients' rates are remembered."""
+TOO_LARGE = f"a request has at most {LARGEST_BODY} bytes"
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -31,6 +33,9 @@ HEADERS = {
 class Guard:
     """An ASGI app around another.
 
+    Whoever showed a valid cookie once is counted alone; all others of one address are counted together, whatever
+    cookies they make up.
+
     Args:
         app: the other.
         rate: requests a second that a client may send on average; in bursts, ten seconds' worth.
@@ -39,6 +44,7 @@ class Guard:
     def __init__(self, app: ASGIApp, rate: float) -> None:
         self.app, self.rate, self.burst = app, rate, rate * BURST_SECONDS
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, or refuses it."""
@@ -52,35 +58,29 @@ class Guard:
                 message["headers"] = _completed(message["headers"])
             await send(message)
 
-        if not self._admitted(_client(scope, headers)):
+        if not self._admitted(self._client(scope, headers)):
             await _refuse(with_headers, 429, "too many requests; wait a moment", {"retry-after": "2"})
         elif _announced(headers) > LARGEST_BODY:
-            await _refuse(with_headers, 413, f"a request has at most {LARGEST_BODY} bytes")
+            await _refuse(with_headers, 413, TOO_LARGE)
         else:
-            await self._serve(scope, receive, with_headers)
+            state = scope.setdefault("state", {})
+            await self.app(scope, _counted(receive), with_headers)
+            self._remember(state.get(KNOWN))
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves a request whose body may turn out to be longer than it said."""
-        taken, started = 0, False
+    def _client(self, scope: Scope, headers: dict[str, str]) -> str:
+        """A rater's or the owner's cookie, else the address, behind which there may be many people."""
+        for part in headers.get("cookie", "").split(";"):
+            name, _, value = part.strip().partition("=")
+            if name in (RATER, OWNER) and (known := f"{name}:{hashed(value)}") in self._known:
+                return known
+        return f"address:{(scope.get('client') or ('',))[0]}"
 
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > LARGEST_BODY:
-                raise _TooLarge
-            return message
-
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, counted, noted)
-        except _TooLarge:
-            if not started:
-                await _refuse(send, 413, f"a request has at most {LARGEST_BODY} bytes")
+    def _remember(self, known: str | None) -> None:
+        if known is not None:
+            self._known[known] = None
+            self._known.move_to_end(known)
+            if len(self._known) > CLIENTS:
+                self._known.popitem(last=False)
 
     def _admitted(self, client: str) -> bool:
         """A token bucket a client: `rate` tokens a second flow in, `burst` fit, a request takes one."""
@@ -93,22 +93,24 @@ class Guard:
         return left >= 1
 
 
-class _TooLarge(Exception):  # noqa: N818  # caught above, never seen
-    pass
+def _counted(receive: Receive) -> Receive:
+    """Refuses a body that turns out to be longer than it said."""
+    taken = 0
 
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > LARGEST_BODY:
+            raise HTTPException(413, TOO_LARGE)
+        return message
 
-def _client(scope: Scope, headers: dict[str, str]) -> str:
-    """A rater's or the owner's cookie, else the address, behind which there may be many people."""
-    for part in headers.get("cookie", "").split(";"):
-        name, _, value = part.strip().partition("=")
-        if name in (RATER, OWNER) and len(value) == 43:
-            return f"{name}:{hashed(value)}"
-    return f"address:{(scope.get('client') or ('',))[0]}"
+    return counted
 
 
 def _announced(headers: dict[str, str]) -> int:
     length = headers.get("content-length", "0")
-    return int(length) if length.isdecimal() else LARGEST_BODY + 1
+    return int(length) if length.isdecimal() and len(length) < 20 else LARGEST_BODY + 1
 
 
 def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

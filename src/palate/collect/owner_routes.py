@@ -1,5 +1,115 @@
-"""A stand-in until the owner's routes are here."""
+"""What the study's owner asks for: how good the votes are, who votes, and who is to count."""
 
-from fastapi import APIRouter
+from __future__ import annotations
 
-router = APIRouter()
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from palate.collect import session, voting
+from palate.collect.quality import quality
+from palate.collect.quality_schema import QualityOut
+from palate.collect.quality_view import view
+from palate.collect.rater_routes import TOKEN, picture
+from palate.collect.refusal import Refusal
+from palate.collect.study import LONGEST_NAME, OpenStudy
+from palate.collect.tables import Image
+from palate.core.errors import InputError
+
+router = APIRouter(prefix="/owner")
+Study = Annotated[OpenStudy, Depends(session.study_of)]
+OWNER = [Depends(session.owner)]
+CHANGE = [Depends(session.owner), Depends(session.csrf)]
+NAME = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00-\x1f\x7f]*$")
+
+
+class RaterIn(BaseModel):
+    """Whom a link is for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str = NAME
+
+
+class LinkOut(BaseModel):
+    """A rater's link, which is told this once."""
+
+    link: str
+
+
+class QuarantineIn(BaseModel):
+    """Whose votes are to count nowhere, or to count again."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str = NAME
+    on: bool
+
+
+class QuarantineOut(BaseModel):
+    """How it now is."""
+
+    name: str
+    quarantined: bool
+
+
+@router.get("/enter/{token}", include_in_schema=False)
+def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Response:
+    """Opens the owner's link."""
+    if not study.is_owner(token):
+        raise Refusal(404, "this link is not valid, or no more; `palate collect serve` prints a new one")
+    return session.enter(request, session.OWNER, token, "/owner")
+
+
+@router.get("", include_in_schema=False, dependencies=OWNER)
+def dashboard(request: Request, study: Study) -> HTMLResponse:
+    """The page on which the owner follows a study."""
+    return session.render(request, "dashboard.html.jinja", **view(quality(study), study.config))
+
+
+@router.get("/api/quality", dependencies=OWNER)
+def measures(study: Study) -> QualityOut:
+    """Progress, agreement, systems, raters and flagged items."""
+    return QualityOut.model_validate(quality(study).to_dict())
+
+
+@router.post("/api/raters", dependencies=CHANGE)
+def add(request: Request, study: Study, rater: RaterIn) -> LinkOut:
+    """Invites a rater."""
+    try:
+        token = study.add_rater(rater.name)
+    except InputError as error:  # an empty name, or one that is taken
+        raise Refusal(409, str(error)) from error
+    return LinkOut(link=session.link_of(request, token))
+
+
+@router.post("/api/raters/renew", dependencies=CHANGE)
+def renew(request: Request, study: Study, rater: RaterIn) -> LinkOut:
+    """Gives a rater a new link; the old one is void."""
+    try:
+        token = study.renew_rater(rater.name)
+    except InputError as error:
+        raise Refusal(404, str(error)) from error
+    return LinkOut(link=session.link_of(request, token))
+
+
+@router.post("/api/quarantine", dependencies=CHANGE)
+def quarantine(study: Study, wish: QuarantineIn) -> QuarantineOut:
+    """Lets a rater's votes count nowhere, or count again; none is deleted."""
+    try:
+        voting.quarantine(study, wish.name, wish.on)
+    except InputError as error:
+        raise Refusal(404, str(error)) from error
+    return QuarantineOut(name=wish.name, quarantined=wish.on)
+
+
+@router.get(
+    "/i/{image_id}", dependencies=OWNER, response_class=Response, responses={200: {"content": {"image/png": {}}}}
+)
+def image(study: Study, image_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Response:
+    """A picture of the study, by its number."""
+    with study.database.read() as database:
+        found = database.get(Image, image_id)
+    if found is None:
+        raise Refusal(404, "the study has no such picture")
+    return picture(study, found.file, "private, max-age=86400, immutable")

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from palate.collect import session
 from palate.collect.asking import next_screens
+from palate.collect.pictures import Picture
 from palate.collect.refusal import Refusal
-from palate.collect.secrets import signed
+from palate.collect.secrets import hashed, signed
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Handle, Image, Rater
 from palate.collect.voting import Ballot, Receipt, cast, undo
 
 router = APIRouter()
-Who = Annotated[int, Depends(session.rater)]
-Study = Annotated[OpenStudy, Depends(session.study_of)]
+Study = Annotated[OpenStudy, Depends(session.study)]
 TOKEN = Path(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+$")
 HANDLE = Path(min_length=22, max_length=22, pattern=r"^[A-Za-z0-9_-]+$")
 UUID = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+
+# Built once: building a statement takes longer than SQLite takes to answer it. For the same reason routes ask who is
+# there by themselves: a dependency would be one more thread.
+_FILE = select(Image.file).join(Handle, Handle.image_id == Image.id)
+_FILE = _FILE.join(Assignment, Assignment.id == Handle.assignment_id).join(Rater, Rater.id == Assignment.rater_id)
+_FILE = _FILE.where(Handle.name == bindparam("handle"), Rater.token_hash == bindparam("token"))
+_DONE = select(Rater.done).where(Rater.id == bindparam("me"))
 
 
 class ShownImage(BaseModel):
@@ -84,57 +90,65 @@ def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Respo
 
 
 @router.get("/", include_in_schema=False)
-def page(request: Request, who: Who, study: Study) -> HTMLResponse:
+def page(request: Request, study: Study) -> HTMLResponse:
     """The page on which a rater compares images."""
-    config = study.config
+    who, config = session.rater(request), study.config
     shown = {"instructions": config.instructions, "task": config.task, "live": bool(config.live)}
     shown["rater"] = signed(study.secret, "rater", str(who))[:16]  # under which the browser keeps unsent votes
     return session.render(request, "rater.html.jinja", questions=config.wording(), n=config.per_screen, **shown)
 
 
 @router.get("/api/screens")
-def screens(who: Who, study: Study, count: Annotated[int, Query(ge=1, le=4)] = 2) -> ScreensOut:
+def screens(request: Request, study: Study, count: Annotated[int, Query(ge=1, le=4)] = 2) -> ScreensOut:
     """The screens that the rater is to answer: the first one now, the others to be loaded ahead."""
+    who = session.rater(request)
     found = next_screens(study, who, count)
     with study.database.read() as database:
-        done = database.get_one(Rater, who).done
+        done = database.scalars(_DONE, {"me": who}).one()
     return ScreensOut(screens=[_screen(each) for each in found], done=done)
 
 
 @router.post("/api/votes", dependencies=[Depends(session.csrf)])
-def vote(who: Who, study: Study, ballot: VoteIn) -> ReceiptOut:
+def vote(request: Request, study: Study, ballot: VoteIn) -> ReceiptOut:
     """Adds a vote; sending the same one again changes nothing."""
-    return _receipt(cast(study, who, Ballot(**ballot.model_dump())))
+    return _receipt(cast(study, session.rater(request), Ballot(**ballot.model_dump())))
 
 
 @router.post("/api/undo", dependencies=[Depends(session.csrf)])
-def take_back(who: Who, study: Study, wish: UndoIn) -> ReceiptOut:
+def take_back(request: Request, study: Study, wish: UndoIn) -> ReceiptOut:
     """Takes the rater's last vote back; its screen comes first again."""
-    return _receipt(undo(study, who, wish.uuid))
+    return _receipt(undo(study, session.rater(request), wish.uuid))
 
 
 @router.get("/i/{handle}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-def image(who: Who, study: Study, handle: Annotated[str, HANDLE]) -> Response:
+def image(request: Request, study: Study, handle: Annotated[str, HANDLE]) -> Response:
     """A picture of one of the rater's own screens, by its random name."""
+    token = request.cookies.get(session.RATER, "")
     with study.database.read() as database:
-        query = select(Image.file).join(Handle, Handle.image_id == Image.id)
-        query = query.join(Assignment, Assignment.id == Handle.assignment_id)
-        file = database.scalar(query.where(Handle.name == handle, Assignment.rater_id == who))
+        file = database.scalar(_FILE, {"handle": handle, "token": hashed(token)})
     if file is None:
+        session.rater(request)
         raise Refusal(404, "there is no such picture among your screens")
+    session.welcome(request, session.RATER, token)
     return picture(study, file, "private, max-age=86400, immutable")
 
 
 def picture(study: OpenStudy, file: str, cache: str) -> Response:
-    """A file of the study's pictures; links that lead out of their folder are not followed.
+    """A file of the study's pictures, as it was written: it is named by its content.
 
     Raises:
-        Refusal: it is not there (404).
+        Refusal: it is not there, a link leads out of the folder, or it was changed (404).
     """
     path = (study.folder / file).resolve()
-    if not path.is_relative_to(study.images) or not path.is_file():
+    try:
+        data = path.read_bytes() if path.is_relative_to(study.images) else None
+    except OSError:
+        data = None
+    if data is None:
         raise Refusal(404, "this picture is missing; tell the study's owner")
-    return Response(FilePath(path).read_bytes(), media_type="image/png", headers={"cache-control": cache})
+    if Picture(data, 0, 0).file != file:
+        raise Refusal(404, "this picture is broken; tell the study's owner")
+    return Response(data, media_type="image/png", headers={"cache-control": cache})
 
 
 def _screen(screen: Any) -> ScreenOut:

@@ -9,6 +9,7 @@ import uvicorn
 from palate.collect.app import create_app
 from palate.collect.config import ServeConfig
 from palate.collect.study import OpenStudy, open_study
+from palate.core.errors import PalateError
 
 
 def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda study, url: None) -> None:
@@ -30,6 +31,9 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
     )
     try:
         server.run()
+    except SystemExit as error:  # how uvicorn says that it could not start
+        mend = "give another --port, or stop what listens there"
+        raise PalateError(f"cannot listen on {config.host}:{config.port}; {mend}") from error
     finally:
         study.close()
 

@@ -21,6 +21,7 @@ from palate.collect.study import OpenStudy
 
 RATER, OWNER = "palate_rater", "palate_owner"
 CSRF_HEADER = "x-csrf-token"
+KNOWN = "palate_known"
 WEEKS = 8 * 7 * 24 * 3600
 
 _PAGES = jinja2.Environment(
@@ -37,6 +38,11 @@ def study_of(request: Request) -> OpenStudy:
     return request.app.state.study
 
 
+async def study(request: Request) -> OpenStudy:
+    """The same, for routes: a coroutine is called where it is needed, anything else in a thread of its own."""
+    return study_of(request)
+
+
 def rater(request: Request) -> int:
     """The number of the rater who asks.
 
@@ -45,8 +51,9 @@ def rater(request: Request) -> int:
     """
     token = request.cookies.get(RATER)
     found = study_of(request).rater(token) if token else None
-    if found is None:
+    if found is None or token is None:
         raise Refusal(401, "open the link that you were sent: this browser is not known here")
+    welcome(request, RATER, token)
     return found
 
 
@@ -59,24 +66,36 @@ def owner(request: Request) -> None:
     token = request.cookies.get(OWNER)
     if not token or not study_of(request).is_owner(token):
         raise Refusal(401, "open the owner's link, which `palate collect serve` prints")
+    welcome(request, OWNER, token)
 
 
-def csrf(request: Request) -> None:
+def welcome(request: Request, cookie: str, token: str) -> None:
+    """Tells the guard whose cookie this is: from now on its requests are counted as one person's."""
+    setattr(request.state, KNOWN, f"{cookie}:{hashed(token)}")
+
+
+async def csrf(request: Request) -> None:
     """Lets a request pass that a page of this study made.
 
     Raises:
-        Refusal: another origin, or a missing or wrong CSRF token (403).
+        Refusal: another origin, or a missing or wrong CSRF token (403); no cookie, to which it belongs (401).
     """
     if request.headers.get("origin") != origin(request):
         raise Refusal(403, "this request comes from another page; reload the study's own")
+    if not request.cookies.get(_cookie(request)):
+        raise Refusal(401, "this browser is not known here any more; open your link again")
     if not same(request.headers.get(CSRF_HEADER, ""), csrf_token(request)):
         raise Refusal(403, "this page is too old; reload it")
 
 
 def csrf_token(request: Request) -> str:
     """What a page must send back; bound to the cookie of whoever loads it."""
-    name = OWNER if request.url.path.startswith("/owner") else RATER
+    name = _cookie(request)
     return signed(study_of(request).secret, "csrf", name, hashed(request.cookies.get(name, "")))
+
+
+def _cookie(request: Request) -> str:
+    return OWNER if request.url.path.startswith("/owner") else RATER
 
 
 def origin(request: Request) -> str:

@@ -158,5 +158,6 @@ def open_study(folder: Path | str) -> OpenStudy:
     with database.read() as session:
         row = session.scalars(select(Study)).one_or_none()
     if row is None:
+        database.close()
         raise InputError(f"the database of {folder} holds no study; run `palate collect new` again")
     return OpenStudy(folder, database, from_mapping(StudyConfig, row.config), row.secret)

@@ -105,8 +105,9 @@ def undo(study: OpenStudy, rater_id: int, ballot_uuid: str) -> Receipt:
             assignment = session.get_one(Assignment, last.assignment_id, with_for_update=LOCK)
             if last.kind != "answer":
                 fill(session, assignment, 1)
-            assignment.until = time.time() + study.config.lease
-            return _insert(session, rater, assignment, LEASED, {**vote, "supersedes": last.id})
+            until = time.time() + study.config.lease
+            session.execute(_STATE, {"number": assignment.id, "to": LEASED, "end": until})
+            return _insert(session, rater, assignment, {**vote, "supersedes": last.id}, -1)
     except IntegrityError as error:  # two raters sent it at once
         raise Refusal(409, TAKEN) from error
 
@@ -145,9 +146,7 @@ def _own(session: Session, rater: Rater, number: int) -> Assignment:
     return assignment
 
 
-def _sent_before(
-    session: Session, rater: Rater, assignment: Assignment | None, vote: dict[str, Any]
-) -> Receipt | None:
+def _sent_before(session: Session, rater: Rater, assignment: Assignment | None, vote: dict[str, Any]) -> Receipt | None:
     """The receipt of a vote that is there already; of one that says something else there is none."""
     before = session.scalar(_NAMED, {"name": vote["uuid"]})
     if before is None:
@@ -173,16 +172,16 @@ def _add(session: Session, rater: Rater, assignment: Assignment, vote: dict[str,
     counted, counts = assignment.state != EXPIRED, vote["kind"] == "answer"
     if counted != counts:
         fill(session, assignment, int(counts) - int(counted))
-    return _insert(session, rater, assignment, DONE, vote)
+    session.execute(_STATE, {"number": assignment.id, "to": DONE, "end": assignment.until})
+    return _insert(session, rater, assignment, vote, 1)
 
 
-def _insert(session: Session, rater: Rater, assignment: Assignment, state: str, vote: dict[str, Any]) -> Receipt:
-    done = 1 if state == DONE else -1
+def _insert(session: Session, rater: Rater, assignment: Assignment, vote: dict[str, Any], done: int) -> Receipt:
     keys = {"assignment_id": assignment.id, "rater_id": rater.id, "item_id": assignment.item_id}
-    number = session.execute(_VOTE, {"seconds": None, "supersedes": None, **vote, **keys, "created": time.time()})
-    session.execute(_STATE, {"number": assignment.id, "now": state, "end": assignment.until})
+    row = {"seconds": None, "supersedes": None, **vote, **keys, "created": time.time()}
+    number = session.execute(_VOTE, row).scalar_one()
     session.execute(_DONE, {"me": rater.id, "change": done})
-    return Receipt(number.scalar_one(), True, rater.done + done)
+    return Receipt(number, True, rater.done + done)
 
 
 def _seconds(ballot: Ballot) -> float | None:
@@ -200,9 +199,10 @@ def _uuid(text: str) -> str:
 
 _VOTES, _ASSIGNMENTS, _RATERS = (Base.metadata.tables[name] for name in ("vote", "assignment", "rater"))
 _NAMED = select(Vote).where(Vote.uuid == bindparam("name"))
-_LAST = standing(bindparam("me")).order_by(Vote.id.desc()).limit(1)
+_ME: Any = bindparam("me")
+_LAST = standing(_ME).order_by(Vote.id.desc()).limit(1)
 _ASSIGNMENT = select(Assignment).where(Assignment.id == bindparam("number")).with_for_update(**LOCK)
 _VOTE = _VOTES.insert().returning(_VOTES.c.id)
 _STATE = update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == bindparam("number"))
-_STATE = _STATE.values(state=bindparam("now"), until=bindparam("end"))
-_DONE = update(_RATERS).where(_RATERS.c.id == bindparam("me")).values(done=_RATERS.c.done + bindparam("change"))
+_STATE = _STATE.values(state=bindparam("to"), until=bindparam("end"))
+_DONE = update(_RATERS).where(_RATERS.c.id == _ME).values(done=_RATERS.c.done + bindparam("change"))

@@ -13,6 +13,17 @@ for (const dialog of document.querySelectorAll("dialog.sheet")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 
+/** Instructions that were opened are closed by Escape, and by a click beside them. */
+const instructions = $("instructions");
+addEventListener("click", (event) => {
+  if (instructions && !instructions.contains(event.target)) instructions.open = false;
+});
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !instructions?.open) return;
+  instructions.open = false;
+  instructions.querySelector("summary").focus();
+});
+
 /**
  * A dialog that asks for a reason: a button or its number gives it, words of one's own go with it.
  * @param {string} kind `skip` or `flag`, the dialog's id

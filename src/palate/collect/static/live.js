@@ -1,7 +1,7 @@
 // Live mode: the rater writes a prompt, the model draws, and its images are the next screen.
 
 import { Refused, ask, insist } from "./server.js";
-import { $, anyOpenDialog, isTyping, keyOf, pause } from "./tools.js";
+import { $, isForPage, keyOf, pause } from "./tools.js";
 
 const EVERY = 1000; // milliseconds between two looks at a drawing
 const WORDS = {
@@ -34,7 +34,7 @@ export class Live {
     $("live-more").addEventListener("click", () => this.draw(this.store.get("prompt")));
     $("live-new").addEventListener("click", () => this.write());
     document.addEventListener("keydown", (event) => {
-      if (this.next.hidden || this.panel.hidden || isTyping(event) || anyOpenDialog()) return;
+      if (this.next.hidden || this.panel.hidden || !isForPage(event)) return;
       const button = { M: $("live-more"), N: $("live-new") }[keyOf(event)];
       if (!button || event.repeat) return;
       event.preventDefault();
@@ -83,7 +83,8 @@ export class Live {
     this.drawing = true;
     this.say("Sending your prompt…");
     try {
-      const { job } = await insist("/api/live", { prompt }, () => this.say(WORDS.lost));
+      const failed = (error) => this.say(error instanceof Refused ? WORDS.waiting : WORDS.lost);
+      const { job } = await insist("/api/live", { prompt }, failed);
       this.store.set("prompt", prompt);
       this.store.set("job", job);
       this.drawing = false;

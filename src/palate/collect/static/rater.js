@@ -8,11 +8,13 @@ import { Questions } from "./questions.js";
 import { Screen } from "./screens.js";
 import { insist } from "./server.js";
 import { Status } from "./status.js";
-import { $, Stopwatch, Store, anyOpenDialog, isTyping, keyOf, newUuid } from "./tools.js";
+import { $, Stopwatch, Store, isForPage, keyOf, newUuid } from "./tools.js";
 import { Zoom } from "./zoom.js";
 
 const AHEAD = 2; // screens: the one to answer and the one after it
 const BACK = 12; // screens that are kept in memory, so that an undo shows at once
+const UNSEEN = "The images do not load; trying again. You can skip or flag this screen.";
+const LOST = "The next screen comes once there is a connection. Your answers are kept here.";
 const BLIND = 250; // milliseconds in which nobody can have judged: a double click answers once
 
 class Rater {
@@ -34,10 +36,10 @@ class Rater {
       complete: (label) => this.vote("answer", label, { answers: this.questions.answers }),
       locked: () => !this.visible || performance.now() - this.shownAt < BLIND,
       marked: (captions) => this.mark(captions),
-      missing: (question) => this.status.say(`Still to answer: ${question}`),
+      missing: (question) => this.status.hint(`Still to answer: ${question}`),
     });
     this.outbox = new Outbox(this.store, {
-      failed: (error) => this.status.failed(error, this.outbox.entries.length),
+      failed: (error) => this.failed(error, this.outbox.entries.length),
       saved: (entry, receipt) => this.saved(entry, receipt),
       refused: (entry, error) => this.refused(entry, error),
       stopped: (error) => this.status.stopped(error),
@@ -68,7 +70,7 @@ class Rater {
   }
 
   key(event, doing) {
-    if (isTyping(event) || anyOpenDialog()) return;
+    if (!isForPage(event)) return;
     const key = keyOf(event);
     if (event.repeat && key !== "Tab") {
       if (doing[key] || /^(\d|Enter|Arrow(Left|Right))$/.test(key)) event.preventDefault();
@@ -100,7 +102,7 @@ class Rater {
     const { turn } = this;
     let told;
     try {
-      told = await insist(`/api/screens?count=${AHEAD}`, undefined, (error) => this.status.failed(error, 0));
+      told = await insist(`/api/screens?count=${AHEAD}`, undefined, (error) => this.failed(error, 0));
     } catch (error) {
       this.status.stopped(error);
       return;
@@ -136,11 +138,11 @@ class Rater {
     this.layout.ratio = screen.ratio;
     this.layout.apply();
     this.questions.restore(answers);
-    screen.failed = () => this.current === screen && this.status.trouble(screen.failures);
+    screen.failed = () => this.current === screen && this.status.trouble(screen.failures > 1 ? UNSEEN : "");
     screen.failed();
     await screen.loaded;
     if (this.current !== screen || this.visible) return;
-    this.status.trouble(0);
+    this.status.trouble("");
     for (const [position, frame] of $("stage").querySelectorAll(".frame").entries()) {
       frame.replaceChildren(screen.images[position]);
     }
@@ -172,6 +174,12 @@ class Rater {
   await() {
     this.current = null;
     this.blank("");
+    this.status.trouble(this.status.lost ? LOST : "");
+  }
+
+  failed(error, unsent) {
+    this.status.failed(error, unsent);
+    if (!this.current) this.status.trouble(LOST);
   }
 
   finish() {
@@ -193,6 +201,7 @@ class Rater {
 
   /** Captions under the numbers of the images: a mark that one is chosen, or its rank. */
   mark(captions) {
+    this.status.unhint();
     for (const [position, figure] of $("stage").querySelectorAll("figure").entries()) {
       figure.querySelector("figcaption span").textContent = captions[position] ?? "";
       figure.classList.toggle("chosen", Boolean(captions[position]));

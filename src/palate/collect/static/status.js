@@ -9,18 +9,20 @@ export class Status {
   constructor() {
     this.line = $("status");
     this.notice = $("notice");
+    this.lost = false;
     addEventListener("offline", () => this.say("Offline", "trying"));
     addEventListener("online", () => this.say("Online again", ""));
     this.notice.querySelector("button").addEventListener("click", () => this.pressed());
   }
 
-  /** @param {string} state "" | "saved" | "trying" */
+  /** @param {string} state "" | "hint" | "saved" | "trying" | "stopped" */
   say(text, state = "") {
     this.line.textContent = text;
     this.line.dataset.state = state;
   }
 
   saved(left, label) {
+    this.lost = false;
     if (left) this.say(`${counted(left)} not saved yet`, "trying");
     else this.say(label ? `Saved: ${label}` : "Saved", "saved");
   }
@@ -47,7 +49,7 @@ export class Status {
     } else {
       this.tell(`${sentence(error.message)} Unsaved answers are kept.`, "Reload", () => location.reload());
     }
-    this.say("Stopped", "trying");
+    this.say("Stopped", "stopped");
   }
 
   /** A vote that does not count. */
@@ -57,11 +59,19 @@ export class Status {
     this.tell(`${what}: ${error.message}. Here is what is open now.`, "OK", () => {});
   }
 
-  /** Images that do not load. */
-  trouble(failures) {
-    const line = $("trouble");
-    line.hidden = failures < 2;
-    line.textContent = failures < 2 ? "" : "The images do not load; trying again. You can skip or flag this screen.";
+  /** Where the images would be: why they are not there. */
+  trouble(text) {
+    $("trouble").hidden = !text;
+    $("trouble").textContent = text;
+  }
+
+  /** What the rater is to do next; gone once they do something. */
+  hint(text) {
+    this.say(text, text ? "hint" : "");
+  }
+
+  unhint() {
+    if (this.line.dataset.state === "hint") this.hint("");
   }
 
   tell(text, button = "", pressed = () => {}) {

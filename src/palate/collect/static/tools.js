@@ -39,6 +39,11 @@ export function isTyping(event) {
   return busy || event.target.closest?.("input, textarea, select") != null;
 }
 
+/** Whether a key was meant for the page: for no dialog either, also if the key has just closed it. */
+export function isForPage(event) {
+  return !isTyping(event) && !event.defaultPrevented && !event.target.closest?.("dialog") && !anyOpenDialog();
+}
+
 export const anyOpenDialog = () => document.querySelector("dialog[open]") !== null;
 
 /** What this browser keeps for a rater; in memory alone where it keeps nothing. */

@@ -1,0 +1,94 @@
+"""How quality looks over HTTP: the shape of `Quality.to_dict()`, for the schema and for whoever reads it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EstimateOut(_Out):
+    """A number and its 95% interval; null is "cannot be known"."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class ProgressOut(_Out):
+    """How far the study is."""
+
+    items: int
+    wanted: int
+    votes: int
+    missing: int
+    complete: int
+    leases: int
+    skips: dict[str, int]
+    flags: dict[str, int]
+
+
+class AgreementOut(_Out):
+    """How far raters agree on one question."""
+
+    question: str
+    distance: Literal["nominal", "ordinal"]
+    alpha: EstimateOut
+    majority: EstimateOut
+
+
+class StandingOut(_Out):
+    """The systems by one question, the best first."""
+
+    question: str
+    systems: list[str]
+    strengths: list[EstimateOut]
+    settled: bool
+    win_rates: list[list[float | None]]
+    comparisons: list[list[int]]
+    stars: list[EstimateOut]
+
+
+class RaterOut(_Out):
+    """One rater, and why they stand out."""
+
+    name: str
+    quarantined: bool
+    votes: int
+    seconds: float | None
+    hasty: float | None
+    first: EstimateOut
+    gold: EstimateOut
+    mirror: EstimateOut
+    agreement: EstimateOut
+    skips: int
+    flags: int
+    words: list[str]
+
+
+class FlaggedOut(_Out):
+    """An item that raters flagged."""
+
+    item: int
+    prompt: str
+    gold: bool
+    images: list[int]
+    systems: list[str]
+    reasons: dict[str, int]
+    remarks: list[str]
+
+
+class QualityOut(_Out):
+    """All of it; see `collect.quality`."""
+
+    task: Literal["pairwise", "best", "ranking", "rating"]
+    progress: ProgressOut
+    agreement: list[AgreementOut]
+    standings: list[StandingOut]
+    raters: list[RaterOut]
+    flagged: list[FlaggedOut]

@@ -1,0 +1,116 @@
+// The owner's page: shows the newest numbers every ten seconds, and changes who votes and who counts.
+
+import { ask, Refused } from "./server.js";
+import { morph } from "./morph.js";
+import { $ } from "./tools.js";
+
+const EVERY = 10_000; // milliseconds
+
+let paused = false;
+let failing = false;
+
+/** Says something to whoever looks and to whoever listens; what went wrong stands out. */
+function say(text, trouble = false) {
+  $("say").textContent = text;
+  $("say").classList.toggle("trouble", trouble);
+}
+
+/** Puts the newest numbers into the page; what has the focus keeps it. */
+async function refresh() {
+  try {
+    const answer = await fetch("/owner", { headers: { accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok) throw new Error(page.querySelector('[role="alert"]')?.textContent ?? `status ${answer.status}`);
+    const focus = document.activeElement;
+    morph($("live"), page.getElementById("live"));
+    if (focus !== document.activeElement && focus?.isConnected) focus.focus({ preventScroll: true });
+    if (failing) say("");
+    failing = false;
+    $("fresh").textContent = `As of ${new Date().toLocaleTimeString()}`;
+  } catch (error) {
+    if (!failing) say(`These numbers are no longer kept up to date: ${error.message}`, true);
+    failing = true;
+  }
+}
+
+/** Has something changed; says what the study says where it refuses. */
+async function change(path, body) {
+  try {
+    return await ask(path, body);
+  } catch (error) {
+    say(error instanceof Refused ? error.message : "The study does not answer; try again.", true);
+    return null;
+  }
+}
+
+function tell(name, link) {
+  $("for").textContent = name;
+  $("link").value = link;
+  $("told").hidden = false;
+  $("link").focus();
+  $("link").select();
+  say(`A link for ${name} is below the table of raters; it is shown this once.`);
+}
+
+async function add(event) {
+  event.preventDefault();
+  const name = $("name").value.trim();
+  const told = await change("/owner/api/raters", { name });
+  if (!told) return;
+  $("add").reset();
+  tell(name, told.link);
+  await refresh();
+}
+
+async function renew(name) {
+  $("sure-name").textContent = name;
+  $("sure").returnValue = "no";
+  $("sure").showModal();
+  await new Promise((resolve) => $("sure").addEventListener("close", resolve, { once: true }));
+  if ($("sure").returnValue !== "yes") return;
+  const told = await change("/owner/api/raters/renew", { name });
+  if (told) tell(name, told.link);
+}
+
+async function quarantine(name, on) {
+  if (!(await change("/owner/api/quarantine", { name, on }))) return;
+  await refresh();
+  say(on ? `The votes of ${name} now count nowhere.` : `The votes of ${name} count again.`);
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText($("link").value);
+  } catch {
+    $("link").select(); // without TLS there is no clipboard to write to, but the old way is left
+    if (!document.execCommand("copy")) {
+      say("This browser does not let the page copy; the link is selected: copy it with your keyboard.", true);
+      return;
+    }
+  }
+  say("The link is copied.");
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-act]");
+  if (button?.dataset.act === "quarantine") quarantine(button.dataset.name, button.dataset.on === "true");
+  if (button?.dataset.act === "renew") renew(button.dataset.name);
+});
+$("add").addEventListener("submit", add);
+$("copy").addEventListener("click", copy);
+$("pause").addEventListener("click", () => {
+  paused = !paused;
+  $("pause").setAttribute("aria-pressed", String(paused));
+  if (!paused) refresh();
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !paused) refresh();
+});
+
+async function keepFresh() {
+  if (!paused && !document.hidden) await refresh();
+  setTimeout(keepFresh, EVERY);
+}
+
+$("fresh").textContent = `As of ${new Date().toLocaleTimeString()}`;
+setTimeout(keepFresh, EVERY);
