@@ -174,7 +174,7 @@ def new_uuid() -> str:
     return str(uuid.uuid4())
 
 
-def ballot(assignment: int, answer: Any = "left", kind: Any = "answer", **changes: Any) -> Ballot:
+def ballot(assignment: Any, answer: Any = "left", kind: Any = "answer", **changes: Any) -> Ballot:
     """A vote of one question: an answer, or a skip or a flag with a reason."""
     said = {"answers": {"general": answer}} if kind == "answer" else {"reason": answer}
     return Ballot(**{"uuid": new_uuid(), "assignment": assignment, "kind": kind, **said, **changes})

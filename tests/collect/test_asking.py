@@ -90,6 +90,7 @@ def test_raters_at_once_wait_in_no_circle(study, tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda rater: list(answered(study, rater)), range(1, 9)))
     assert not miscounted(study)
+    assert all(abs(left) <= 1 for (left,) in rows(study, """SELECT "left" FROM item WHERE purpose = 'gold'"""))
     if not study.database.is_sqlite:
         assert rows(study, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
 

@@ -34,3 +34,20 @@ def test_ties_are_left_out_of_the_side_bias(study):
     made = study(items=8, raters=1, raters_per_item=1, mirror=0.0)
     answer_all(made, lambda item, *_: (1, 1) if number_of(item) < 5 else (1, 2))
     assert quality(made).raters[0].first.n == 3
+
+
+def test_one_star_more_or_less_is_the_same_answer_and_four_are_not(study):
+    made = study(items=15, raters=2, raters_per_item=2, task="rating", mirror=0.4)
+    answer_all(made, lambda item, rater, repeat: (3 + repeat,) if rater == 0 else (1 + 4 * repeat,))
+    steady, unsteady = quality(made).raters
+    assert (steady.mirror.value, steady.words) == (1.0, ())
+    assert (unsteady.mirror.value, unsteady.words) == (0.0, ("contradicts own answers",))
+
+
+def test_little_is_said_of_little(study):
+    made = study(items=3, raters=1, raters_per_item=1, mirror=0.5)
+    while screens := next_screens(made, ids(made)[0], 1):
+        ballot = Ballot(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.1)
+        cast(made, ids(made)[0], ballot)
+    row = quality(made).raters[0]
+    assert (row.first.value, row.hasty, row.words) == (1.0, 1.0, ())

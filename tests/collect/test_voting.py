@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,9 +20,10 @@ from collect.database import (
     standing_votes,
 )
 
-from palate.collect.asking import next_screens
+from palate.collect.asking import EXPIRED, fill, next_screens
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
+from palate.collect.tables import Assignment
 from palate.collect.voting import LONGEST, cast, quarantine, undo
 from palate.core.errors import InputError
 
@@ -270,3 +272,18 @@ def test_quarantine_counts_votes_and_leases_out_and_back_in(study):
     assert len(standing_votes(study)) == 1  # nothing was deleted
     with pytest.raises(InputError, match="no rater named 'nobody'"):
         quarantine(study, "nobody")
+
+
+def test_quarantine_waits_for_a_lease_that_is_just_being_ended(study):
+    study = study(items=1, raters=1, **PLAIN)
+    number = first(study, 1)
+    with ThreadPoolExecutor(1) as pool:
+        with study.database.write() as session:
+            lease = session.get_one(Assignment, number)
+            lease.state = EXPIRED
+            fill(session, lease, -1)
+            session.flush()
+            waiting = pool.submit(quarantine, study, "rater 0")
+            time.sleep(0.2)
+        waiting.result()
+    assert filled(study) == [0] and not miscounted(study)

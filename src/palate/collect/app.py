@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
 
 STATIC = Path(__file__).parent / "static"
+mimetypes.add_type("text/javascript", ".js")  # some systems have another type for it, which browsers refuse
 
 
 class Refused(BaseModel):

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from palate.collect.config import Task
 from palate.collect.quality_labels import choices, verdicts
 from palate.collect.quality_measures import with_majority
 from palate.collect.quality_votes import Record
 from palate.core.statistics import Estimate, wilson
 
 LEAST = 20
-"""Answers without which nothing is said of a rater's pace, sides or skips: 17 of 20 on one side come of chance alone to
-fewer than one careful rater in 300, and that is the least that `LEANING` takes of a pair."""
+"""Answers without which nothing is said of a rater's pace, sides, agreement or skips: 17 of 20 on one side come of
+chance alone to fewer than one careful rater in 300, and that is the least that `LEANING` takes of a pair."""
+FEW = 4
+"""Gold or mirrored repeats without which nothing is said of them: one slip, or two, may befall anybody."""
 HASTY = 1.0
 """Seconds. People read some four words a second (238 a minute: Brysbaert 2019, Journal of Memory and Language 109), so
 within one nobody has read a prompt and looked at two images."""
@@ -24,15 +27,13 @@ LEANING = 0.1
 has no reason to lean."""
 ALWAYS = 0.95
 """A share of one position from which on the images cannot have mattered; the rest is slips of the finger."""
+PEOPLE = 0.84
+"""How often one person agrees with the majority of nine others on which of two images is better (HPDv2's test set)."""
 GOLD = 0.8
-"""Below this, interval and all, gold is failed: people agree with a majority on 84% of ordinary pairs (HPDv2), and
-gold is meant to be easier than those."""
-STEADY = 0.67
-"""Below this, interval and all, a rater does not repeat their own answers: half way from a guesser's 0.5 to the 0.84
-with which people repeat each other's."""
+"""Below this, interval and all, gold is failed: it is meant to be easier than the ordinary pairs of `PEOPLE`."""
 APART = 0.15
 """How far below all raters' mean agreement the whole interval of a rater's must lie: half way to a guesser, who agrees
-on 0.5 of pairs where people do on 0.84 (HPDv2). A taste of one's own does not go so far."""
+on 0.5 of pairs where people do on `PEOPLE`. A taste of one's own does not go so far."""
 SKIPPING = 0.3
 """Share of skips and flags from which on a rater leaves the work to others."""
 
@@ -47,7 +48,7 @@ class RaterQuality:
         hasty: share of them that took less than `HASTY`.
         first: share in which the best image was at the first (left) position, ties left out.
         gold: share of gold that was answered as known, by the first question.
-        mirror: share of mirrored repeats with the same answer by place.
+        mirror: share of mirrored repeats with the same answer by place; of stars, one apart is the same.
         agreement: share of verdicts that are those of most others; its interval counts screens, not pairs.
         skips, flags: of all screens.
         words: why the rater stands out, plainly; empty for most.
@@ -113,19 +114,19 @@ def _rater(record: Record, shares: _Shares, number: int, usual: float, skips: in
         flags=flags,
         words=(),
     )
-    return RaterQuality(**{**row.__dict__, "words": tuple(_words(row, positions, usual))})
+    return RaterQuality(**{**row.__dict__, "words": tuple(_words(row, record.task, positions, usual))})
 
 
-def _words(row: RaterQuality, positions: list[Estimate], usual: float) -> list[str]:
+def _words(row: RaterQuality, task: Task, positions: list[Estimate], usual: float) -> list[str]:
     """What stands out, by the constants above."""
     words = [_side(number, len(positions), each) for number, each in enumerate(positions)]
     if row.votes >= LEAST and row.seconds < HASTY:
         words.append("fast")
-    if row.gold.high < GOLD:
+    if row.gold.n >= FEW and row.gold.high < GOLD:
         words.append("fails gold")
-    if row.mirror.high < STEADY:
+    if row.mirror.n >= FEW and row.mirror.high < steady(task, len(positions)):
         words.append("contradicts own answers")
-    if row.agreement.high < usual - APART:
+    if row.agreement.n >= LEAST and row.agreement.high < usual - APART:
         words.append("disagrees with the others")
     asides = row.skips + row.flags
     if row.votes + asides >= LEAST and asides > SKIPPING * (row.votes + asides):
@@ -140,6 +141,15 @@ def _side(position: int, n: int, found: Estimate) -> str:
     if found.value >= ALWAYS:
         return f"always {name}"
     return f"leans to {name}" if found.low > 1 / n + LEANING else ""
+
+
+def steady(task: Task, n: int) -> float:
+    """The share of repeats below which, interval and all, a rater contradicts themselves.
+
+    Half way from a guesser, who hits on the same of n images again by chance, to how `PEOPLE` repeat each other.
+    """
+    chance = 1 / n if task == "best" else 0.5
+    return (chance + PEOPLE) / 2
 
 
 def share(values: np.ndarray) -> Estimate:
@@ -197,7 +207,8 @@ def _mirror(record: Record) -> np.ndarray:
 def _same(record: Record, question: str, again: np.ndarray, before: np.ndarray) -> np.ndarray:
     answers = record.answers
     if record.task == "rating":
-        return (answers.stars[question][again] == answers.stars[question][before]).mean(1)
+        apart = answers.stars[question][again] - answers.stars[question][before]
+        return (np.abs(apart) <= 1).mean(1)  # a guesser is within one of five in 0.52 of cases, as on pairs in 0.5
     first, second = answers.ranks[question][before], answers.ranks[question][again]
     if record.task == "best":
         return (choices(first) == choices(second)).astype(float)

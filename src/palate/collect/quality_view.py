@@ -9,7 +9,7 @@ from typing import Any
 
 from palate.collect.config import StudyConfig
 from palate.collect.quality import Quality
-from palate.collect.quality_raters import ALWAYS, APART, GOLD, HASTY, LEANING, LEAST, SKIPPING, STEADY
+from palate.collect.quality_raters import ALWAYS, APART, FEW, GOLD, HASTY, LEANING, LEAST, SKIPPING, steady
 from palate.collect.quality_systems import Standing
 from palate.collect.quality_text import counted, decimals, duration, ends, percent
 from palate.core.statistics import Estimate
@@ -67,7 +67,7 @@ def view(found: Quality, config: StudyConfig) -> dict[str, Any]:
         "flagged": found.flagged[:SHOWN],
         "more_flagged": max(0, len(found.flagged) - SHOWN),
         "first": {1: "", 2: "Left"}.get(n, "First position"),
-        "meanings": MEANINGS,
+        "meanings": meanings(config),
     }
 
 
@@ -101,13 +101,24 @@ def _range(values: Sequence[Estimate]) -> tuple[float, float]:
     return (-most, most) if most else (-1.0, 1.0)
 
 
-MEANINGS = (
-    ("always left", f"{ALWAYS:.0%} or more of {LEAST} answers or more, ties aside, chose one side or position."),
-    ("leans to left", f"the whole interval of a side’s share is more than {LEANING:.0%} above chance."),
-    ("fast", f"half of {LEAST} answers or more took less than {HASTY:.0f} s: too little to read a prompt."),
-    ("fails gold", f"the whole interval is below {GOLD:.0%} right."),
-    ("contradicts own answers", f"the whole interval of mirrored repeats with the same answer is below {STEADY:.0%}."),
-    ("disagrees with the others", f"the whole interval is more than {APART:.0%} below what raters agree on average."),
-    ("skips often", f"more than {SKIPPING:.0%} of {LEAST} screens or more were skipped or flagged."),
-)
-"""What each word means, by the thresholds of `quality_raters`."""
+def meanings(config: StudyConfig) -> tuple[tuple[str, str], ...]:
+    """What each word means, by the thresholds of `quality_raters`."""
+    same = steady(config.task, config.per_screen)
+    return (
+        ("always left", f"{ALWAYS:.0%} or more of {LEAST} answers or more, ties aside, chose one side or position."),
+        (
+            "leans to left",
+            f"the whole interval of a side’s share is more than {100 * LEANING:.0f} points above chance.",
+        ),
+        ("fast", f"half of {LEAST} answers or more took less than {HASTY:.0f} s: too little to read a prompt."),
+        ("fails gold", f"of {FEW} or more, the whole interval is below {GOLD:.0%} right."),
+        (
+            "contradicts own answers",
+            f"of {FEW} mirrored repeats or more, the whole interval is below {same:.0%} the same.",
+        ),
+        (
+            "disagrees with the others",
+            f"the whole interval is {100 * APART:.0f} points below the average of all raters.",
+        ),
+        ("skips often", f"more than {SKIPPING:.0%} of {LEAST} screens or more were skipped or flagged."),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -10,6 +11,10 @@ from palate.collect.app import create_app
 from palate.collect.config import ServeConfig
 from palate.collect.study import OpenStudy, open_study
 from palate.core.errors import PalateError
+
+SWITCH = 5e-4
+"""Seconds that a thread keeps the interpreter while others wait for it, a tenth of Python's default: a request passes
+through several threads, and would wait that long at each turn."""
 
 
 def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda study, url: None) -> None:
@@ -29,12 +34,15 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
         uvicorn.Config(app, config.host, config.port, log_level="warning", server_header=False, access_log=False),
         lambda port: ready(study, (config.url or f"http://{config.host}:{port}").rstrip("/")),
     )
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
     try:
         server.run()
     except SystemExit as error:  # how uvicorn says that it could not start
         mend = "give another --port, or stop what listens there"
         raise PalateError(f"cannot listen on {config.host}:{config.port}; {mend}") from error
     finally:
+        sys.setswitchinterval(before)
         study.close()
 
 

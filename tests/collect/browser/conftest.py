@@ -55,8 +55,10 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         key = repr((prompts, images, size, changes))
         if key not in served:
             folder: Path = tmp_path_factory.mktemp("study")
-            fixed = {"mirror": 0.0, "raters_per_item": 50, "images": (str(draw(folder / "drawn", prompts, images, size)),)}
+            fixed: dict[str, object] = {"mirror": 0.0, "raters_per_item": 50}
             fixed |= {"n": images} if changes.get("task") in ("best", "ranking") else {}
+            if "live" not in changes:
+                fixed["images"] = (str(draw(folder / "drawn", prompts, images, size)),)
             served[key] = Served(StudyConfig(out=folder / "study", **(fixed | changes)))
             served[key].start()
         return served[key]

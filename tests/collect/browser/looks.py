@@ -23,7 +23,8 @@ const found = [];
 const open = document.querySelector('dialog[open]') ?? document.body;
 for (const element of open.querySelectorAll('*')) {
   const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-  if (!own || !element.checkVisibility({opacityProperty: true}) || element.closest('[aria-disabled=true], noscript, option')) continue;
+  if (!own || !element.checkVisibility({opacityProperty: true})) continue;
+  if (element.closest('[aria-disabled=true], noscript, option')) continue;
   const below = ground(element), style = getComputedStyle(element), c = parse(style.color);
   let share = c[3]; for (let e = element; e; e = e.parentElement) share *= Number(getComputedStyle(e).opacity);
   const [a, b] = [light(over(c, below, share)), light(below)];

@@ -57,7 +57,10 @@ def _hills(number: int, size: tuple[int, int]) -> Image.Image:
         top = height * (0.45 + 0.16 * layer)
         shift = (number * 37 + layer * 53) % 100 / 100
         points = [(-width * 0.2 + width * shift, top + height * 0.12), (width * (0.2 + shift * 0.6), top)]
-        pen.polygon([(0, height), *points, (width, top + height * 0.1), (width, height)], fill=colour(0.3, 0.5, 0.75 - layer * 0.2))
+        pen.polygon(
+            [(0, height), *points, (width, top + height * 0.1), (width, height)],
+            fill=colour(0.3, 0.5, 0.75 - layer * 0.2),
+        )
     return picture
 
 

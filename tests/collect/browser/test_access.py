@@ -79,7 +79,9 @@ def test_everything_has_a_name_for_a_screen_reader(page: RaterPage, serve: Serve
     assert {"Undo", "Skip", "Flag", "Zoom", "Help"} <= seen["button"]
     if kind == "pairwise":
         assert {"Image 1 is better", "Tie", "Both bad", "Image 2 is better"} <= seen["button"]
-    questions = page.script("return [...document.querySelectorAll('fieldset')].map(f => f.querySelector('legend') !== null)")
+    questions = page.script(
+        "return [...document.querySelectorAll('fieldset')].map(f => f.querySelector('legend') !== null)"
+    )
     assert questions and all(questions)
 
 
@@ -127,8 +129,11 @@ def test_nothing_on_the_page_or_behind_it_tells_who_drew_what(page: RaterPage, s
     known = re.compile(r"/static/[a-z]+\.(js|css|svg)|/i/[A-Za-z0-9_-]{22}|/api/(screens|votes)")
     assert [path for path in fetched if not known.fullmatch(path)] == []
     fetched = [path for path in set(fetched) if path != "/api/votes"]
-    bodies = page.script("""return Promise.all([...arguments[0], '/'].map(async path => {
-        const answer = await fetch(path); return await answer.text() + [...answer.headers] }))""", fetched)
+    bodies = page.script(
+        """return Promise.all([...arguments[0], '/'].map(async path => {
+        const answer = await fetch(path); return await answer.text() + [...answer.headers] }))""",
+        fetched,
+    )
     told = "".join([*bodies, page.script("return document.documentElement.outerHTML")])
     for secret in ("secret-model", "/drawn", "metadata.jsonl", "0-0.png", "rater 1"):
         assert secret not in told
@@ -137,6 +142,8 @@ def test_nothing_on_the_page_or_behind_it_tells_who_drew_what(page: RaterPage, s
 def test_the_policy_forbids_what_the_page_does_not_need(page: RaterPage, serve: Serve):
     opened(page, serve, "pairwise", (1280, 800))
     assert page.script("return document.querySelectorAll('[style]:not(#rater), script:not([src]), style').length") == 0
-    page.script("const s = document.createElement('script'); s.textContent = 'window.evil = 1'; document.body.append(s)")
+    page.script(
+        "const s = document.createElement('script'); s.textContent = 'window.evil = 1'; document.body.append(s)"
+    )
     assert page.script("return window.evil ?? null") is None
     assert any("Content Security Policy" in message for message in page.complaints()), "the browser says so"

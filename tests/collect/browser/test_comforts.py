@@ -248,7 +248,13 @@ def test_all_images_appear_in_the_same_moment(page: RaterPage, serve: Serve):
           new MutationObserver(look).observe(stage, {childList: true, subtree: true});
         })"""
     added = page.cdp("Page.addScriptToEvaluateOnNewDocument", source=watch)
-    page.cdp("Network.emulateNetworkConditions", offline=False, latency=60, downloadThroughput=60_000, uploadThroughput=60_000)
+    page.cdp(
+        "Network.emulateNetworkConditions",
+        offline=False,
+        latency=60,
+        downloadThroughput=60_000,
+        uploadThroughput=60_000,
+    )
     try:
         page.open(served.invite())
         seen = page.screen()
@@ -256,5 +262,7 @@ def test_all_images_appear_in_the_same_moment(page: RaterPage, serve: Serve):
         page.screen(seen)
     finally:
         page.cdp("Page.removeScriptToEvaluateOnNewDocument", **added)
-        page.cdp("Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+        page.cdp(
+            "Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1
+        )
     assert set(page.script("return [...counts]")) <= {0, 4}

@@ -46,7 +46,8 @@ def test_four_images_are_ranked_one_after_another_with_a_tie(page: RaterPage, se
     if by == "keys":
         page.keys("3", "1", "t", "4", "2")
     else:
-        press(".frame", 2), press(".frame", 0), press(".shared", 0), press(".frame", 3), press(".frame", 1)
+        for css, nth in ((".frame", 2), (".frame", 0), (".shared", 0), (".frame", 3), (".frame", 1)):
+            press(css, nth)
     assert [each.text.split("\n")[-1] for each in page.all("figcaption")] == ["rank 2", "rank 3", "rank 1", "rank 2"]
     page.photo(f"ranking-{by}")
     page.keys(Keys.ENTER) if by == "keys" else press("#send", 0)
@@ -106,7 +107,8 @@ def test_three_questions_of_a_pair_are_sent_together(page: RaterPage, serve: Ser
         page.keys("b", Keys.ARROW_UP, "1")
     else:
         fields = [f'fieldset[data-question="{question}"] .choice' for question in THREE]
-        press(fields[0], 1), press(fields[2], 3), press(fields[1], 0)
+        for question, nth in ((0, 1), (2, 3), (1, 0)):
+            press(fields[question], nth)
     assert page.shown() == seen, "nothing is sent before the rater says so"
     page.photo(f"three-questions-answered-{by}")
     page.keys(Keys.ENTER) if by == "keys" else press("#send", 0)
@@ -125,9 +127,10 @@ def test_two_questions_of_a_ranking_have_ranks_of_their_own(page: RaterPage, ser
     if by == "keys":
         page.keys("2", "1", "3", "3", "2", "t", "1", Keys.ENTER)
     else:
-        for nth in (1, 0, 2, 2, 1):
-            press(".frame", nth)
-        press('fieldset[data-question="alignment"] .shared', 0), press(".frame", 0), press("#send", 0)
+        tie = 'fieldset[data-question="alignment"] .shared'
+        for css, nth in ((".frame", 1), (".frame", 0), (".frame", 2), (".frame", 2), (".frame", 1), (tie, 0), (".frame", 0)):
+            press(css, nth)
+        press("#send", 0)
     page.screen(seen)
     page.done(1)
     (vote,) = served.votes()

@@ -210,5 +210,5 @@ def test_a_strange_browser_is_told_to_open_the_link(page: RaterPage, serve: Serv
     served = serve(prompts=6)
     page.cdp("Network.clearBrowserCookies")
     page.driver.get(served.address)
-    assert "open the link that you were sent" in page.text("[role=alert]")
+    assert "open the link that you were sent" in page.text("[role=alert]").lower()
     page.photo("refusal")

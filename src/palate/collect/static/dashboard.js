@@ -22,7 +22,7 @@ async function refresh() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok) throw new Error(page.querySelector('[role="alert"]')?.textContent ?? `status ${answer.status}`);
     const focus = document.activeElement;
-    morph($("live"), page.getElementById("live"));
+    for (const part of document.querySelectorAll("[data-live]")) morph(part, page.getElementById(part.id));
     if (focus !== document.activeElement && focus?.isConnected) focus.focus({ preventScroll: true });
     if (failing) say("");
     failing = false;

@@ -2,12 +2,14 @@
 
 const SMALLEST = { 1: 240, 2: 160 }; // pixels of width; below, the page is scrolled instead
 const SMALL = 140;
+const TALLEST = 0.7; // of the window's height, where the page is scrolled
 
 /**
- * @param {{n: number, ratio: number, width: number, height: number, gap: number, caption: number}} box
+ * @param {{n: number, ratio: number, width: number, height: number, window: number, gap: number, caption: number}} box
+ *   `height` is what is left for the images, `window` what there is at all
  * @returns {{columns: number, cell: number, height: number}} the width of an image, and the height of them all
  */
-export function fit({ n, ratio, width, height, gap, caption }) {
+export function fit({ n, ratio, width, height, window = height, gap, caption }) {
   let best = { columns: 1, cell: 0, rows: n };
   for (let columns = 1; columns <= n; columns += 1) {
     const rows = Math.ceil(n / columns);
@@ -19,7 +21,7 @@ export function fit({ n, ratio, width, height, gap, caption }) {
   if (best.cell < smallest) {
     const columns = Math.max(1, Math.min(n, Math.floor((width + gap) / (smallest + gap))));
     const widest = (width - gap * (columns - 1)) / columns;
-    const cell = Math.max(smallest, Math.min(widest, height * ratio));
+    const cell = Math.max(smallest, Math.min(widest, TALLEST * window * ratio));
     best = { columns, cell, rows: Math.ceil(n / columns) };
   }
   const cell = Math.floor(best.cell);
@@ -44,17 +46,18 @@ export class Layout {
     const style = getComputedStyle(stage);
     const width = stage.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
     const others = root.offsetHeight - stage.offsetHeight + parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
-    const height = document.documentElement.clientHeight - others;
+    const window = document.documentElement.clientHeight;
+    const height = window - others;
     const figures = stage.querySelectorAll("figure");
     const caption = figures[0].querySelector("figcaption").offsetHeight;
     const gap = parseFloat(style.columnGap);
-    const found = fit({ n: figures.length, ratio, width, height, gap, caption });
+    const found = fit({ n: figures.length, ratio, width, height, window, gap, caption });
     root.style.setProperty("--cell", `${found.cell}px`);
     root.style.setProperty("--ratio", String(ratio));
     root.style.setProperty("--columns", String(found.columns));
     root.style.setProperty("--span", `${found.columns * (found.cell + gap) - gap}px`);
     root.style.setProperty("--needed", `${found.height}px`);
     stage.dataset.columns = String(found.columns);
-    stage.classList.toggle("pinned", found.height < 0.45 * document.documentElement.clientHeight);
+    stage.classList.toggle("pinned", found.height < 0.45 * window);
   }
 }

@@ -1,7 +1,7 @@
 // Live mode: the rater writes a prompt, the model draws, and its images are the next screen.
 
 import { Refused, ask, insist } from "./server.js";
-import { $, isForPage, keyOf, pause } from "./tools.js";
+import { $, isForPage, keyOf, pause, sentence } from "./tools.js";
 
 const EVERY = 1000; // milliseconds between two looks at a drawing
 const WORDS = {
@@ -57,7 +57,6 @@ export class Live {
 
   offer() {
     this.turnTo(this.next);
-    this.next.querySelector(".recent").textContent = this.store.get("prompt");
     $("live-next-title").focus();
   }
 
@@ -68,9 +67,13 @@ export class Live {
     this.text.focus();
   }
 
+  /** @param {Element|null} part null while there is nothing to do but wait */
   turnTo(part) {
     this.form.hidden = part !== this.form;
     this.next.hidden = part !== this.next;
+    $("live-bar").hidden = part !== null;
+    for (const id of ["live-label", "live-recent"]) $(id).hidden = part === this.form;
+    $("live-recent").textContent = this.store.get("prompt") ?? "";
   }
 
   say(text, failed = false) {
@@ -142,6 +145,6 @@ export class Live {
     }
     this.write();
     this.text.value = prompt;
-    this.say(`${error.message}. Change the prompt, or try it again.`, true);
+    this.say(`${sentence(error.message)} Change the prompt, or try it again.`, true);
   }
 }

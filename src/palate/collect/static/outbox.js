@@ -21,7 +21,9 @@ export class Outbox {
     this.stopped = false;
     addEventListener("storage", (event) => event.key === store.prefix + NAME && this.run());
     addEventListener("beforeunload", (event) => {
-      if (this.entries.length) event.preventDefault();
+      if (!this.entries.length) return;
+      event.preventDefault();
+      event.returnValue = true; // what older browsers go by
     });
   }
 
@@ -52,18 +54,24 @@ export class Outbox {
   }
 
   async send(entry) {
+    let receipt;
     try {
-      const receipt = await insist(entry.path, entry.body, (error) => this.told.failed(error));
-      this.drop((each) => each.uuid === entry.uuid);
-      this.told.saved(entry, receipt);
+      receipt = await insist(entry.path, entry.body, (error) => this.told.failed(error));
     } catch (error) {
-      if (error.status === 401 || error.status === 403) {
-        this.stopped = true; // kept; the page that the rater opens next sends it
-        this.told.stopped(error);
-        return;
-      }
-      this.drop((each) => each.uuid === entry.uuid || each.undoes === entry.uuid);
-      this.told.refused(entry, error);
+      this.refuse(entry, error);
+      return;
     }
+    this.drop((each) => each.uuid === entry.uuid);
+    this.told.saved(entry, receipt);
+  }
+
+  refuse(entry, error) {
+    if (error.status === 401 || error.status === 403) {
+      this.stopped = true; // kept; the page that the rater opens next sends it
+      this.told.stopped(error);
+      return;
+    }
+    this.drop((each) => each.uuid === entry.uuid || each.undoes === entry.uuid);
+    this.told.refused(entry, error);
   }
 }

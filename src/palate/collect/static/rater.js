@@ -61,7 +61,11 @@ class Rater {
     };
     const buttons = { undo: "U", "open-skip": "S", "open-flag": "F", "open-zoom": "Z", "open-help": "?" };
     for (const [id, key] of Object.entries(buttons)) $(id).addEventListener("click", doing[key]);
-    $("again").addEventListener("click", () => this.refill());
+    $("again").addEventListener("click", async () => {
+      await this.refill();
+      if (!$("end").hidden) this.status.say("Nothing new yet");
+    });
+    document.addEventListener("visibilitychange", () => !document.hidden && !$("end").hidden && this.refill());
     for (const figure of $("stage").querySelectorAll("figure")) {
       const picked = () => (this.task === "rating" ? doing.Z() : this.questions.pick(Number(figure.dataset.position)));
       figure.querySelector(".frame").addEventListener("click", picked);
@@ -89,7 +93,7 @@ class Rater {
   }
 
   async start() {
-    welcome(this.store, () => this.visible && this.begin());
+    welcome(this.store, () => (this.visible ? this.begin() : this.live?.text.focus()));
     this.outbox.run();
     if (this.outbox.entries.length) this.status.say("Sending the answers that were kept here…");
     else await this.refill();
@@ -120,6 +124,7 @@ class Rater {
     if (this.first) this.current = null;
     this.first = false;
     this.queue = screens.filter((each) => each !== this.current);
+    for (const each of known.values()) each.wanted = each === this.current || this.queue.includes(each);
     if (!this.current) this.advance();
   }
 
@@ -263,7 +268,8 @@ class Rater {
     this.past = this.past.filter((each) => each.uuid !== entry.uuid);
     if (error.status !== 409) this.answered.delete(entry.body.assignment);
     this.status.refused(entry, error);
-    if (this.outbox.entries.length === 0) this.refill({ first: entry.path === "/api/undo" });
+    const gone = entry.path === "/api/undo" || this.current?.assignment === entry.body.assignment;
+    if (this.outbox.entries.length === 0) this.refill({ first: gone });
   }
 
   /** Screens that are answered, those on their way too. */

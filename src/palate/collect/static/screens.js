@@ -13,6 +13,7 @@ export class Screen {
     this.shown = told.images;
     this.ratio = told.images[0].width / told.images[0].height;
     this.failures = 0;
+    this.wanted = true;
     this.failed = () => {};
     this.images = [];
     this.loaded = Promise.all(told.images.map((each, position) => this.load(each, position)));
@@ -20,7 +21,7 @@ export class Screen {
 
   /** Loads and decodes one image; again and again, as a lost connection comes back. */
   async load({ src, width, height }, position) {
-    for (let attempt = 0; ; attempt += 1) {
+    for (let attempt = 0; this.wanted; attempt += 1) {
       const image = new Image(width, height);
       image.alt = `image ${position + 1}`;
       image.draggable = false;

@@ -1,7 +1,7 @@
 // What the page says about itself: one quiet line for what goes well, a notice for what needs the rater.
 
 import { Refused } from "./server.js";
-import { $ } from "./tools.js";
+import { $, sentence } from "./tools.js";
 
 const counted = (n) => (n === 1 ? "1 answer" : `${n} answers`);
 
@@ -85,5 +85,3 @@ export class Status {
     };
   }
 }
-
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;

@@ -2,6 +2,8 @@
 
 export const $ = (id) => document.getElementById(id);
 
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+
 export const pause = (milliseconds) =>
   new Promise((resolve) => {
     const done = () => {

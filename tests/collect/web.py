@@ -1,0 +1,73 @@
+"""People at their browsers, without the browser: the app in this process, with cookies, origin and CSRF token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from collect.database import new_uuid, small_config
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from palate.collect.app import create_app
+from palate.collect.config import ServeConfig
+from palate.collect.new import new_study
+from palate.collect.study import OpenStudy, open_study
+
+HERE = "http://study.test"
+Visit = Callable[..., TestClient]
+
+
+class Site:
+    """A study and the app that serves it; nothing limits how fast it is asked unless a test says so."""
+
+    def __init__(self, study: OpenStudy, stack: ExitStack, **serve: Any) -> None:
+        self.study, self.stack = study, stack
+        self.app: FastAPI = create_app(study, ServeConfig(**{"study": study.folder, "rate": 1e6, **serve}))
+
+    def stranger(self, **options: Any) -> TestClient:
+        """Somebody who has opened no link."""
+        return self.stack.enter_context(TestClient(self.app, base_url=HERE, follow_redirects=False, **options))
+
+    def rater(self, name: str, token: str | None = None) -> TestClient:
+        """A rater who has opened their link and the page behind it; a new one, or one whose token is given."""
+        return self.visit(f"/r/{token or self.study.add_rater(name)}", "/")
+
+    def owner(self) -> TestClient:
+        """The owner, likewise."""
+        return self.visit(f"/owner/enter/{self.study.renew_owner()}", "/owner")
+
+    def visit(self, link: str, page: str) -> TestClient:
+        client = self.stranger()
+        assert client.get(link).status_code == 303
+        client.headers.update({"origin": HERE, "x-csrf-token": csrf_of(client.get(page).text)})
+        return client
+
+
+@contextmanager
+def site(folder: Path, items: int = 6, serve: dict[str, Any] | None = None, **changes: Any) -> Iterator[Site]:
+    """A study of small drawn pictures on SQLite, and its app."""
+    new_study(small_config(folder, items, None, **changes))
+    study = open_study(folder)
+    with ExitStack() as stack:
+        yield Site(study, stack, **serve or {})
+    study.close()
+
+
+def csrf_of(page: str) -> str:
+    """The token that a page gives to its own scripts."""
+    return re.findall(r'name="csrf" content="(\w+)"', page)[0]
+
+
+def screens(client: TestClient, count: int = 2) -> list[dict[str, Any]]:
+    """What a rater is to answer."""
+    return client.get("/api/screens", params={"count": count}).json()["screens"]
+
+
+def vote(client: TestClient, assignment: int, answer: Any = "left", **changes: Any) -> Any:
+    """Sends a vote; returns the response."""
+    ballot = {"uuid": new_uuid(), "assignment": assignment, "kind": "answer", "answers": {"general": answer}}
+    return client.post("/api/votes", json=ballot | changes)
