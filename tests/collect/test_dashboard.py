@@ -13,8 +13,8 @@ from sqlalchemy import select
 from palate.collect.app import create_app
 from palate.collect.asking import next_screens
 from palate.collect.config import ServeConfig
-from palate.collect.quality import quality
-from palate.collect.quality_schema import QualityOut
+from palate.collect.quality.schema import QualityOut
+from palate.collect.quality.study import quality
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Image
 from palate.collect.voting import Ballot, cast

@@ -13,7 +13,7 @@ from collect.saying import Says, answer, answer_all, first, ids, number_of, seco
 from sqlalchemy import select
 
 from palate.collect.asking import next_screens
-from palate.collect.quality import quality, told
+from palate.collect.quality.study import quality, told
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Image
 from palate.collect.voting import Ballot, cast, quarantine, undo

@@ -11,9 +11,9 @@ import pytest
 from collect.saying import answer_all
 from scipy.optimize import minimize
 
-from palate.collect import quality_measures
-from palate.collect.quality import quality
-from palate.collect.quality_measures import bradley_terry, resampled, strengths
+from palate.collect.quality import measures as quality_measures
+from palate.collect.quality.measures import bradley_terry, resampled, strengths
+from palate.collect.quality.study import quality
 from palate.prefer.load import load_preferences
 from palate.records.ranked import RankedSet, rank
 

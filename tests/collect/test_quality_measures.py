@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from palate.collect.quality_measures import (
+from palate.collect.quality.measures import (
     alpha,
     alphas,
     bradley_terry,

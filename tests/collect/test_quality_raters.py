@@ -7,7 +7,7 @@ import uuid
 from collect.saying import answer_all, ids, number_of
 
 from palate.collect.asking import next_screens
-from palate.collect.quality import quality, told
+from palate.collect.quality.study import quality, told
 from palate.collect.voting import Ballot, cast
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from palate.collect.app import create_app
 from palate.collect.config import ServeConfig, StudyConfig
 from palate.collect.new import new_study
-from palate.collect.quality import quality
+from palate.collect.quality.study import quality
 from palate.collect.study import OpenStudy, open_study
 from palate.collect.tables import Handle, Image
 from palate.prefer.load import load_preferences

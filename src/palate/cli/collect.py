@@ -87,7 +87,7 @@ def _invite(argv: Sequence[str]) -> int:
 def _status(argv: Sequence[str]) -> int:
     config = parse(StatusConfig, argv, prog="palate collect status", description=STATUS)
     _need_extra()
-    from palate.collect.quality import quality, told
+    from palate.collect.quality.study import quality, told
     from palate.collect.study import open_study
 
     study = open_study(config.study)

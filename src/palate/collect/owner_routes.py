@@ -9,9 +9,9 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from palate.collect import session, voting
-from palate.collect.quality import quality
-from palate.collect.quality_schema import QualityOut
-from palate.collect.quality_view import view
+from palate.collect.quality.schema import QualityOut
+from palate.collect.quality.study import quality
+from palate.collect.quality.view import view
 from palate.collect.rater_routes import TOKEN, picture
 from palate.collect.refusal import Refusal
 from palate.collect.study import LONGEST_NAME, OpenStudy

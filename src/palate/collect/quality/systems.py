@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palate.collect.quality_labels import between_systems, compared
-from palate.collect.quality_measures import bradley_terry, resampled, settled, strengths, wins
-from palate.collect.quality_votes import UNKNOWN, Record
+from palate.collect.quality.labels import between_systems, compared
+from palate.collect.quality.measures import bradley_terry, resampled, settled, strengths, wins
+from palate.collect.quality.votes import UNKNOWN, Record
 from palate.core.statistics import Estimate
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from palate.collect.config import Task
-from palate.collect.quality_labels import choices, verdicts
-from palate.collect.quality_measures import with_majority
-from palate.collect.quality_votes import Record
+from palate.collect.quality.labels import choices, verdicts
+from palate.collect.quality.measures import with_majority
+from palate.collect.quality.votes import Record
 from palate.core.statistics import Estimate, wilson
 
 LEAST = 20

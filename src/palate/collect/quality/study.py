@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from palate.collect.quality_labels import Labels, opinions, verdicts
-from palate.collect.quality_measures import Distance, alpha, alphas, coincidences, estimate, with_majority
-from palate.collect.quality_raters import RaterQuality, raters
-from palate.collect.quality_systems import Standing, standing_of
-from palate.collect.quality_text import counted, decimals, duration, ends, percent
-from palate.collect.quality_votes import Record, read_record
+from palate.collect.quality.labels import Labels, opinions, verdicts
+from palate.collect.quality.measures import Distance, alpha, alphas, coincidences, estimate, with_majority
+from palate.collect.quality.raters import RaterQuality, raters
+from palate.collect.quality.systems import Standing, standing_of
+from palate.collect.quality.text import counted, decimals, duration, ends, percent
+from palate.collect.quality.votes import Record, read_record
 from palate.collect.study import OpenStudy
 from palate.core.statistics import Estimate
 

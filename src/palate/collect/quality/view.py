@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from palate.collect.config import StudyConfig
-from palate.collect.quality import Quality
-from palate.collect.quality_raters import ALWAYS, APART, FEW, GOLD, HASTY, LEANING, LEAST, SKIPPING, steady
-from palate.collect.quality_systems import Standing
-from palate.collect.quality_text import counted, decimals, duration, ends, percent
+from palate.collect.quality.raters import ALWAYS, APART, FEW, GOLD, HASTY, LEANING, LEAST, SKIPPING, steady
+from palate.collect.quality.study import Quality
+from palate.collect.quality.systems import Standing
+from palate.collect.quality.text import counted, decimals, duration, ends, percent
 from palate.core.statistics import Estimate
 
 SHOWN = 40

@@ -1,0 +1,1 @@
+"""How good a study's votes are: progress, agreement, raters, systems."""
