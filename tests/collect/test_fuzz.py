@@ -15,14 +15,14 @@ from collect.web import Site, screens, site
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from hypothesis.configuration import set_hypothesis_home_dir
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from palate.collect.live import Painter
 
+DATABASES = ("sqlite", "postgresql")
 PEOPLE = ("stranger", "rater", "owner")
-EXAMPLES = 60
+EXAMPLES = 50
 load_all_checks()
 CONFORMS = [
     CHECKS.get_one(name)
@@ -51,12 +51,11 @@ JSON = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@pytest.fixture(scope="module", params=DATABASES)
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A study that also draws what raters write, with a model that draws noise."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    set_hypothesis_home_dir(folder / "hypothesis")
-    with site(folder / "study", items=30) as made:
+    database = request.getfixturevalue("postgresql").new() if request.param == "postgresql" else None
+    with site(tmp_path_factory.mktemp("fuzz") / "study", items=30, database=database) as made:
         sample = lambda prompts, seeds: [noise(seed) for seed in seeds]  # noqa: E731
         made.app.state.painter = Painter(made.study, lambda: sample)
         yield made

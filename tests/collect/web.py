@@ -48,9 +48,11 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, items: int = 6, serve: dict[str, Any] | None = None, **changes: Any) -> Iterator[Site]:
-    """A study of small drawn pictures on SQLite, and its app."""
-    new_study(small_config(folder, items, None, **changes))
+def site(
+    folder: Path, items: int = 6, database: str | None = None, serve: dict[str, Any] | None = None, **changes: Any
+) -> Iterator[Site]:
+    """A study of small drawn pictures, and its app."""
+    new_study(small_config(folder, items, database, **changes))
     study = open_study(folder)
     with ExitStack() as stack:
         yield Site(study, stack, **serve or {})

@@ -110,23 +110,29 @@ def ratio(base: np.ndarray, aligned: np.ndarray, *, seed: int = 0) -> Estimate:
         return _bootstrap(lambda a, b, axis: b.mean(axis) / a.mean(axis), (base, aligned), seed)
 
 
+def expanded_tail(prompts: int) -> float:
+    """The share of resamples beyond each end of a 95% interval over P >= 2 prompts.
+
+    Plain percentiles are too narrow by about `sqrt((P - 1)/P) z/t`; this level makes up for it.
+
+    Reference: Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015 (expanded
+    percentile interval).
+    """
+    t = stats.t.ppf((1 + CONFIDENCE) / 2, prompts - 1)
+    return float(stats.norm.cdf(-math.sqrt(prompts / (prompts - 1)) * t))
+
+
 def _bootstrap(statistic: Callable[..., np.ndarray], samples: tuple[np.ndarray, ...], seed: int) -> Estimate:
     """The expanded percentile interval of a statistic of means, resampling prompts.
 
     Every prompt has the same number of images, so the mean over images is the mean of the prompts' means, and to
-    resample prompts is to resample those. Plain percentiles are too narrow by about `sqrt((P - 1)/P) z/t`; the levels
-    are widened to make up for it. One prompt says nothing of the spread between prompts: its interval is NaN.
-
-    Reference: Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015 (expanded
-    percentile interval).
+    resample prompts is to resample those. One prompt says nothing of the spread between prompts: its interval is NaN.
     """
     columns = tuple(x.mean(1) for x in samples)
     prompts, n = samples[0].shape[0], samples[0].size
     value = float(statistic(*columns, axis=-1))
     if prompts == 1:
         return Estimate(value, math.nan, math.nan, n)
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, prompts - 1)
-    level = float(2 * stats.norm.cdf(math.sqrt(prompts / (prompts - 1)) * t) - 1)
     low, high = stats.bootstrap(
         columns,
         statistic,
@@ -134,7 +140,7 @@ def _bootstrap(statistic: Callable[..., np.ndarray], samples: tuple[np.ndarray, 
         batch=max(1, 2**22 // prompts),
         paired=True,
         vectorized=True,
-        confidence_level=level,
+        confidence_level=1 - 2 * expanded_tail(prompts),
         method="percentile",
         rng=numpy_generator(seed, "bootstrap"),
     ).confidence_interval

@@ -14,11 +14,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
 from palate.core.seeds import numpy_generator
-from palate.core.statistics import CONFIDENCE, RESAMPLES, Estimate
+from palate.core.statistics import RESAMPLES, Estimate, expanded_tail
 
 Distance = Literal["nominal", "ordinal"]
 BATCH = 2**22
@@ -223,8 +222,7 @@ def resampled(
         weights = np.bincount(drawn.ravel(), minlength=some * prompts).reshape(some, prompts).astype(float)
         found.append(statistic((weights @ flat).reshape(some, *shape)))
     values = np.concatenate(found)
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, prompts - 1)
-    beyond = float(stats.norm.cdf(-math.sqrt(prompts / (prompts - 1)) * t))
+    beyond = expanded_tail(prompts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # nothing but NaN: unknown, and said to be below
         low, high = np.nanquantile(values, [beyond, 1 - beyond], axis=0)
