@@ -179,12 +179,13 @@ def test_a_closed_tab_gets_the_same_screens_again(study):
 
 
 def test_who_comes_back_late_gets_the_same_screens_where_nobody_has_asked_meanwhile(study):
-    study = study(items=2, raters_per_item=1, **PLAIN)
+    study = study(items=3, raters_per_item=2, **PLAIN)
     shown = next_screens(study, 1)
+    for screen in next_screens(study, 2, count=3):  # the third item is wanted most
+        known = screen.prompt in {each.prompt for each in shown}
+        cast(study, 2, ballot(screen.assignment) if known else ballot(screen.assignment, "unsure", "skip"))
     expire(study)
-    assert next_screens(study, 1) == shown
-    assert next_screens(study, 2) == []
-    assert not miscounted(study)
+    assert next_screens(study, 1) == shown and not miscounted(study)
 
 
 def test_a_lease_that_ran_out_frees_its_item_for_another_rater(study):

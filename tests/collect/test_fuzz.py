@@ -22,7 +22,7 @@ from palate.collect.live import Painter
 
 DATABASES = ("sqlite", "postgresql")
 PEOPLE = ("stranger", "rater", "owner")
-EXAMPLES = 50
+EXAMPLES = 40
 load_all_checks()
 CONFORMS = [
     CHECKS.get_one(name)

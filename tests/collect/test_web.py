@@ -56,7 +56,7 @@ def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere
         assert tag != "style"
         assert "style" not in attributes
         assert not [name for name in attributes if name.startswith("on")]
-        assert tag != "script" or attributes["src"].startswith("/static/")
+        assert tag != "script" or (attributes["src"] or "").startswith("/static/")
         for name in ("src", "href"):
             assert (attributes.get(name) or "/").startswith("/static/") or attributes.get(name) is None
 

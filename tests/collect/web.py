@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -73,3 +76,21 @@ def vote(client: TestClient, assignment: int, answer: Any = "left", **changes: A
     """Sends a vote; returns the response."""
     ballot = {"uuid": new_uuid(), "assignment": assignment, "kind": "answer", "answers": {"general": answer}}
     return client.post("/api/votes", json=ballot | changes)
+
+
+@contextmanager
+def served(folder: Path, *flags: str) -> Iterator[tuple[int, Path]]:
+    """A study in a process of its own: the port of `palate collect serve`, and the file of all that it says."""
+    log = folder.parent / f"{folder.name}.log"
+    command = [sys.executable, "-u", "-m", "palate", "collect", "serve", "--study", str(folder), "--port", "0", *flags]
+    with open(log, "wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+    try:
+        end = time.monotonic() + 60
+        while "owner:" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        yield int(re.findall(r" at http://127\.0\.0\.1:(\d+)", log.read_text())[0]), log
+    finally:
+        process.terminate()
+        process.wait(20)

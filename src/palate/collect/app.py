@@ -87,7 +87,6 @@ def _failed(request: Request, error: Any) -> Response:
 
 def _said(request: Request, status: int, message: str) -> Response:
     """A refusal as a page for a person, as JSON for a script."""
-    message = message.encode("utf-8", "replace").decode()  # half a surrogate pair, which JSON allows, is no text
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return session.render(request, "refusal.html.jinja", status, message=message)
     return JSONResponse({"detail": message}, status)

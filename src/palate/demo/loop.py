@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,7 @@ def _gather(fresh: Path, path: Path) -> None:
 def _stages(run: RunFolder, plan: _Plan) -> list[Stage]:
     from palate.evaluate.stage import command
 
-    commands: dict[str, tuple[str, DataclassInstance]] = {
+    commands: Mapping[str, tuple[str, DataclassInstance]] = {
         "generate": ("palate generate", plan.generate),
         "prefer": ("palate prefer simulate", plan.prefer),
         "align": ("palate align dpo", plan.align),

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("selenium", reason="the tests in a browser need selenium")
-
-from collect.browser.rater_page import CHROMIUM, DRIVER, RaterPage, chromium
 from collect.browser.served import Served, draw
-from selenium import webdriver
 
 from palate.collect.config import StudyConfig
+
+if TYPE_CHECKING:  # test modules skip themselves where there is no selenium; this one is always imported
+    from collect.browser.rater_page import RaterPage
+    from selenium import webdriver
 
 Serve = Callable[..., Served]
 
 
 @pytest.fixture(scope="session")
 def driver() -> Iterator[webdriver.Chrome]:
+    from collect.browser.rater_page import CHROMIUM, DRIVER, chromium
+
     if not (CHROMIUM.exists() and DRIVER.exists()):
         pytest.skip(f"no {CHROMIUM} with {DRIVER}; Debian's packages `chromium` and `chromium-driver` have them")
     with chromium() as running:
@@ -28,7 +30,9 @@ def driver() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def page(driver: webdriver.Chrome) -> Iterator[RaterPage]:
-    """A page that is opened by the test; it must leave nothing in the browser's console."""
+    """A page that is to be opened by the test."""
+    from collect.browser.rater_page import RaterPage
+
     page = RaterPage(driver)
     yield page
     driver.get("about:blank")
@@ -51,11 +55,11 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """
     served: dict[str, Served] = {}
 
-    def start(prompts: int = 3, images: int = 2, size: tuple[int, int] = (320, 320), **changes: object) -> Served:
+    def start(prompts: int = 3, images: int = 2, size: tuple[int, int] = (320, 320), **changes: Any) -> Served:
         key = repr((prompts, images, size, changes))
         if key not in served:
             folder: Path = tmp_path_factory.mktemp("study")
-            fixed: dict[str, object] = {"mirror": 0.0, "raters_per_item": 50}
+            fixed: dict[str, Any] = {"mirror": 0.0, "raters_per_item": 50}
             fixed |= {"n": images} if changes.get("task") in ("best", "ranking") else {}
             if "live" not in changes:
                 fixed["images"] = (str(draw(folder / "drawn", prompts, images, size)),)
@@ -68,7 +72,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         each.close()
 
 
-def _alert(driver: webdriver.Chrome) -> object | None:
+def _alert(driver: webdriver.Chrome) -> Any:
     from selenium.common.exceptions import NoAlertPresentException
 
     try:

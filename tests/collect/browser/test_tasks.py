@@ -128,9 +128,10 @@ def test_two_questions_of_a_ranking_have_ranks_of_their_own(page: RaterPage, ser
         page.keys("2", "1", "3", "3", "2", "t", "1", Keys.ENTER)
     else:
         tie = 'fieldset[data-question="alignment"] .shared'
-        for css, nth in ((".frame", 1), (".frame", 0), (".frame", 2), (".frame", 2), (".frame", 1), (tie, 0), (".frame", 0)):
-            press(css, nth)
-        press("#send", 0)
+        for nth in (1, 0, 2, 2, 1):
+            press(".frame", nth)
+        for css in (tie, ".frame", "#send"):
+            press(css, 0)
     page.screen(seen)
     page.done(1)
     (vote,) = served.votes()
