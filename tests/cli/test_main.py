@@ -38,7 +38,8 @@ def failing(monkeypatch):
 def test_help_lists_the_stages_in_the_order_of_the_loop(capsys):
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+)  ", capsys.readouterr().out, flags=re.MULTILINE)
-    assert listed == ["generate", "collect", "score", "filter", "caption", "prefer", "reward", "align", "evaluate", "demo"]
+    stages = ["generate", "collect", "score", "filter", "caption", "prefer", "reward", "align", "evaluate", "demo"]
+    assert listed == stages
 
 
 def test_no_command_at_all_shows_the_help(capsys):

@@ -66,6 +66,7 @@ def test_migrating_again_changes_nothing(database):
 
 def test_several_may_migrate_at_once(url):
     databases = [Database(url) for _ in range(4)]
+    databases[0].engine.connect().close()  # a file of SQLite has one maker
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(Database.migrate, databases))
     with databases[0].read() as session:
