@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--raters", type=int, default=30)
     parser.add_argument("--think", type=float, nargs=2, default=(0.2, 1.0), help="seconds between screens, from and to")
     parser.add_argument("--kill", type=int, default=0, help="how often the server is killed")
-    parser.add_argument("--size", type=int, default=256, help="pixels of an image's side")
+    parser.add_argument("--size", type=int, default=128, help="pixels of an image's side; large ones take minutes to prepare")
     parser.add_argument("--undo", type=float, default=0.02, help="share of votes that are taken back")
     parser.add_argument("--skip", type=float, default=0.02, help="share of screens that are skipped")
     parser.add_argument("--seed", type=int, default=0)

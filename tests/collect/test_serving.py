@@ -28,7 +28,7 @@ UP = (
     "../../",
     "..;/",
 )
-PATHS = (*(f"{up}study.db" for up in UP), "%2fetc%2fpasswd", "//etc/passwd", "study.db", "config.yaml", "images%2fx.png",
+PATHS = (*(f"{up}study.db" for up in UP), "%2fetc%2fpasswd", "//etc/passwd", "study.db", "config.yaml", "images%2fx",
     "%00", "a%00.png", "%ff%fe", "file:%2f%2f%2fetc%2fpasswd", "A" * 5000, "%f0%9f%92%a9", "..")  # fmt: skip
 PARAMETERS = ("/i/", "/r/", "/owner/enter/", "/owner/i/", "/api/live/", "/static/", "/static/../", "/")
 
@@ -97,22 +97,25 @@ def test_the_server_does_not_say_what_it_is_and_listens_on_this_machine_alone(pr
 
 
 def exchanged(port: int, *pieces: bytes) -> bytes:
-    """Sends bytes as they are, and hangs up; returns what came back until then."""
+    """Sends bytes as they are; returns what comes back until the server closes, or says nothing for a while."""
+    back = b""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as wire:
-        for piece in pieces:
-            wire.sendall(piece)
-        wire.shutdown(socket.SHUT_WR)
-        back = b""
-        while more := wire.recv(65536):
-            back += more
-        return back
+        try:
+            for piece in pieces:
+                wire.sendall(piece)
+            wire.settimeout(1.0)
+            while more := wire.recv(65536):
+                back += more
+        except (TimeoutError, BrokenPipeError, ConnectionResetError):  # it has heard enough, or waits for more
+            pass
+    return back
 
 
 POST = b"POST /api/votes HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
 GET = b"GET /static/style.css HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
 CHUNK = b"%x\r\n%b\r\n" % (8192, b" " * 8192)
 LIES: dict[str, tuple[bytes, ...]] = {
-    "400": (POST, b"content-length: -1\r\n\r\n"),
+    "a length below zero": (POST, b"content-length: -1\r\n\r\n"),
     "a length that is none": (POST, b"content-length: many\r\n\r\n"),
     "two lengths": (POST, b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}}"),
     "a length of many digits": (POST, b"content-length: " + b"9" * 5000 + b"\r\n\r\n"),
@@ -132,10 +135,7 @@ LIES: dict[str, tuple[bytes, ...]] = {
 def test_a_request_that_lies_about_itself_gets_no_fault_and_harms_nobody(process, lie):
     _, port, log = process
     before = log.read_text()
-    try:
-        back = exchanged(port, *LIES[lie])
-    except (BrokenPipeError, ConnectionResetError):  # the server had heard enough
-        back = b""
+    back = exchanged(port, *LIES[lie])
     assert not back or re.match(rb"HTTP/1.1 4\d\d ", back)
     assert exchanged(port, GET).startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in log.read_text().removeprefix(before)

@@ -139,10 +139,10 @@ def picture(study: OpenStudy, file: str, cache: str) -> Response:
     Raises:
         Refusal: it is not there, a link leads out of the folder, or it was changed (404).
     """
-    path = (study.folder / file).resolve()
     try:
-        data = path.read_bytes() if path.is_relative_to(study.images) else None
-    except OSError:
+        path = (study.folder / file).resolve()
+        data = path.read_bytes() if path.is_relative_to(study.images) and path.is_file() else None
+    except (OSError, RuntimeError):  # the latter is what Python before 3.13 says of links in a circle
         data = None
     if data is None:
         raise Refusal(404, "this picture is missing; tell the study's owner")
