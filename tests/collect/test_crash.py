@@ -39,7 +39,7 @@ die()
 
 def load(*flags: str) -> dict:
     """What the benchmark of many raters says of a small run."""
-    small = ["--raters", "6", "--think", "0.02", "0.1", "--size", "16", "--undo", "0.1", "--skip", "0.1", *flags]
+    small = ["--raters", "6", "--think", "0.02", "0.1", "--size", "16", *flags]
     done = subprocess.run([sys.executable, str(LOAD), *small], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -137,15 +137,15 @@ def test_a_broken_image_stops_or_is_left_out_and_counted(study, tmp_path, damage
 
 def test_whatever_stops_it_half_way_nothing_is_left(tmp_path, new_database, monkeypatch):
     config = small_config(tmp_path / "study", 3, new_database())
-    alike, calls = new.alike, []
+    write, calls = new.picture_of, []
 
-    def failing(images: list[Image.Image]) -> list[new.Picture]:
-        calls.append(images)
+    def failing(image: Image.Image, size: tuple[int, int]) -> object:
+        calls.append(size)
         if len(calls) == 3:
             raise InputError("the image vanished")
-        return alike(images)
+        return write(image, size)
 
-    monkeypatch.setattr(new, "alike", failing)
+    monkeypatch.setattr(new, "picture_of", failing)
     with pytest.raises(InputError, match="vanished"):
         new_study(config)
     assert not config.out.exists()
@@ -239,10 +239,19 @@ def test_transparency_is_on_white_and_turned_photographs_stand_upright(study, tm
 
 
 def test_a_picture_of_another_shape_is_shown_whole_on_grey():
-    wide, square = new.alike([noise(1, size=(40, 10)), noise(2, size=(20, 20))])
+    size = new.common_size([(40, 10), (20, 20)])
+    wide, square = (new.picture_of(image, size) for image in (noise(1, size=(40, 10)), noise(2, size=(20, 20))))
     assert (wide.width, wide.height) == (square.width, square.height) == (20, 10)
-    narrow, _ = new.alike([noise(1, size=(1000, 1)), noise(2, size=(8, 8))])
+    narrow = new.picture_of(noise(1, size=(1000, 1)), new.common_size([(1000, 1), (8, 8)]))
     assert (narrow.width, narrow.height) == (8, 1)
+
+
+def test_an_image_of_many_comparisons_is_written_once(tmp_path, monkeypatch):
+    write, calls = new.picture_of, []
+    monkeypatch.setattr(new, "picture_of", lambda image, size: calls.append(size) or write(image, size))
+    config = small_config(tmp_path / "study", 2, None)
+    made = new_study(config)
+    assert len(calls) == made.counts["images"]
 
 
 def test_no_file_names_what_made_it(study, tmp_path):

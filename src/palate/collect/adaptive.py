@@ -11,7 +11,7 @@ from palate.collect.config import StudyConfig
 from palate.collect.tables import Assignment, Item, Rater, Vote, standing
 
 CANDIDATES = 50
-"""Items that are weighed against each other, those with fewest votes: 3 ms of a pair's four votes each, at every ask."""
+"""Items that are weighed against each other, those with fewest votes: 3 ms at every ask, of pairs with four votes."""
 
 
 def least_certain(session: Session, config: StudyConfig, free: Any) -> list[int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from palate.collect.asking import assign_item
 from palate.collect.gather import Original, Question
-from palate.collect.new import add_item
+from palate.collect.new import Album, add_item
 from palate.collect.refusal import Refusal
 from palate.collect.secrets import new_handle
 from palate.collect.study import OpenStudy
@@ -117,7 +117,9 @@ class Painter:
         images = sample([job.prompt] * len(seeds), seeds)
         originals = [Original(_stored(image), config.live or "", seed) for image, seed in zip(images, seeds)]
         with self.study.database.write() as session:
-            item = add_item(session, self.study, "live", Question(job.prompt, tuple(originals)), {})
+            item = add_item(
+                session, self.study, "live", Question(job.prompt, tuple(originals)), Album(self.study.folder)
+            )
             assign_item(session, config, session.get_one(Rater, job.rater), item, time.time())
 
     def _note(self, name: str, **changes: str) -> None:

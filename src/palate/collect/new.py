@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
 from palate.collect.database import FILE
-from palate.collect.gather import Question, gather, gather_gold
-from palate.collect.pictures import Picture, alike
+from palate.collect.gather import Original, Question, gather, gather_gold
+from palate.collect.pictures import common_size, picture_of
 from palate.collect.secrets import new_token
 from palate.collect.study import OpenStudy, create
 from palate.collect.tables import Image, Item
@@ -23,6 +23,7 @@ from palate.core.files import write_atomic
 from palate.core.progress import track
 from palate.core.runs import RunFolder
 from palate.core.seeds import derive
+from palate.records.images import StoredImage
 from palate.records.tally import Tally
 
 
@@ -68,9 +69,9 @@ def _write(config: StudyConfig, asked: Sequence[tuple[str, Question]], owner: st
     try:
         with study.database.write() as session:
             if study.begin(session, owner):
-                known: dict[str, int] = {}
+                album = Album(study.folder)
                 for purpose, question in track(asked, "preparing pictures"):
-                    add_item(session, study, purpose, question, known)
+                    add_item(session, study, purpose, question, album)
         return study.counts()
     except IntegrityError as error:  # somebody else began a study there at the same moment
         raise InputError("the database holds a study already; name another database") from error
@@ -85,14 +86,52 @@ def _take_back(run: RunFolder, images: Path) -> None:
     run.abandon()
 
 
-def add_item(session: Session, study: OpenStudy, purpose: str, question: Question, known: dict[str, int]) -> Item:
-    """Writes a question's pictures and its item.
+@dataclass(frozen=True)
+class Stored:
+    """A picture on disk: its file, relative to the study, and its size in pixels."""
+
+    file: str
+    width: int
+    height: int
+
+
+class Album:
+    """The pictures of a study; each original is decoded and written once for each size that it is compared in.
 
     Args:
-        known: the ids of images by file and origin, which this adds to.
+        folder: of the study.
     """
-    pictures = alike([each.image.open() for each in question.originals])
-    images = [_image(session, study, question, place, picture, known) for place, picture in enumerate(pictures)]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ids: dict[str, int] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._stored: dict[tuple[str, tuple[int, int]], Stored] = {}
+
+    def pictures(self, originals: Sequence[Original]) -> list[Stored]:
+        """The pictures of a comparison, all of one size."""
+        size = common_size([self._size(each.image) for each in originals])
+        return [self._store(each.image, size) for each in originals]
+
+    def _size(self, image: StoredImage) -> tuple[int, int]:
+        if image.digest() not in self._sizes:
+            self._sizes[image.digest()] = image.open().size
+        return self._sizes[image.digest()]
+
+    def _store(self, image: StoredImage, size: tuple[int, int]) -> Stored:
+        key = image.digest(), size
+        if key not in self._stored:
+            picture = picture_of(image.open(), size)
+            if not (self.folder / picture.file).exists():
+                write_atomic(self.folder / picture.file, picture.data)
+            self._stored[key] = Stored(picture.file, picture.width, picture.height)
+        return self._stored[key]
+
+
+def add_item(session: Session, study: OpenStudy, purpose: str, question: Question, album: Album) -> Item:
+    """Writes a question's pictures and its item."""
+    pictures = album.pictures(question.originals)
+    images = [_image(session, *each, album) for each in zip(question.originals, pictures)]
     turn = derive(study.config.seed, "turn", "\x1f".join([question.prompt, *map(str, images)])) % 2**31
     answer = list(question.answer) if question.answer else None
     item = Item(purpose=purpose, prompt=question.prompt, images=images, answer=answer, turn=turn, filled=0, left=0)
@@ -101,15 +140,9 @@ def add_item(session: Session, study: OpenStudy, purpose: str, question: Questio
     return item
 
 
-def _image(
-    session: Session, study: OpenStudy, question: Question, place: int, picture: Picture, known: dict[str, int]
-) -> int:
-    original = question.originals[place]
-    file = study.folder / picture.file
-    if not file.exists():
-        write_atomic(file, picture.data)
+def _image(session: Session, original: Original, picture: Stored, album: Album) -> int:
     origin = "\x1f".join([picture.file, original.system, str(original.seed), str(original.image)])
-    if origin not in known:
+    if origin not in album.ids:
         image = Image(
             file=picture.file,
             width=picture.width,
@@ -121,5 +154,5 @@ def _image(
         )
         session.add(image)
         session.flush()
-        known[origin] = image.id
-    return known[origin]
+        album.ids[origin] = image.id
+    return album.ids[origin]

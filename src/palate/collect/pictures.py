@@ -32,23 +32,22 @@ class Picture:
         return f"images/{hashlib.sha256(self.data).hexdigest()[:40]}.png"
 
 
-def alike(images: Sequence[Image.Image]) -> list[Picture]:
-    """The same pictures in one format and size, which tell nothing of what made them.
+def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The size in which pictures are compared: the smallest width and the smallest height of them."""
+    return min(width for width, _ in sizes), min(height for _, height in sizes)
 
-    The size is the smallest width and the smallest height of them; a picture that is larger is made smaller, whole, and
-    centred on grey where its shape is another.
+
+def picture_of(image: Image.Image, size: tuple[int, int]) -> Picture:
+    """A picture in one format and size, which tells nothing of what made it.
+
+    One that is larger is made smaller, whole, and centred on grey where its shape is another.
 
     Args:
-        images: RGB.
+        image: RGB.
+        size: width and height in pixels.
     """
-    size = min(image.width for image in images), min(image.height for image in images)
-    return [_encoded(_fitted(image, size)) for image in images]
-
-
-def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    if image.size == size:
-        return image
-    return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=GREY)
+    fitted = image if image.size == size else ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=GREY)
+    return _encoded(fitted)
 
 
 def _encoded(image: Image.Image) -> Picture:
