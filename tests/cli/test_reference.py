@@ -21,6 +21,7 @@ def test_every_command_and_every_subcommand_is_in_the_reference():
         "palate collect serve",
         "palate collect status",
         "palate collect export",
+        "palate collect import",
         "palate score",
         "palate filter",
         "palate caption",

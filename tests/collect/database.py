@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -40,6 +39,8 @@ PREPARED = "prepared"
 """A database whose tables are made already; new ones are copies of it, which is quicker than migrating each."""
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=300")
 STARTED_WITHIN = 30.0
+KEEPER = 'folder=$1; shift; "$@" & cat > /dev/null; kill -INT $!; wait $!; rm -rf "$folder"'
+"""Of a shell: the server stops, and its folder goes, when nobody holds the shell's input: however the tests ended."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def binaries() -> Path | None:
 
 @contextmanager
 def server(programs: Path) -> Iterator[Server]:
-    """Starts one, and stops it by its own process."""
+    """Starts one, and stops it."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket's path has to be short
     who = _unprivileged(folder)
     quiet: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, **who}
@@ -91,16 +92,12 @@ def server(programs: Path) -> Iterator[Server]:
         made = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run(made, check=True, stderr=subprocess.DEVNULL, **quiet)
         settings = [f"-c{each}" for each in (*FAST, "listen_addresses=", f"unix_socket_directories={folder}")]
-        with open(log, "wb") as errors:
-            process = subprocess.Popen([programs / "postgres", "-D", data, *settings], stderr=errors, **quiet)
-        try:
+        run = ["sh", "-c", KEEPER, "sh", folder, programs / "postgres", "-D", data, *settings]
+        with open(log, "wb") as errors, subprocess.Popen(run, stdin=subprocess.PIPE, stderr=errors, **quiet):
             running = Server(folder)
-            _wait(running, process, log)
+            _wait(running, log)
             running.prepare()
             yield running
-        finally:
-            process.send_signal(signal.SIGINT)  # a fast shutdown: clients that are left are sent away
-            process.wait(STARTED_WITHIN)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -115,14 +112,14 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
     return {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
 
 
-def _wait(running: Server, process: subprocess.Popen[Any], log: Path) -> None:
+def _wait(running: Server, log: Path) -> None:
     end = time.monotonic() + STARTED_WITHIN
     while True:
         try:
             running.run("SELECT 1")
             return
         except psycopg.OperationalError:
-            if process.poll() is not None or time.monotonic() > end:
+            if time.monotonic() > end:
                 raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}") from None
             time.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""`palate collect new`, `serve`, `status` and `export`."""
+"""`palate collect new`, `invite`, `serve`, `status`, `export` and `import`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ NEW = "Makes a study of folders of images or of ranked sets, and invites raters.
 SERVE = "Serves a study to its raters and its owner."
 INVITE = "Makes links for raters, each for one person."
 STATUS = "Says how far a study is, and how good its votes are."
+IMPORT = "Reads votes that were collected elsewhere: Label Studio, Argilla, Pick-a-Pic, HPDv2, folders of pairs."
 EXPORT = "Writes a study's votes as ranked sets, for `palate align`, or in another format."
 
 
@@ -109,6 +110,12 @@ def _export(argv: Sequence[str]) -> int:
     return 0
 
 
+def _import(argv: Sequence[str]) -> int:
+    from palate.cli.prefer import import_votes
+
+    return import_votes("palate collect import", IMPORT, argv)
+
+
 def _need_extra() -> None:
     """Raises PalateError where the packages of the extra are not installed."""
     from importlib.util import find_spec
@@ -125,4 +132,5 @@ COMMANDS = {
     "serve": Command(SERVE, _serve),
     "status": Command(STATUS, _status),
     "export": Command(EXPORT, _export),
+    "import": Command(IMPORT, _import),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from palate.cli.dispatch import Command, dispatch
@@ -22,10 +23,11 @@ def run(argv: Sequence[str]) -> int:
     return dispatch("palate prefer", DESCRIPTION, COMMANDS, argv)
 
 
-def _import(argv: Sequence[str]) -> int:
+def import_votes(prog: str, description: str, argv: Sequence[str]) -> int:
+    """Reads published preferences or collected votes; `palate collect import` is the same."""
     from palate.prefer.importing import ImportConfig, import_preferences
 
-    return _tell(import_preferences(parse(ImportConfig, argv, prog="palate prefer import", description=IMPORT)))
+    return _tell(import_preferences(parse(ImportConfig, argv, prog=prog, description=description)))
 
 
 def _from_scores(argv: Sequence[str]) -> int:
@@ -65,7 +67,7 @@ def _tell(folder: Path, method: str = "dpo") -> int:
 
 
 COMMANDS = {
-    "import": Command(IMPORT, _import),
+    "import": Command(IMPORT, partial(import_votes, "palate prefer import", IMPORT)),
     "from-scores": Command(FROM_SCORES, _from_scores),
     "relabel": Command(RELABEL, _relabel),
     "simulate": Command(SIMULATE, _simulate),
