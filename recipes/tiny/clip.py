@@ -84,7 +84,9 @@ def main() -> None:
     entries = [Corpus(SEED, faulty=False).entry(i) for i in range(PICTURES)] * 2
     near = [neighbour(e.shown, numpy_generator(SEED, "clip-neighbour", i)) for i, e in enumerate(entries)]
     captions = [[e.caption for e in entries], near]
-    tokens = [build_tokenizer()(c, padding="max_length", truncation=True, return_tensors="pt").input_ids for c in captions]
+    tokens = [
+        build_tokenizer()(c, padding="max_length", truncation=True, return_tensors="pt").input_ids for c in captions
+    ]
     said = [torch.tensor([coded(parse(c)) for c in each]) for each in captions]
     shown = torch.tensor([coded(e.shown) for e in entries])
     model = build()
