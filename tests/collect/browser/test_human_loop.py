@@ -69,6 +69,8 @@ def test_clicks_become_a_model(page: RaterPage, tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        assert process.stdout
+        process.stdout.close()
     sets = load_preferences(tmp_path / "votes")
     assert len(sets) == PROMPTS and all(sorted(each.ranks or ()) == [1, 2] for each in sets)
     assert len(read_image_folder(tmp_path / "after")) == 32
