@@ -1,11 +1,12 @@
 """How a study bears many raters at once, and whether a vote is ever lost.
 
-    python benchmarks/collect_load.py [--votes 10000] [--raters 30] [--kill 20]
+    python benchmarks/collect_load.py [--votes 10000] [--raters 30] [--kill 20] [--owner]
 
 Makes a study of drawn pairs, serves it with `palate collect serve`, and lets raters vote over HTTP as the page does:
 ask for two screens, fetch their images once each, think, vote under a UUID, now and then undo or skip. With `--kill`
 the server is killed with SIGKILL that often, at random moments, and started again; raters send the same vote again
-until it is acknowledged. Afterwards the database is read by itself: every acknowledged vote must be there, once.
+until it is acknowledged. With `--owner` the owner's page is open meanwhile, and asks for its numbers every ten seconds
+as it does in a browser. Afterwards the database is read by itself: every acknowledged vote must be there, once.
 
 Prints a table, then one line of JSON: latencies in milliseconds as raters saw them (of what was sent again, the last
 attempt), what was lost or doubled, and how late the raters' process woke from its own pauses, which is part of every
@@ -15,11 +16,9 @@ latency and not the server's doing. Exits with 1 where anything was wrong. Aim, 
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import random
-import re
 import resource
 import signal
 import socket
@@ -27,25 +26,20 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import uuid
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from palate.collect.answers import PAIR
+from collect_visitors import AGAIN, WRITTEN, Load, Owner, Rater, Visitor
 from palate.collect.config import StudyConfig
 from palate.collect.new import new_study
 from palate.collect.study import open_study
 
-UNDONE, SKIPPED = 0.02, 0.02  # of the votes
 AIM_MS, PER_PROMPT, RATERS_PER_ITEM = 60, 8, 5
-AGAIN, WRITTEN = "requests sent again", "written, but the answer was lost"
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 
@@ -55,10 +49,13 @@ def main() -> int:
     parser.add_argument("--raters", type=int, default=30)
     parser.add_argument("--think", type=float, nargs=2, default=(0.2, 1.0), help="seconds between screens, from and to")
     parser.add_argument("--kill", type=int, default=0, help="how often the server is killed")
+    parser.add_argument("--owner", action="store_true", help="have the owner's page open meanwhile")
     parser.add_argument(
         "--size", type=int, default=128, help="pixels of an image's side; preparing large ones takes long"
     )
     options = parser.parse_args()
+    if options.owner and options.kill:
+        parser.error("the owner's link is void once the server is killed; give --owner or --kill")
     with tempfile.TemporaryDirectory() as folder:
         study, tokens = make_study(options, Path(folder))
         result = run(options, study, tokens)
@@ -108,115 +105,11 @@ class Server:
         while "owner:" not in (line := self.process.stdout.readline()):
             if not line:
                 raise SystemExit(f"the server does not start: {' '.join(self.command)}")
+        self.owner = line.strip().rsplit("/", 1)[1]
 
     def stop(self, how: signal.Signals) -> None:
         self.process.send_signal(how)
         self.process.communicate()
-
-
-@dataclass
-class Load:
-    """What all raters have in common.
-
-    Attributes:
-        goal: votes to be acknowledged.
-        acknowledged: UUIDs of votes and of what takes them back.
-        milliseconds: of requests that were answered, by kind.
-        late: by how many milliseconds a rater's pause was too long.
-        again: what was sent again as the server was gone, and which votes it had then already.
-    """
-
-    goal: int
-    acknowledged: list[str] = field(default_factory=list)
-    milliseconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    late: list[float] = field(default_factory=list)
-    again: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    @property
-    def votes(self) -> int:
-        return len(self.milliseconds["vote"])
-
-    @property
-    def over(self) -> bool:
-        return self.votes >= self.goal or bool(self.failures)
-
-
-class Rater(threading.Thread):
-    """Somebody who votes until the goal is reached; list.append and the like need no lock."""
-
-    def __init__(self, load: Load, options: argparse.Namespace, port: int, token: str) -> None:
-        super().__init__(daemon=True)
-        self.load, self.options, self.port, self.token = load, options, port, token
-        self.rng = random.Random(token)
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        self.headers: dict[str, str] = {}
-        self.fetched: set[str] = set()
-
-    def run(self) -> None:
-        try:
-            self.pause(0, self.options.think[1])
-            self.enter()
-            while not self.load.over and (screens := self.look()):
-                self.pause(*self.options.think)
-                self.answer(screens[0]["assignment"])
-        except Exception as error:
-            self.load.failures.append(repr(error))
-
-    def enter(self) -> None:
-        entered = self.request("enter", "GET", f"/r/{self.token}", expect=303)[1]
-        self.headers = {"cookie": entered["set-cookie"].split(";")[0]}
-        page = self.request("page", "GET", "/")[0].decode()
-        found = re.search(r'name="csrf" content="([0-9a-f]+)"', page)
-        self.headers |= {"x-csrf-token": found[1] if found else "", "origin": f"http://127.0.0.1:{self.port}"}
-
-    def look(self) -> list[dict[str, Any]]:
-        """Asks for screens and fetches the images that are new."""
-        screens = json.loads(self.request("screens", "GET", "/api/screens?count=2")[0])["screens"]
-        for src in [image["src"] for screen in screens for image in screen["images"]]:
-            if src not in self.fetched:
-                self.request("image", "GET", src)
-                self.fetched.add(src)
-        return screens
-
-    def answer(self, assignment: int) -> None:
-        skip, answers = {"kind": "skip", "reason": "unsure"}, {"general": self.rng.choice(PAIR)}
-        said = skip if self.rng.random() < SKIPPED else {"kind": "answer", "answers": answers, "seconds": 1.5}
-        self.send("vote", "/api/votes", {"assignment": assignment, **said})
-        if self.rng.random() < UNDONE:
-            self.send("undo", "/api/undo", {})
-
-    def send(self, kind: str, path: str, body: dict[str, Any]) -> None:
-        """Sends something under a new UUID until it is acknowledged."""
-        name = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
-        receipt = json.loads(self.request(kind, "POST", path, {"uuid": name, **body})[0])
-        self.load.acknowledged.append(name)
-        self.load.again.extend([] if receipt["new"] else [WRITTEN])
-
-    def request(self, kind: str, method: str, path: str, body: Any = None, expect: int = 200) -> tuple[bytes, Any]:
-        """Asks until there is an answer; the server may be gone for a while."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = self.headers if body is None else self.headers | {"content-type": "application/json"}
-        while True:
-            start = time.perf_counter()
-            try:
-                self.connection.request(method, path, data, headers)
-                answer = self.connection.getresponse()
-                read = answer.read()
-            except (OSError, http.client.HTTPException):
-                self.connection.close()
-                self.load.again.append(AGAIN)
-                time.sleep(0.05)
-                continue
-            self.load.milliseconds[kind].append(1e3 * (time.perf_counter() - start))
-            if answer.status != expect:
-                raise RuntimeError(f"{method} {path} said {answer.status}: {read[:200]!r}")
-            return read, answer.headers
-
-    def pause(self, low: float, high: float) -> None:
-        wanted, start = self.rng.uniform(low, high), time.perf_counter()
-        time.sleep(wanted)
-        self.load.late.append(1e3 * (time.perf_counter() - start - wanted))
 
 
 def run(options: argparse.Namespace, study: Path, tokens: list[str]) -> dict[str, Any]:
@@ -224,12 +117,13 @@ def run(options: argparse.Namespace, study: Path, tokens: list[str]) -> dict[str
     server, load = Server(study), Load(options.votes)
     server.start()
     before, own = time.perf_counter(), time.process_time()
-    raters = [Rater(load, options, server.port, token) for token in tokens]
-    for rater in raters:
-        rater.start()
+    visitors: list[Visitor] = [Rater(load, server.port, token, options.think) for token in tokens]
+    visitors += [Owner(load, server.port, server.owner)] if options.owner else []
+    for visitor in visitors:
+        visitor.start()
     kill_now_and_then(options, server, load)
-    for rater in raters:
-        rater.join()
+    for visitor in visitors:
+        visitor.join()
     wall, own = time.perf_counter() - before, time.process_time() - own
     server.stop(signal.SIGTERM)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)

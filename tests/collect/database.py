@@ -39,6 +39,8 @@ PREPARED = "prepared"
 """A database whose tables are made already; new ones are copies of it, which is quicker than migrating each."""
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=300")
 STARTED_WITHIN = 30.0
+KEYED, PASSWORD = "keyed", "h:u\\s/h @?%"
+"""A role that needs its password, unlike all others."""
 KEEPER = 'folder=$1; shift; "$@" & cat > /dev/null; kill -INT $!; wait $!; rm -rf "$folder"'
 """Of a shell: the server stops, and its folder goes, when nobody holds the shell's input: however the tests ended."""
 
@@ -67,6 +69,7 @@ class Server:
 
     def prepare(self) -> None:
         self.run(f"CREATE DATABASE {PREPARED}")
+        self.run(f"CREATE ROLE {KEYED} LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
         database = Database(self.url(PREPARED))
         database.migrate()
         database.close()
@@ -91,6 +94,8 @@ def server(programs: Path) -> Iterator[Server]:
         data, log = folder / "data", folder / "log"
         made = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run(made, check=True, stderr=subprocess.DEVNULL, **quiet)
+        access = data / "pg_hba.conf"
+        access.write_text(f"local all {KEYED} scram-sha-256\n{access.read_text()}")
         settings = [f"-c{each}" for each in (*FAST, "listen_addresses=", f"unix_socket_directories={folder}")]
         run = ["sh", "-c", KEEPER, "sh", folder, programs / "postgres", "-D", data, *settings]
         with open(log, "wb") as errors, subprocess.Popen(run, stdin=subprocess.PIPE, stderr=errors, **quiet):

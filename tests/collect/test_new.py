@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
-from collect.database import answer_next, drawn, noise, ranked, rows, small_config, standing_votes
+from collect.database import KEYED, PASSWORD, answer_next, drawn, noise, ranked, rows, small_config, standing_votes
 from PIL import Image, ImageCms, PngImagePlugin
 from sqlalchemy import select
 
 from palate.collect import new
 from palate.collect.config import StudyConfig
+from palate.collect.database import PASSWORD as FILE
 from palate.collect.new import new_study
 from palate.collect.study import OpenStudy, open_study
 from palate.collect.tables import Image as Row
@@ -199,6 +201,24 @@ def test_a_database_out_of_reach_leaves_nothing_and_tells_no_password(tmp_path):
     with pytest.raises(InputError, match="cannot be opened .*check its URL") as caught:
         new_study(config)
     assert "hush" not in str(caught.value) and not config.out.exists()
+
+
+@pytest.mark.parametrize("place", ["host", "query"])
+def test_a_password_is_in_no_configuration_and_opens_the_study_all_the_same(tmp_path, postgresql, place):
+    bare, quoted = postgresql.new(empty=True).replace("postgres@", f"{KEYED}@"), quote(PASSWORD, safe="")
+    url = bare.replace("@", f":{quoted}@", 1) if place == "host" else f"{bare}&password={quoted}"
+    config = small_config(tmp_path / "study", 3, url)
+    new_study(config)
+    study = open_study(config.out)
+    assert study.counts()["real items"] == 3
+    (kept,) = rows(study, "SELECT CAST(config AS text) FROM study")
+    told = str(kept) + (config.out / "config.yaml").read_text()
+    assert PASSWORD not in told and quoted not in told and f"{KEYED}@" in told
+    assert (config.out / FILE).stat().st_mode & 0o777 == 0o600
+    study.close()
+    (config.out / FILE).unlink()
+    with pytest.raises(InputError, match="password"):
+        open_study(config.out)
 
 
 def telling(folder: Path) -> tuple[str, str]:

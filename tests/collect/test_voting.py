@@ -247,6 +247,17 @@ def test_the_same_undo_again_changes_nothing(study):
     refused(400, "named by a UUID", undo, study, 1, "1")
 
 
+def test_a_vote_that_is_named_is_taken_back_whatever_came_after_it(study):
+    study, names = study(items=3, **PLAIN), [new_uuid(), new_uuid(), new_uuid()]
+    for name in names:
+        cast(study, 1, ballot(first(study, 1), uuid=name))
+    again = new_uuid()
+    assert [undo(study, 1, again, names[0]).new for _ in range(2)] == [True, False]
+    assert [vote.uuid for vote in standing_votes(study)] == names[1:] and not miscounted(study)
+    for who, name, of in ((1, again, names[1]), (1, new_uuid(), names[0]), (2, new_uuid(), names[1])):
+        refused(409, "another vote|no answer to undo", undo, study, who, name, of)
+
+
 def test_undo_of_a_skip_whose_item_went_to_another_counts_both(study):
     study = study(items=1, raters_per_item=1, **PLAIN)
     cast(study, 1, ballot(first(study, 1), "unsure", "skip"))

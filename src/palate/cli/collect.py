@@ -12,7 +12,7 @@ from palate.collect.config import ServeConfig, StudyConfig
 from palate.core.config import parse
 
 DESCRIPTION = "Lets people compare images in a browser; no vote is lost."
-NEW = "Makes a study of folders of images or of ranked sets, and invites raters."
+NEW = "Makes a study of folders of images or of ranked sets."
 SERVE = "Serves a study to its raters and its owner."
 INVITE = "Makes links for raters, each for one person."
 STATUS = "Says how far a study is, and how good its votes are."

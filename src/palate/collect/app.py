@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from palate.collect import live_routes, owner_routes, rater_routes, session
 from palate.collect.config import ServeConfig
 from palate.collect.guard import HEADERS, Guard
 from palate.collect.live import painter_of
+from palate.collect.quality.study import Quality, quality
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
 
@@ -36,19 +38,20 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(study: OpenStudy, serve: ServeConfig) -> FastAPI:
+def create_app(study: OpenStudy, serve: ServeConfig, measure: Callable[[OpenStudy], Quality] = quality) -> FastAPI:
     """The app that serves a study.
 
     Args:
         study: what is asked, and where votes go.
         serve: the address that it is reached by, and the limits.
+        measure: tells the owner how good the answers are.
 
     Raises:
         InputError: the model of a study in live mode is not there.
     """
     told: dict[str, Any] = {"title": "Palate collect", "version": __version__, "responses": REFUSALS}
     app = FastAPI(**told, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.study, app.state.serve = study, serve
+    app.state.study, app.state.serve, app.state.measure = study, serve, measure
     app.state.painter = painter_of(study, serve.device)
     app.include_router(rater_routes.router)
     app.include_router(live_routes.router)

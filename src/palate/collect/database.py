@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from palate.core.errors import InputError
 
 FILE = "study.db"
+PASSWORD = "pgpass"
+"""A PostgreSQL password, beside the study's images, in libpq's own format; nobody but the file's owner reads it."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATING = 0x70616C617465
 """PostgreSQL's lock of whoever migrates; the letters of `palate`."""
@@ -30,18 +32,19 @@ class Database:
 
     Args:
         url: a PostgreSQL URL, or a path to SQLite's file.
+        password: a file with PostgreSQL's password, as `without_password` writes it; libpq looks where it always does,
+            such as PGPASSWORD and ~/.pgpass, where there is none.
 
     Raises:
         InputError: the URL is none.
     """
 
-    def __init__(self, url: str | Path) -> None:
+    def __init__(self, url: str | Path, password: Path | None = None) -> None:
         self.is_sqlite = isinstance(url, Path)
         options: dict[str, Any] = {"pool_size": 16, "max_overflow": 16, "pool_pre_ping": not self.is_sqlite}
-        try:
-            self.engine: Engine = create_engine(_address(url), **options)
-        except (ArgumentError, ValueError) as error:
-            raise InputError("the database is no URL; write one such as postgresql://user@host:5432/name") from error
+        if password is not None and password.is_file():
+            options["connect_args"] = {"passfile": str(password)}
+        self.engine: Engine = create_engine(_address(url), **options)
         self._writing = self.engine.execution_options(palate_begin="BEGIN IMMEDIATE")
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
@@ -89,7 +92,25 @@ class Database:
 def _address(url: str | Path) -> URL:
     if isinstance(url, Path):
         return URL.create("sqlite", database=str(url))
-    return make_url(url).set(drivername="postgresql+psycopg")
+    try:
+        return make_url(url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError) as error:
+        raise InputError("the database is no URL; write one such as postgresql://user@host:5432/name") from error
+
+
+def without_password(url: str) -> tuple[str, str | None]:
+    """A PostgreSQL URL as it may stand in a configuration, and what `PASSWORD` is to hold: its password, if it has one.
+
+    Raises:
+        InputError: the URL is none.
+    """
+    full = _address(url)
+    asked = full.query.get("password", full.password)
+    if asked is None:
+        return url, None
+    bare = full._replace(password=None).difference_update_query(["password"]).set(drivername="postgresql")
+    escaped = str(asked).replace("\\", "\\\\").replace(":", "\\:")
+    return bare.render_as_string(hide_password=False), f"*:*:*:*:{escaped}\n"
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

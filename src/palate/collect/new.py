@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
-from palate.collect.database import FILE
+from palate.collect.database import FILE, PASSWORD, without_password
 from palate.collect.gather import Original, Question, gather, gather_gold
 from palate.collect.pictures import common_size, picture_of
 from palate.collect.secrets import new_token
@@ -39,6 +39,8 @@ class Made:
 def new_study(config: StudyConfig) -> Made:
     """Copies the pictures, without metadata and in one size a comparison, and writes what is asked.
 
+    A password in the database's URL is kept in a file of its own, and in no configuration.
+
     Raises:
         InputError: no such images, a broken one, nothing to compare, a database that cannot be reached, or a folder
             that holds a study already; a study that was begun is taken back.
@@ -46,6 +48,8 @@ def new_study(config: StudyConfig) -> Made:
     """
     tally = Tally(config.skip_bad)
     asked = [("real", each) for each in gather(config, tally)] + [("gold", each) for each in gather_gold(config, tally)]
+    url, password = without_password(config.database) if config.database else (None, None)
+    config = replace(config, database=url)
     run = RunFolder.open(config.out, "collect new", config, free={"out"})
     if run.finished is not None:
         raise InputError(f"{config.out} holds a study already; `palate collect serve --study {config.out}` serves it")
@@ -53,6 +57,8 @@ def new_study(config: StudyConfig) -> Made:
     begun_before = images.exists()
     try:
         images.mkdir(exist_ok=True)
+        if password is not None:
+            write_atomic(config.out / PASSWORD, password, mode=0o600)
         with run.timer("new"):
             counts = {**_write(config, asked, owner), **tally.summary()}
     except InputError:
@@ -81,7 +87,7 @@ def _write(config: StudyConfig, asked: Sequence[tuple[str, Question]], owner: st
 
 def _take_back(run: RunFolder, images: Path) -> None:
     shutil.rmtree(images)
-    for file in run.path.glob(f"{FILE}*"):
+    for file in [*run.path.glob(f"{FILE}*"), *run.path.glob(PASSWORD)]:
         file.unlink()
     run.abandon()
 

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palate.collect import session, voting
 from palate.collect.quality.schema import QualityOut
-from palate.collect.quality.study import quality
 from palate.collect.quality.view import view
 from palate.collect.rater_routes import TOKEN, picture
 from palate.collect.refusal import Refusal
@@ -64,13 +63,13 @@ def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Respo
 @router.get("", include_in_schema=False, dependencies=OWNER)
 def dashboard(request: Request, study: Study) -> HTMLResponse:
     """The page on which the owner follows a study."""
-    return session.render(request, "dashboard.html.jinja", **view(quality(study), study.config))
+    return session.render(request, "dashboard.html.jinja", **view(request.app.state.measure(study), study.config))
 
 
 @router.get("/api/quality", dependencies=OWNER)
-def measures(study: Study) -> QualityOut:
+def measures(request: Request, study: Study) -> QualityOut:
     """Progress, agreement, systems, raters and flagged items."""
-    return QualityOut.model_validate(quality(study).to_dict())
+    return QualityOut.model_validate(request.app.state.measure(study).to_dict())
 
 
 @router.post("/api/raters", dependencies=CHANGE)

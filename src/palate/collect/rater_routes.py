@@ -22,7 +22,8 @@ router = APIRouter()
 Study = Annotated[OpenStudy, Depends(session.study)]
 TOKEN = Path(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+$")
 HANDLE = Path(min_length=22, max_length=22, pattern=r"^[A-Za-z0-9_-]+$")
-UUID = Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
+UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+UUID = Field(pattern=UUID_PATTERN)
 
 # Built once: building a statement takes longer than SQLite takes to answer it. For the same reason routes ask who is
 # there by themselves: a dependency would be one more thread.
@@ -68,10 +69,11 @@ class VoteIn(BaseModel):
 
 
 class UndoIn(BaseModel):
-    """A wish to take the last vote back."""
+    """A wish to take a vote back: that of the number `vote`, or the last one."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     uuid: str = UUID
+    vote: str | None = Field(default=None, pattern=UUID_PATTERN)
 
 
 class ReceiptOut(BaseModel):
@@ -116,8 +118,8 @@ def vote(request: Request, study: Study, ballot: VoteIn) -> ReceiptOut:
 
 @router.post("/api/undo", dependencies=[Depends(session.csrf)])
 def take_back(request: Request, study: Study, wish: UndoIn) -> ReceiptOut:
-    """Takes the rater's last vote back; its screen comes first again."""
-    return _receipt(undo(study, session.rater(request), wish.uuid))
+    """Takes a vote of the rater back; its screen comes first again."""
+    return _receipt(undo(study, session.rater(request), wish.uuid, wish.vote))
 
 
 @router.get("/i/{handle}", response_class=Response, responses={200: {"content": {"image/png": {}}}})

@@ -9,6 +9,7 @@ import uvicorn
 
 from palate.collect.app import create_app
 from palate.collect.config import ServeConfig
+from palate.collect.quality.apart import Apart
 from palate.collect.study import OpenStudy, open_study
 from palate.core.errors import PalateError
 
@@ -28,8 +29,8 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
         InputError: there is no such study.
         PalateError: the address cannot be listened on.
     """
-    study = open_study(config.study)
-    app = create_app(study, config)
+    study, measure = open_study(config.study), Apart()
+    app = create_app(study, config, measure)
     server = _Server(
         uvicorn.Config(app, config.host, config.port, log_level="warning", server_header=False, access_log=False),
         lambda port: ready(study, (config.url or f"http://{config.host}:{port}").rstrip("/")),
@@ -43,6 +44,7 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
         raise PalateError(f"cannot listen on {config.host}:{config.port}; {mend}") from error
     finally:
         sys.setswitchinterval(before)
+        measure.close()
         study.close()
 
 

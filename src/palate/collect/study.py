@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
-from palate.collect.database import FILE, Database
+from palate.collect.database import FILE, PASSWORD, Database
 from palate.collect.secrets import hashed, new_token, same
 from palate.collect.tables import Image, Item, Rater, Study
 from palate.core.config import from_mapping, to_mapping
@@ -136,7 +136,7 @@ def create(config: StudyConfig) -> OpenStudy:
     Raises:
         InputError: the database cannot be reached.
     """
-    database = Database(config.database or config.out / FILE)
+    database = Database(config.database or config.out / FILE, config.out / PASSWORD)
     database.migrate()
     return OpenStudy(config.out, database, config, secrets.token_hex(32))
 
@@ -153,7 +153,7 @@ def open_study(folder: Path | str) -> OpenStudy:
         raise InputError(f"{folder} is no study; give a folder that `palate collect new` made")
     if not stored.get("database") and not (folder / FILE).is_file():
         raise InputError(f"the study in {folder} lacks {FILE}; run `palate collect new` again")
-    database = Database(stored.get("database") or folder / FILE)
+    database = Database(stored.get("database") or folder / FILE, folder / PASSWORD)
     database.migrate()
     with database.read() as session:
         row = session.scalars(select(Study)).one_or_none()

@@ -84,22 +84,27 @@ def cast(study: OpenStudy, rater_id: int, ballot: Ballot) -> Receipt:
         raise Refusal(409, TAKEN) from error
 
 
-def undo(study: OpenStudy, rater_id: int, ballot_uuid: str) -> Receipt:
-    """Takes the rater's last vote back: adds a vote that supersedes it, and shows its screen again.
+def undo(study: OpenStudy, rater_id: int, ballot_uuid: str, vote_uuid: str | None = None) -> Receipt:
+    """Takes a vote of the rater back: adds a vote that supersedes it, and shows its screen again.
 
     A screen that was skipped may by now have been given to another rater; it then has one vote more than asked.
+
+    Args:
+        ballot_uuid: made by the client; the same undo may be sent again, and takes back no more.
+        vote_uuid: of the vote to take back; the rater's last one, which may be that of another tab, when left out.
 
     Raises:
         Refusal: there is none to take back, or another vote has this number (409).
     """
-    name = _uuid(ballot_uuid)
+    name, of = _uuid(ballot_uuid), vote_uuid and _uuid(vote_uuid)
     try:
         with study.database.write() as session:
             rater = locked(session, rater_id)
-            vote = {"uuid": name, "kind": "undo", "said": {}}
+            vote = {"uuid": name, "kind": "undo", "said": {"of": of} if of else {}}
             if before := _sent_before(session, rater, None, vote):
                 return before
-            last = session.scalar(_LAST, {"me": rater_id})
+            query, about = (_THAT, {"me": rater_id, "name": of}) if of else (_LAST, {"me": rater_id})
+            last = session.scalar(query, about)
             if last is None:
                 raise Refusal(409, "there is no answer to undo")
             assignment = session.get_one(Assignment, last.assignment_id, with_for_update=LOCK)
@@ -201,6 +206,7 @@ _VOTES, _ASSIGNMENTS, _RATERS = (Base.metadata.tables[name] for name in ("vote",
 _NAMED = select(Vote).where(Vote.uuid == bindparam("name"))
 _ME: Any = bindparam("me")
 _LAST = standing(_ME).order_by(Vote.id.desc()).limit(1)
+_THAT = standing(_ME).where(Vote.uuid == bindparam("name"))
 _ASSIGNMENT = select(Assignment).where(Assignment.id == bindparam("number")).with_for_update(**LOCK)
 _VOTE = _VOTES.insert().returning(_VOTES.c.id)
 _STATE = update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == bindparam("number"))

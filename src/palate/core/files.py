@@ -70,10 +70,13 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
 
 
-def write_atomic(path: Path | str, data: str | bytes) -> None:
+def write_atomic(path: Path | str, data: str | bytes, mode: int = 0o666) -> None:
     """Writes `data` (text as UTF-8) so that `path` holds either all of it or what it held before.
 
     Makes the parent folders.
+
+    Args:
+        mode: who may read and write it, less what the process's umask takes away; 0o600 is its owner alone.
 
     Raises:
         PalateError: the disk is full, the folder may not be written to, and the like.
@@ -83,7 +86,7 @@ def write_atomic(path: Path | str, data: str | bytes) -> None:
     with explain_os_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(partial, "wb") as file:
+            with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(data.encode() if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -57,6 +57,30 @@ def test_undo_goes_back_several_screens_and_beyond_a_reload(page: RaterPage, ser
     assert [vote.kind for vote in served.votes()] == ["answer"] * 3 + ["undo"] * 3
 
 
+def test_undo_takes_back_this_tabs_answer_and_not_another_tabs(page: RaterPage, serve: Serve):
+    served = serve(prompts=5)
+    link = served.invite()
+    page.open(link)
+    first = page.screen()
+    page.keys("1")
+    page.screen(first)
+    page.done(1)
+    here = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    page.driver.get(link)
+    seen = page.screen()
+    page.keys("2")
+    page.screen(seen)
+    page.done(2)
+    page.driver.close()
+    page.driver.switch_to.window(here)
+    page.keys("u")
+    assert page.screen(seen) == first
+    page.done(1)
+    one, two, undo = served.votes()
+    assert (undo.kind, undo.supersedes, two.kind) == ("undo", one.id, "answer")
+
+
 def test_undo_brings_the_answers_to_several_questions_back(page: RaterPage, serve: Serve):
     served = serve(prompts=3, questions=("general", "alignment"))
     page.open(served.invite())

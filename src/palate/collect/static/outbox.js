@@ -5,7 +5,7 @@ import { insist } from "./server.js";
 const NAME = "outbox";
 
 /**
- * A queue of `{uuid, path, body, undoes?}`. What is in it is kept by the browser, shared by all tabs of a rater; an
+ * A queue of `{uuid, path, body}`. What is in it is kept by the browser, shared by all tabs of a rater; an
  * entry that two tabs send counts once, because of its UUID.
  */
 export class Outbox {
@@ -71,7 +71,7 @@ export class Outbox {
       this.told.stopped(error);
       return;
     }
-    this.drop((each) => each.uuid === entry.uuid || each.undoes === entry.uuid);
+    this.drop((each) => each.uuid === entry.uuid || each.body.vote === entry.uuid);
     this.told.refused(entry, error);
   }
 }

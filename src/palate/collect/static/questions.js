@@ -90,6 +90,15 @@ class Ranking {
     this.rank(position, this.ranks[position] === null ? next : null);
   }
 
+  /** Puts an image before, beside or after another one, which comes last if it had no rank. */
+  place(position, side, other) {
+    const ranks = this.ranks.map((rank, at) => (at === position ? null : rank));
+    ranks[other] ??= ranks.length + 1;
+    ranks[position] = ranks[other] + { better: -0.5, tie: 0, worse: 0.5 }[side];
+    const order = [...new Set(ranks)].filter((rank) => rank !== null).sort((a, b) => a - b);
+    this.put(ranks.map((rank) => (rank === null ? null : 1 + order.indexOf(rank))));
+  }
+
   rank(position, rank) {
     this.put(this.ranks.map((each, at) => (at === position ? rank : each)));
   }
@@ -172,6 +181,10 @@ export class Questions {
 
   pick(position) {
     if (!this.told.locked()) this.active.pick(position);
+  }
+
+  place(position, side, other) {
+    if (!this.told.locked()) this.active.place(position, side, other);
   }
 
   /** Enter, or the button: sends what is complete, else goes to what is missing. */

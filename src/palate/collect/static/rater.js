@@ -1,6 +1,7 @@
 // The raters' page: shows a screen, takes an answer, shows the next one at once, and sees that every answer arrives.
 
 import { askReason, open, welcome } from "./dialogs.js";
+import { Drag } from "./drag.js";
 import { Layout } from "./layout.js";
 import { Live } from "./live.js";
 import { Outbox } from "./outbox.js";
@@ -44,6 +45,8 @@ class Rater {
       refused: (entry, error) => this.refused(entry, error),
       stopped: (error) => this.status.stopped(error),
     });
+    const placed = (...where) => this.questions.place(...where);
+    this.drag = this.task === "ranking" ? new Drag($("stage"), placed) : null;
     const live = { ready: () => this.refill(), stopped: (error) => this.status.stopped(error) };
     this.live = root.dataset.live === "true" ? new Live(this.store, live) : null;
     this.wire();
@@ -164,6 +167,7 @@ class Rater {
 
   blank(prompt) {
     this.visible = false;
+    this.drag?.cancel();
     $("stage").classList.remove("there");
     $("ask").setAttribute("aria-busy", "true");
     for (const frame of $("stage").querySelectorAll(".frame")) frame.replaceChildren();
@@ -240,7 +244,7 @@ class Rater {
       return;
     }
     this.label = "Undone";
-    this.outbox.add({ uuid, path: "/api/undo", body: { uuid }, undoes: last?.uuid ?? null });
+    this.outbox.add({ uuid, path: "/api/undo", body: { uuid, vote: last?.uuid ?? null } });
     this.count();
     if (!last) return; // it was answered before this page was opened; the server knows its screen
     this.answered.delete(last.screen.assignment);
@@ -261,7 +265,7 @@ class Rater {
     this.count();
     const left = this.outbox.entries.length;
     this.status.saved(left, this.label);
-    if (left === 0) this.refill({ first: entry.path === "/api/undo" && entry.undoes === null });
+    if (left === 0) this.refill({ first: entry.path === "/api/undo" && entry.body.vote === null });
   }
 
   refused(entry, error) {

@@ -1,0 +1,77 @@
+"""Measures a study in a process of its own: it takes a good part of a second, in which nobody's vote is to wait."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from palate.collect.quality.study import Quality, quality
+from palate.collect.study import OpenStudy, open_study
+
+NICE = 10
+"""By how much the process gives way to others."""
+
+
+class Apart:
+    """`quality`, measured elsewhere.
+
+    The process is started when it is first needed, and again where it was stopped. It ends with this one, however that
+    ends: it reads from a pipe whose other end nobody else has.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pipe: Connection | None = None
+
+    def __call__(self, study: OpenStudy) -> Quality:
+        """Measures a study, the same one each time, as it stands."""
+        with self._lock:
+            try:
+                found = self._ask(study.folder)
+            except (EOFError, OSError):  # it was stopped from outside, or ran out of memory: once more
+                self._stop()
+                found = self._ask(study.folder)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """Ends the process."""
+        with self._lock:
+            self._stop()
+
+    def _ask(self, folder: Path) -> Quality | Exception:
+        if self._pipe is None:
+            fresh = multiprocessing.get_context("spawn")
+            self._pipe, other = fresh.Pipe()
+            fresh.Process(target=_work, args=(other, folder), name="palate quality", daemon=True).start()
+            other.close()
+        self._pipe.send("measure")
+        return self._pipe.recv()
+
+    def _stop(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+        self._pipe = None
+
+
+def _work(pipe: Connection, folder: Path) -> None:
+    """Measures at every word, until there is nobody to tell."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    study = open_study(folder)
+    try:
+        while pipe.recv():
+            try:
+                pipe.send(quality(study))
+            except Exception as error:  # for whoever asked
+                pipe.send(error)
+    except (EOFError, OSError):
+        pass
+    finally:
+        study.close()

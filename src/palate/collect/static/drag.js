@@ -1,0 +1,104 @@
+// Ranking by dragging one image onto another. An extra: keys, clicks and lists do all that it does.
+
+const FAR = 8; // pixels that a mouse moves before it drags
+const HOLD = 350; // milliseconds that a finger rests before it drags; one that moves earlier scrolls
+const EDGE = 56; // pixels from the window's edges where a drag scrolls the page
+const SAYS = { better: "better than", tie: "ties with", worse: "worse than" };
+
+export class Drag {
+  /**
+   * @param {HTMLElement} stage
+   * @param {function(number, "better"|"tie"|"worse", number)} dropped is told which image, and how it stands to which
+   */
+  constructor(stage, dropped) {
+    this.stage = stage;
+    this.dropped = dropped;
+    this.held = null; // {figure, id, x, y, timer} from the press on, `ghost` once it is a drag
+    this.moved = false;
+    stage.addEventListener("pointerdown", (event) => this.down(event));
+    addEventListener("pointermove", (event) => this.move(event));
+    addEventListener("pointerup", (event) => this.up(event));
+    addEventListener("pointercancel", () => this.cancel());
+    addEventListener("keydown", (event) => event.key === "Escape" && this.cancel());
+    // A drag neither scrolls nor opens a menu, and its end is no click.
+    stage.addEventListener("touchmove", (event) => this.held?.ghost && event.preventDefault(), { passive: false });
+    stage.addEventListener("contextmenu", (event) => this.held?.ghost && event.preventDefault());
+    stage.addEventListener("click", (event) => this.moved && event.stopPropagation(), true);
+  }
+
+  down(event) {
+    if (this.held) this.cancel(); // a second finger
+    this.moved = false;
+    const figure = event.target.closest("figure");
+    if (!figure?.querySelector("img") || !event.isPrimary || event.button !== 0) return;
+    this.held = { figure, id: event.pointerId, x: event.clientX, y: event.clientY };
+    if (event.pointerType === "touch") this.held.timer = setTimeout(() => this.lift(), HOLD);
+  }
+
+  /** From here on it is a drag. */
+  lift() {
+    const { held } = this;
+    held.ghost = document.createElement("div");
+    held.ghost.className = "ghost";
+    held.ghost.append(held.figure.querySelector("img").cloneNode(), document.createElement("span"));
+    document.body.append(held.ghost);
+    held.figure.classList.add("lifted");
+    this.moved = true;
+    this.follow(held.x, held.y);
+  }
+
+  move(event) {
+    const { held } = this;
+    if (!held || event.pointerId !== held.id) return;
+    if (!held.ghost) {
+      if (Math.hypot(event.clientX - held.x, event.clientY - held.y) < FAR) return;
+      if (held.timer) this.cancel();
+      else this.lift();
+    }
+    if (this.held) this.follow(event.clientX, event.clientY);
+  }
+
+  follow(x, y) {
+    const { ghost } = this.held;
+    const over = this.over(x, y);
+    ghost.style.transform = `translate(${x}px, ${y}px)`;
+    ghost.lastChild.textContent = over ? `${SAYS[over.side]} image ${over.position + 1}` : "";
+    this.mark(over);
+    if (y < EDGE) scrollBy(0, -EDGE / 4);
+    else if (y > innerHeight - EDGE) scrollBy(0, EDGE / 4);
+  }
+
+  /** The other image under a pointer: its left side is before it in the ranking, its middle beside, its right after. */
+  over(x, y) {
+    const figure = document.elementFromPoint(x, y)?.closest("#stage figure");
+    if (!figure || figure === this.held.figure) return null;
+    const box = figure.getBoundingClientRect();
+    const share = (x - box.left) / box.width;
+    const side = share < 1 / 3 ? "better" : share > 2 / 3 ? "worse" : "tie";
+    return { figure, side, position: Number(figure.dataset.position) };
+  }
+
+  mark(over) {
+    for (const figure of this.stage.querySelectorAll("figure")) {
+      if (over?.figure === figure) figure.dataset.drop = over.side;
+      else delete figure.dataset.drop;
+    }
+  }
+
+  up(event) {
+    const { held } = this;
+    if (!held || event.pointerId !== held.id) return;
+    const over = held.ghost && this.over(event.clientX, event.clientY);
+    this.cancel();
+    if (over) this.dropped(Number(held.figure.dataset.position), over.side, over.position);
+  }
+
+  cancel() {
+    if (!this.held) return;
+    clearTimeout(this.held.timer);
+    this.held.ghost?.remove();
+    this.held.figure.classList.remove("lifted");
+    this.held = null;
+    this.mark(null);
+  }
+}
