@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -12,7 +13,7 @@ from sqlalchemy import select
 
 from palate.collect.asking import next_screens
 from palate.collect.config import StudyConfig
-from palate.collect.live import EACH, LONGEST_PROMPT, Painter
+from palate.collect.live import EACH, LONGEST_PROMPT, Painter, painter_of
 from palate.collect.new import new_study
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy, open_study
@@ -131,9 +132,10 @@ def test_the_built_in_model_draws(live: OpenStudy) -> None:
     assert {(image.width, image.height) for image in screen.images} == {(64, 64)}
 
 
-def test_a_model_that_is_not_there_is_refused_at_the_start(tmp_path) -> None:
-    from palate.collect.live import painter_of
-
-    study = open_study(new_study(StudyConfig(out=tmp_path / "study", live="tiny-ds")).folder)
+def test_a_model_that_is_not_there_is_refused_at_the_start(live: OpenStudy, tmp_path) -> None:
     with pytest.raises(InputError, match="did you mean 'tiny-sd'"):
-        painter_of(study, "cpu")
+        new_study(StudyConfig(out=tmp_path / "other", live="tiny-ds"))
+    assert not (tmp_path / "other").exists()
+    gone = replace(live, config=replace(live.config, live="tiny-ds"))
+    with pytest.raises(InputError, match="did you mean 'tiny-sd'"):
+        painter_of(gone, "cpu")

@@ -33,6 +33,10 @@ class InviteConfig:
     renew: bool = False
     """Give those who are raters already a new link, which makes the old one void, instead of refusing."""
 
+    def __post_init__(self) -> None:
+        if not self.rater or len(set(self.rater)) < len(self.rater):
+            raise ValueError("rater must be at least one name, each once")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatusConfig:
@@ -78,8 +82,7 @@ def _invite(argv: Sequence[str]) -> int:
     from palate.collect.study import open_study
 
     study = open_study(config.study)
-    for name in config.rater:
-        token = study.renew_rater(name) if config.renew and study.has_rater(name) else study.add_rater(name)
+    for name, token in zip(config.rater, study.invite(config.rater, config.renew)):
         print(f"{name}: {config.url.rstrip('/')}/r/{token}")
     study.close()
     return 0

@@ -23,6 +23,7 @@ from palate.core.files import write_atomic
 from palate.core.progress import track
 from palate.core.runs import RunFolder
 from palate.core.seeds import derive
+from palate.models.source import resolve
 from palate.records.images import StoredImage
 from palate.records.tally import Tally
 
@@ -42,10 +43,12 @@ def new_study(config: StudyConfig) -> Made:
     A password in the database's URL is kept in a file of its own, and in no configuration.
 
     Raises:
-        InputError: no such images, a broken one, nothing to compare, a database that cannot be reached, or a folder
-            that holds a study already; a study that was begun is taken back.
+        InputError: no such images or model, a broken image, nothing to compare, a database that cannot be reached, or
+            a folder that holds a study already; a study that was begun is taken back.
         RunFolderError: the folder holds another run.
     """
+    if config.live:
+        resolve(config.live).check()
     tally = Tally(config.skip_bad)
     asked = [("real", each) for each in gather(config, tally)] + [("gold", each) for each in gather_gold(config, tally)]
     url, password = without_password(config.database) if config.database else (None, None)

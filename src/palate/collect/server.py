@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 
@@ -30,32 +31,39 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
         PalateError: the address cannot be listened on.
     """
     study, measure = open_study(config.study), Apart()
-    app = create_app(study, config, measure)
-    server = _Server(
-        uvicorn.Config(app, config.host, config.port, log_level="warning", server_header=False, access_log=False),
-        lambda port: ready(study, (config.url or f"http://{config.host}:{port}").rstrip("/")),
-    )
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH)
     try:
-        server.run()
-    except SystemExit as error:  # how uvicorn says that it could not start
-        mend = "give another --port, or stop what listens there"
-        raise PalateError(f"cannot listen on {config.host}:{config.port}; {mend}") from error
+        app = create_app(study, config, measure)
+        options = uvicorn.Config(app, log_level="warning", server_header=False, access_log=False)
+        with _listening(config) as wire:
+            host = f"[{config.host}]" if wire.family == socket.AF_INET6 else config.host
+            url = (config.url or f"http://{host}:{wire.getsockname()[1]}").rstrip("/")
+            _Server(options, lambda: ready(study, url)).run([wire])
     finally:
         sys.setswitchinterval(before)
         measure.close()
         study.close()
 
 
+def _listening(config: ServeConfig) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        why = error.strerror or error
+        mend = "give another --port or --host, or stop what listens there"
+        raise PalateError(f"cannot listen on {config.host}:{config.port} ({why}); {mend}") from error
+
+
 class _Server(uvicorn.Server):
-    """Says where it listens once it does, also where the system chose the port."""
+    """Says that it listens once it does."""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._listening = listening
+        self._ready = ready
 
-    async def startup(self, sockets: list | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._listening(self.servers[0].sockets[0].getsockname()[1])
+            self._ready()

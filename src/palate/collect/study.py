@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,22 +51,32 @@ class OpenStudy:
         Raises:
             InputError: the name is empty, too long or taken, or cannot be printed.
         """
-        name, token = name.strip(), new_token()
-        if not 0 < len(name) <= LONGEST_NAME:
-            raise InputError(f"a rater's name has 1 to {LONGEST_NAME} characters, not {len(name)}")
-        if not name.isprintable():
-            raise InputError(f"a rater's name cannot have characters that do not print: {name!r}")
+        return self.invite([name])[0]
+
+    def invite(self, names: Sequence[str], renew: bool = False) -> list[str]:
+        """A new token for each of several raters; all of them are invited, or none.
+
+        Args:
+            renew: raters who are there already get a new token, which makes the old one void, instead of being refused.
+
+        Raises:
+            InputError: a name is empty, too long or taken, or cannot be printed.
+        """
+        names, tokens = [_name(each) for each in names], [new_token() for _ in names]
         try:
             with self.database.write() as session:
-                session.add(Rater(name=name, token_hash=hashed(token), created=time.time()))
-        except IntegrityError as error:
-            raise InputError(f"there is a rater named {name!r}; choose another name") from error
-        return token
-
-    def has_rater(self, name: str) -> bool:
-        """Whether there is a rater of this name."""
-        with self.database.read() as session:
-            return session.scalar(select(Rater.id).where(Rater.name == name.strip())) is not None
+                for name, token in zip(names, tokens):
+                    rater = session.scalar(select(Rater).where(Rater.name == name))
+                    if rater is not None and not renew:
+                        raise InputError(f"there is a rater named {name!r}; choose another name")
+                    if rater is None:
+                        session.add(Rater(name=name, token_hash=hashed(token), created=time.time()))
+                        session.flush()
+                    else:
+                        rater.token_hash = hashed(token)
+        except IntegrityError as error:  # somebody else invites them at the same moment
+            raise InputError(f"one of {', '.join(names)} is a rater by now; try again") from error
+        return tokens
 
     def renew_rater(self, name: str) -> str:
         """A new token for a rater who lost theirs; the old one is void.
@@ -128,6 +139,15 @@ class OpenStudy:
     def close(self) -> None:
         """Closes the database."""
         self.database.close()
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise InputError(f"a rater's name has 1 to {LONGEST_NAME} characters, not {len(name)}")
+    if not name.isprintable():
+        raise InputError(f"a rater's name cannot have characters that do not print: {name!r}")
+    return name
 
 
 def create(config: StudyConfig) -> OpenStudy:
