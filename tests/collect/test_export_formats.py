@@ -131,7 +131,13 @@ def test_label_studio_keeps_who_said_it_how_long_it_took_and_that_both_were_bad(
     (task,) = json.loads((run / "label-studio" / "tasks.json").read_text())
     (annotation,) = task["annotations"]
     assert annotation["result"][0]["value"] == {"choices": ["both_bad"]}
-    assert (annotation["completed_by"], annotation["lead_time"], task["data"]["prompt"]) == (1, 1.5, "x")
+    assert (annotation["result"][0]["meta"], annotation["lead_time"]) == ({"rater": "rater-1"}, 1.5)
+    assert "completed_by" not in annotation  # of people whom it does not know, Label Studio takes none
+    served = "/data/local-files/?d=images/"
+    names = {task["data"][f"image{place}"].removeprefix(served) for place in (1, 2)}
+    assert (
+        names == {file.name for file in (run / "label-studio" / "images").iterdir()} and task["data"]["prompt"] == "x"
+    )
     assert task["meta"] == {"systems": ["a", "b"], "seeds": [7, 7]}
     assert load_preferences(named)[0].votes[0].rater == "ann"
     words = [each.get("value") for each in ElementTree.parse(run / "label-studio" / "config.xml").iter("Choice")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -16,6 +17,7 @@ from collect.web import served, site
 from palate.collect.config import ServeConfig
 from palate.collect.guard import LARGEST_BODY
 from palate.collect.secrets import hashed
+from palate.collect.server import listening
 from palate.collect.study import open_study
 
 UP = (
@@ -94,6 +96,23 @@ def test_the_server_does_not_say_what_it_is_and_listens_on_this_machine_alone(pr
     assert "server" not in asked(port, "GET", "/")[0].headers
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_answers_are_sent_at_once_and_not_held_back_for_more():
+    async def option(wire: socket.socket) -> int:
+        found = asyncio.get_running_loop().create_future()
+
+        def met(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(met, sock=wire):
+            _, writer = await asyncio.open_connection(*wire.getsockname())
+            writer.close()
+            return await found
+
+    with listening(ServeConfig(study=Path("x"), port=0)) as wire:
+        assert asyncio.run(option(wire)) == 1
 
 
 def exchanged(port: int, *pieces: bytes) -> bytes:

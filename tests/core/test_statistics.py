@@ -57,6 +57,13 @@ def test_a_single_image_still_has_a_wilson_interval_but_no_bootstrap():
     assert mean(np.ones((1, 1))).to_dict() == {"value": 1.0, "low": None, "high": None, "n": 1}
 
 
+def test_five_prompts_that_agree_prove_nothing_and_six_do():
+    for measure in (mean, lambda x: difference(0 * x, x), lambda x: ratio(np.ones_like(x), x)):
+        few, enough = (measure(np.linspace(1.0, 2.0, 2 * prompts).reshape(prompts, 2)) for prompts in (5, 6))
+        assert math.isnan(few.low) and math.isnan(few.high) and few.value == pytest.approx(1.5)
+        assert 1.0 < enough.low < 1.5 < enough.high < 2.0
+
+
 def test_a_contest_counts_ties_as_a_half():
     base, aligned = np.array([[1.0, 2.0], [3.0, 1.0]]), np.array([[2.0, 1.0], [3.0, 1.0 + 1e-7]])
     np.testing.assert_array_equal(contest(base, aligned), [[1.0, 0.0], [0.5, 0.5]])

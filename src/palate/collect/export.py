@@ -141,5 +141,5 @@ def _write_other(
 
     if config.format == "label-studio":
         wording = study.wording()[question]
-        return labelstudio.write(folder, asked, study.task, question, wording, anonymous=config.anonymous)
+        return labelstudio.write(folder, asked, study.task, question, wording)
     return (pickapic if config.format == "pickapic" else hpdv2).write(folder, sets, tally)

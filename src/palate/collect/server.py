@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from palate.core.errors import PalateError
 SWITCH = 5e-4
 """Seconds that a thread keeps the interpreter while others wait for it, a tenth of Python's default: a request passes
 through several threads, and would wait that long at each turn."""
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 
 
 def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda study, url: None) -> None:
@@ -36,7 +40,7 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
     try:
         app = create_app(study, config, measure)
         options = uvicorn.Config(app, log_level="warning", server_header=False, access_log=False)
-        with _listening(config) as wire:
+        with listening(config) as wire:
             host = f"[{config.host}]" if wire.family == socket.AF_INET6 else config.host
             url = (config.url or f"http://{host}:{wire.getsockname()[1]}").rstrip("/")
             _Server(options, lambda: ready(study, url)).run([wire])
@@ -46,10 +50,25 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
         study.close()
 
 
-def _listening(config: ServeConfig) -> socket.socket:
+def listening(config: ServeConfig) -> socket.socket:
+    """A socket on the address of a study.
+
+    Raises:
+        PalateError: nobody can listen there.
+    """
     try:
-        family, *_, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        family, kind, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        # With its protocol named, asyncio sends answers at once; else it does not know TCP, and each waits for 40 ms.
+        wire = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            if os.name == "posix":  # elsewhere it would let two servers have one address
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            wire.bind(address)
+            wire.listen(BACKLOG)
+        except OSError:
+            wire.close()
+            raise
+        return wire
     except OSError as error:
         why = error.strerror or error
         mend = "give another --port or --host, or stop what listens there"

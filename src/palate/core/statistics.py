@@ -6,7 +6,7 @@ this is too narrow. Two intervals here respect it:
 
 - `rate`: for proportions. Wilson's interval on the effective count, the number of independent images that would know
   as much as these P x N do. With one image a prompt it is the textbook Wilson interval.
-- `mean`, `difference`, `ratio`: the bootstrap that resamples whole prompts.
+- `mean`, `difference`, `ratio`: the bootstrap that resamples whole prompts, where there are `ENOUGH` of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from palate.core.seeds import numpy_generator
 
 CONFIDENCE = 0.95
 RESAMPLES = 4000  # an end of a 95% interval then has a Monte-Carlo error of about 0.04 standard errors
+
+ENOUGH = 6
+"""Prompts below which the bootstrap has no interval to give: it never leaves the range of what it saw, and of P
+independent values all lie on one side of their median with the chance `2^(1 - P)`, which five do 1 time in 16."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,12 @@ def _bootstrap(statistic: Callable[..., np.ndarray], samples: tuple[np.ndarray, 
     """The expanded percentile interval of a statistic of means, resampling prompts.
 
     Every prompt has the same number of images, so the mean over images is the mean of the prompts' means, and to
-    resample prompts is to resample those. One prompt says nothing of the spread between prompts: its interval is NaN.
+    resample prompts is to resample those. With fewer prompts than `ENOUGH` the ends are NaN.
     """
     columns = tuple(x.mean(1) for x in samples)
     prompts, n = samples[0].shape[0], samples[0].size
     value = float(statistic(*columns, axis=-1))
-    if prompts == 1:
+    if prompts < ENOUGH:
         return Estimate(value, math.nan, math.nan, n)
     low, high = stats.bootstrap(
         columns,

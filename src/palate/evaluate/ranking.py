@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palate.core import statistics
-from palate.core.statistics import Estimate
+from palate.core.statistics import ENOUGH, Estimate
 
 if TYPE_CHECKING:
     from palate.records.image_folder import ImageRecord
     from palate.score.base import Scorer
-
-ENOUGH = 6
-"""Prompts below which nothing is called clear: a coin puts one of two sources ahead at all of five 1 time in 16, and
-the bootstrap, which never leaves the range of what it saw, would be sure of it."""
 
 Scores = Mapping[tuple[str, str, str], float]
 """By the source's name, the prompt and the image's file name."""
@@ -61,7 +57,7 @@ class Step:
     Attributes:
         difference: how much better the one ahead scores; its two scores of a prompt are a pair.
         win_rate: the share of prompts at which the one ahead scores better; a tie counts a half.
-        clear: the difference's interval excludes zero, and it rests on `ENOUGH` prompts.
+        clear: the difference's interval excludes zero; with fewer than `ENOUGH` prompts there is none.
     """
 
     ahead: str
@@ -105,8 +101,7 @@ def find_order(scorer: Scorer, sources: Sequence[Source], scores: Scores) -> Ord
         outcomes = statistics.contest(sign * means[behind], sign * means[ahead])
         gains = np.where(outcomes == 0.5, 0.0, sign * (means[ahead] - means[behind]))  # float rounding is no gain
         difference = statistics.mean(gains)
-        clear = len(gains) >= ENOUGH and difference.low > 0
-        return Step(ahead, behind, difference, statistics.rate(outcomes), bool(clear))
+        return Step(ahead, behind, difference, statistics.rate(outcomes), bool(difference.low > 0))
 
     steps = tuple(step(ahead.name, behind.name) for ahead, behind in pairwise(ranked))
     return Order(scorer.name, scorer.higher_is_better, tuple(sources[0].images), tuple(map(placed, ranked)), steps)

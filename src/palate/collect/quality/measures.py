@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from palate.core.seeds import numpy_generator
-from palate.core.statistics import RESAMPLES, Estimate, expanded_tail
+from palate.core.statistics import ENOUGH, RESAMPLES, Estimate, expanded_tail
 
 Distance = Literal["nominal", "ordinal"]
 BATCH = 2**22
@@ -107,7 +107,7 @@ def wins(
     """[P, S, S] How often system a beat system b; a tie is half a win of each.
 
     Args:
-        first, second, sign, prompt: [M], as of `quality_votes.Compared`, systems known and distinct.
+        first, second, sign, prompt: [M], as of `labels.Compared`, systems known and distinct.
         shape: P and S.
     """
     found = np.zeros((*shape, shape[1]))
@@ -200,8 +200,8 @@ def resampled(
     """The ends of the 95% interval of a statistic that resamples prompts; NaN where it cannot be known.
 
     Expanded percentiles, as of `core.statistics`: their levels make up for the narrowness of plain ones with few
-    prompts (Hesterberg 2015). With one prompt, or where more resamples than lie beyond an end have no value, there
-    are no ends.
+    prompts (Hesterberg 2015). With fewer prompts than `ENOUGH`, or where more resamples than lie beyond an end have no
+    value, there are no ends.
 
     Args:
         sums: [P, ...] of each prompt.
@@ -209,7 +209,7 @@ def resampled(
         seed: of the draws.
     """
     prompts = len(sums)
-    if prompts < 2:
+    if prompts < ENOUGH:
         unknown = np.full_like(statistic(sums.sum(0)[None])[0], np.nan)
         return unknown, unknown
     flat, shape = sums.reshape(prompts, sums[0].size), sums.shape[1:]

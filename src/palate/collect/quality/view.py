@@ -102,7 +102,7 @@ def _range(values: Sequence[Estimate]) -> tuple[float, float]:
 
 
 def meanings(config: StudyConfig) -> tuple[tuple[str, str], ...]:
-    """What each word means, by the thresholds of `quality_raters`."""
+    """What each word means, by the thresholds of `raters`."""
     same = steady(config.task, config.per_screen)
     return (
         ("always left", f"{ALWAYS:.0%} or more of {LEAST} answers or more, ties aside, chose one side or position."),

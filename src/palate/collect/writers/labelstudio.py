@@ -2,7 +2,8 @@
 
 A task is an item, an annotation a rater's vote. A pair and the best of n are Choices among the images' names, or
 `tie` or `both_bad`; a ranking is a Ranker with a bucket a rank, because an order has no place for ties; stars are a
-Rating. `meta` has the systems and seeds, out of the annotators' sight.
+Rating. `meta` of a task has the systems and seeds, out of the annotators' sight, and `meta` of a result the rater:
+Label Studio takes no annotations by people without an account there, so `completed_by` cannot name them.
 """
 
 from __future__ import annotations
@@ -22,23 +23,22 @@ from palate.core.files import write_atomic
 
 TIE = {"pairwise": ("tie", "both_bad"), "best": ("tie", "all_bad")}
 LIST = "images"
+SERVED = "/data/local-files/?d=images/"
+"""Where Label Studio serves local files, below its document root (https://labelstud.io/guide/storage#Local-storage)."""
 
 
-def write(
-    folder: Path, asked: Sequence[Asked], task: Task, question: str, wording: str, *, anonymous: bool
-) -> dict[str, int]:
+def write(folder: Path, asked: Sequence[Asked], task: Task, question: str, wording: str) -> dict[str, int]:
     """Writes every item with its votes; nothing that a rater said of this question is lost.
 
     Args:
         question: its short name, of which the control's name is made.
         wording: how raters read it.
-        anonymous: name annotators by their number alone.
 
     Returns:
         How many tasks and annotations there are.
     """
     control = re.sub(r"\W+", "_", question).strip("_")[:40] or "answer"
-    rows = [_task(each, task, control, anonymous) for each in asked]
+    rows = [_task(each, task, control) for each in asked]
     place_images((image for each in asked for image in each.images), folder / "images")
     n = max(len(each.images) for each in asked)
     write_atomic(folder / "config.xml", _interface(task, control, wording, n))
@@ -46,28 +46,25 @@ def write(
     return {"tasks": len(rows), "annotations": sum(len(each.ballots) for each in asked)}
 
 
-def _task(asked: Asked, task: Task, control: str, anonymous: bool) -> dict[str, Any]:
-    files = {f"image{number}": f"images/{name_of(image)}" for number, image in enumerate(asked.images, 1)}
+def _task(asked: Asked, task: Task, control: str) -> dict[str, Any]:
+    files = {f"image{number}": f"{SERVED}{name_of(image)}" for number, image in enumerate(asked.images, 1)}
     shown = [{"id": key, "html": f'<img src="{file}">'} for key, file in files.items()]
     return {
         "id": asked.item,
         "data": {"prompt": asked.prompt, **({LIST: shown} if task == "ranking" else files)},
         "meta": {"systems": list(asked.systems), "seeds": list(asked.seeds)},
-        "annotations": [_annotation(each, asked.item, task, control, list(files), anonymous) for each in asked.ballots],
+        "annotations": [_annotation(each, asked.item, task, control, list(files)) for each in asked.ballots],
         "predictions": [],
     }
 
 
-def _annotation(
-    ballot: Ballot, item: int, task: Task, control: str, keys: Sequence[str], anonymous: bool
-) -> dict[str, Any]:
+def _annotation(ballot: Ballot, item: int, task: Task, control: str, keys: Sequence[str]) -> dict[str, Any]:
     kind, value = _value(ballot, task, keys)
+    said = {"from_name": control, "to_name": LIST if task == "ranking" else keys[0], "type": kind, "value": value}
     made = datetime.fromtimestamp(ballot.created, timezone.utc).isoformat()
-    to = LIST if task == "ranking" else keys[0]
     return {
         "id": ballot.vote,
-        "completed_by": ballot.number if anonymous else {"id": ballot.number, "first_name": ballot.rater},
-        "result": [{"id": f"vote{ballot.vote}", "from_name": control, "to_name": to, "type": kind, "value": value}],
+        "result": [{"id": f"vote{ballot.vote}", **said, "meta": {"rater": ballot.rater}}],
         "was_cancelled": False,
         "ground_truth": False,
         "created_at": made,
@@ -89,18 +86,15 @@ def _value(ballot: Ballot, task: Task, keys: Sequence[str]) -> tuple[str, dict[s
 
 
 def _interface(task: Task, control: str, wording: str, n: int) -> str:
-    names = [f"image{number}" for number in range(1, n + 1)]
-    name, to = quoteattr(control), names[0]
-    pictures = [f'<Image name="{each}" value="${each}"/>' for each in names]
-    if task == "ranking":
-        pictures, to = [f'<List name="{LIST}" value="${LIST}"/>'], LIST
+    names, ranks = ([f"{what}{number}" for number in range(1, n + 1)] for what in ("image", "rank "))
+    shown = [f'<Image name="{each}" value="${each}"/>' for each in names]
+    about = f'name={quoteattr(control)} toName="{LIST if task == "ranking" else names[0]}"'
     if task == "rating":
-        answer = [f'<Rating name={name} toName="{to}" maxRating="5"/>']
+        answer = [f'<Rating {about} maxRating="5"/>']
+    elif task == "ranking":
+        shown = [f'<List name="{LIST}" value="${LIST}"/>']
+        answer = [f"<Ranker {about}>", *(f'  <Bucket name="{each}" title="{each}"/>' for each in ranks), "</Ranker>"]
     else:
-        tag, inner = ("Ranker", "Bucket") if task == "ranking" else ("Choices", "Choice")
-        attribute = "name" if task == "ranking" else "value"
-        words = [f"rank {place}" for place in range(1, n + 1)] if task == "ranking" else [*names, *TIE[task]]
-        options = [f'  <{inner} {attribute}="{word}"/>' for word in words]
-        answer = [f'<{tag} name={name} toName="{to}">', *options, f"</{tag}>"]
-    text = ['<Text name="prompt" value="$prompt"/>', *pictures, f"<Header value={quoteattr(wording)}/>", *answer]
+        answer = [f"<Choices {about}>", *(f'  <Choice value="{each}"/>' for each in [*names, *TIE[task]]), "</Choices>"]
+    text = ['<Text name="prompt" value="$prompt"/>', *shown, f"<Header value={quoteattr(wording)}/>", *answer]
     return "\n".join(["<View>", *(f"  {line}" for line in text), "</View>"]) + "\n"

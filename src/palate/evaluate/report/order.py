@@ -9,8 +9,8 @@ from typing import Any
 
 from palate import __version__
 from palate.core.files import write_atomic
-from palate.core.statistics import RESAMPLES, Estimate
-from palate.evaluate.ranking import ENOUGH, Order, Placed, Step
+from palate.core.statistics import ENOUGH, RESAMPLES, Estimate
+from palate.evaluate.ranking import Order, Placed, Step
 from palate.evaluate.report import template
 from palate.evaluate.report.charts import Strip, strip
 from palate.evaluate.report.pictures import chosen_pairs, data_uri, thumbnail

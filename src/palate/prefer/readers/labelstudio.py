@@ -150,7 +150,8 @@ def _kept(task: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]
     """The rater and the results of each annotation that was not cancelled."""
     for each in _dicts(task.get("annotations")):
         if not each.get("was_cancelled"):
-            yield _rater(each.get("completed_by")), _dicts(each.get("result"))
+            results = _dicts(each.get("result"))
+            yield _named(results) or _rater(each.get("completed_by")), results
 
 
 def _about_images(
@@ -213,6 +214,12 @@ def _groups(ranker: Any, name: Any) -> list[list[str]]:
             ranker = [full[bucket] for bucket in sorted(full, key=numbers.__getitem__)]
     listed = ranker if isinstance(ranker, list) else []
     return [[str(one) for one in (each if isinstance(each, list) else [each])] for each in listed]
+
+
+def _named(results: Iterable[Mapping[str, Any]]) -> str:
+    """The rater of whom an export of ours says that the vote is, whoever took it into Label Studio since."""
+    metas = (result.get("meta") for result in results)
+    return next((meta["rater"] for meta in metas if isinstance(meta, dict) and isinstance(meta.get("rater"), str)), "")
 
 
 def _rater(completed_by: Any) -> str:
