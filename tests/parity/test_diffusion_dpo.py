@@ -12,10 +12,10 @@ from tiny_pipelines import RESOLUTION, random_stable_diffusion
 from palate.align.examples import Examples
 from palate.align.methods.config import DPOConfig
 from palate.align.plan import Plan
-from palate.align.prepare import to_tensor
 from palate.align.stage import align
 from palate.diffusion.draws import Draws
 from palate.prefer.load import load_preferences
+from palate.score.base import to_squares
 
 STEPS, BATCH, BETA, RATE = 5, 4, 300.0, 1e-3
 
@@ -76,7 +76,7 @@ def plain_loop(config):
             eps = draws.noise(key, draw, (4, 8, 8))
             difference = []
             for view in views:
-                image = to_tensor(examples.images[examples.image[view]].open(), RESOLUTION)[None] * 2 - 1
+                image = to_squares([examples.images[examples.image[view]].open()], RESOLUTION) * 2 - 1
                 with torch.no_grad():
                     x_0 = pipeline.vae.encode(image).latent_dist.mode() * pipeline.vae.config.scaling_factor
                     x_t, target = scheduler.add_noise(x_0, eps, t), scheduler.get_velocity(x_0, eps, t)

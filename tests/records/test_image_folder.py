@@ -84,7 +84,7 @@ def test_a_folder_of_image_files_alone_is_read_where_no_prompt_is_needed(tmp_pat
         kind = {".jpg": "JPEG", ".webp": "WEBP"}.get(Path(name).suffix.lower(), "PNG")
         (tmp_path / name).write_bytes(encoded(kind=kind))
     (tmp_path / "notes.txt").write_text("a cat")
-    with pytest.raises(InputError, match="has no metadata.jsonl with rows; give a run of `palate generate`"):
+    with pytest.raises(InputError, match="has images and no prompts: .*`palate caption`"):
         read_image_folder(tmp_path)
     records = read_image_folder(tmp_path, unprompted=True)
     assert [(r.file_name, r.prompt, r.image_index) for r in records] == [
@@ -92,6 +92,24 @@ def test_a_folder_of_image_files_alone_is_read_where_no_prompt_is_needed(tmp_pat
         ("b/x.webp", "", 1),
         ("c.JPG", "", 2),
     ]
+
+
+def test_a_text_beside_an_image_is_its_prompt(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(encoded())
+        (tmp_path / name).with_suffix(".txt").write_text("a red\n  star\n" if name != "b.png" else "zwölf Boxkämpfer")
+    records = read_image_folder(tmp_path)
+    assert [(r.file_name, r.prompt) for r in records] == [
+        ("a.png", "a red star"),
+        ("c.png", "a red star"),
+        ("b.png", "zwölf Boxkämpfer"),
+    ]
+    (tmp_path / "b.txt").unlink()
+    with pytest.raises(InputError, match=r"b\.png.*no 'prompt'"):
+        read_image_folder(tmp_path)
+    (tmp_path / "b.txt").write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"caption .*b\.txt"):
+        read_image_folder(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])

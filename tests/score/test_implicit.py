@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tiny_pipelines import RESOLUTION, random_sd3, random_stable_diffusion
 
 from palate.core.errors import InputError
 from palate.models.load import load_denoiser
 from palate.models.lora import add_lora, save_lora
+from palate.score.base import to_tensor
 from palate.score.implicit import ImplicitScorer
 from palate.score.load import load_scorer
 
@@ -60,8 +61,14 @@ def test_a_model_scored_against_itself_gets_zero(run: str) -> None:
     torch.testing.assert_close(scorer(pictures(), PROMPTS), torch.zeros(3))
 
 
-def test_images_of_another_size_are_resized(run: str) -> None:
-    assert ImplicitScorer(run)(pictures(2 * RESOLUTION), PROMPTS).isfinite().all()
+def test_images_of_other_sizes_go_together_and_are_asked_as_the_squares_that_training_sees(run: str) -> None:
+    scorer, (first, *_) = ImplicitScorer(run), pictures()
+    wide = ImageOps.expand(first, (RESOLUTION // 2, 0))  # the same picture with black to both sides
+    large = first.resize((2 * RESOLUTION, 2 * RESOLUTION))
+    scores = scorer([first, wide, large], [PROMPTS[0]] * 3)
+    torch.testing.assert_close(scores[0], scores[1], atol=1e-5, rtol=1e-3)
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores[1:2], scorer(to_tensor([wide]), PROMPTS[:1]), atol=1e-5, rtol=1e-3)
 
 
 def test_it_is_loaded_by_its_spec_and_refuses_what_was_not_aligned(run: str, tmp_path) -> None:

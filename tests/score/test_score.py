@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from pictures import image_folder
+from pictures import encoded, image_folder
 
 from palate.cli.main import main
 from palate.core.errors import InputError, RunFolderError
 from palate.core.runs import RunFolder
+from palate.records.image_folder import read_image_folder
+from palate.records.jsonlines import JsonLines
+from palate.score.filter import FilterConfig, filter_images
 from palate.score.load import load_scorer
 from palate.score.stage import ScoreConfig, read_scores, read_summaries, score
 
@@ -103,3 +106,19 @@ def test_the_command_prints_a_table_and_what_comes_next(
     assert (utility.split()[0], appeal.split()[0], appeal.split()[-1]) == ("teacher:utility", "teacher:appeal", "3")
     assert where.endswith("scores.jsonl") and f"--scores {out}" in following
     assert json.loads((tmp_path / "run/summary.json").read_text())["images"] == 3
+
+
+def test_images_alone_are_scored_by_what_reads_no_prompt_and_by_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(encoded())
+    with pytest.raises(InputError, match="has images and no prompts"):
+        score(ScoreConfig(images=folder, scorer=("image:contrast", "teacher:utility"), out=tmp_path / "run"))
+    specs = ("image:contrast", "image:brightness")
+    rows = read_scores(score(ScoreConfig(images=folder, scorer=specs, out=tmp_path / "run")))
+    assert [(row["file_name"], row["prompt"]) for row in rows] == [(f"{number}.png", "") for number in range(3)]
+    kept = filter_images(FilterConfig(scores=tmp_path / "run", column="image:contrast", top=1, out=tmp_path / "kept"))
+    assert all("prompt" not in row for row in JsonLines(kept / "metadata.jsonl").read())
+    with pytest.raises(InputError, match="no 'prompt' .*`palate caption`"):
+        read_image_folder(kept)

@@ -7,9 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from palate.align.examples import Examples
@@ -17,6 +15,7 @@ from palate.core.progress import bar
 from palate.models.denoiser import Conditioning, Denoiser
 from palate.models.load import load_denoiser, quiet_libraries
 from palate.models.source import ModelSource
+from palate.score.base import to_squares
 from palate.training.cache import cached_rows, digest
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ def prepare(
     texts = digest(source.fingerprint(*readers), str(dtype), examples.prompts)
 
     def encode(rows: Tensor) -> dict[str, Tensor]:
-        images = torch.stack([to_tensor(examples.images[row].open(), resolution) for row in rows.tolist()])
-        return {"latents": encoders.denoiser.encode(images)}
+        images = [examples.images[row].open() for row in rows.tolist()]
+        return {"latents": encoders.denoiser.encode(to_squares(images, resolution))}
 
     def embed(rows: Tensor) -> dict[str, Tensor]:
         with quiet_libraries():  # they print every prompt that is longer than the text encoder reads
@@ -85,15 +84,6 @@ def prepare(
         path = root / f"prompts-{texts}.safetensors"
         told = cached_rows(path, count[1], embed, PROMPTS_AT_ONCE, progress, accelerator)
     return Prepared(latents["latents"], Conditioning(**told.tensors()), digest(pictures, texts))
-
-
-def to_tensor(image: Image.Image, resolution: int) -> Tensor:
-    """An RGB image as [3, R, R] in [0, 1]: its largest centred square, resized.
-
-    No flip, unlike the paper's code: a caption may say left or right, and a latent stays a function of its image.
-    """
-    square = ImageOps.fit(image, (resolution, resolution), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 255
 
 
 @dataclass(frozen=True)

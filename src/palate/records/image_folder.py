@@ -1,6 +1,7 @@
 """Images on disk with what made them: Hugging Face's ImageFolder, a `metadata.jsonl` of rows with a `file_name`.
 
-A folder may hold such folders (the shards of one run); they are read as one.
+A folder may hold such folders (the shards of one run); they are read as one. One without a table may have a caption
+beside each image, `x.txt` of `x.png`, as trainers of LoRA read it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from palate.core.progress import track
 from palate.core.runs import read_config
 from palate.records.images import StoredImage
 from palate.records.jsonlines import JsonLines
+from palate.records.tables import read_text
 from palate.records.tally import Tally
 
 METADATA = "metadata.jsonl"
@@ -55,18 +57,23 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
     """The images that a folder's metadata lists, each decoded once to be sure of it; by prompt, then by image.
 
     Args:
-        folder: a run of `palate generate`, or any ImageFolder whose `metadata.jsonl` has a `prompt` in each row.
+        folder: a run of `palate generate`, any ImageFolder whose `metadata.jsonl` has a `prompt` in each row, or image
+            files with a text of the same name beside each.
         tally: whether bad rows are refused (the default) or left out and counted.
-        unprompted: take rows without a prompt too, and every image file of a folder that has no table at all.
+        unprompted: take images without a prompt too, and every image file of a folder that has no table at all.
 
     Raises:
         InputError: no such folder, no metadata, a row without a prompt, or an image that is missing or broken.
     """
     folder, tally = require_folder(folder, "image folder"), tally or Tally()
-    rows = metadata_rows(folder) or (_files(folder) if unprompted else [])
+    table = metadata_rows(folder)
+    rows = table or _files(folder)
     if not rows:
         mend = "a folder with one, or of image files alone" if unprompted else "a run of `palate generate`"
         raise InputError(f"{folder} lists no image: it has no {METADATA} with rows; give {mend}")
+    if not table and not unprompted and not any("prompt" in row for _, row in rows):
+        mend = "write one for each, or have `palate caption` do it"
+        raise InputError(f"{folder} has images and no prompts: neither {METADATA} nor a text beside any; {mend}")
     needed = ("file_name",) if unprompted else ("file_name", "prompt")
     records: list[ImageRecord] = []
     prompts: dict[str, int] = {}
@@ -134,18 +141,27 @@ def link_images(records: Iterable[ImageRecord], out: Path) -> None:
 
 
 def _files(folder: Path) -> Rows:
-    """A row for each image file that is not hidden, where no table of any format says more and no run is under way."""
+    """A row for each image file that is not hidden, where no table of any format says more and no run is under way.
+
+    Its prompt is the text beside it, where there is one.
+    """
     if any(folder.rglob("metadata.*")) or read_config(folder):
         return []
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file()]
     hidden = {path for path in files if any(part.startswith(".") for part in path.relative_to(folder).parts)}
-    return [(path, {"file_name": path.name}) for path in files if path not in hidden]
+    shown = [path for path in files if path not in hidden]
+    return [(path, {"file_name": path.name, **_caption(path.with_suffix(".txt"))}) for path in shown]
+
+
+def _caption(text: Path) -> dict[str, str]:
+    return {"prompt": " ".join(read_text(text, "caption").split())} if text.is_file() else {}
 
 
 def _require(names: Iterable[str], row: Mapping[str, Any]) -> None:
     for name in names:
         if not isinstance(row.get(name), str) or not row[name].strip():
-            raise InputError(f"the row has no {name!r} (it has {', '.join(row)}); give each image one")
+            mend = "write one, or have `palate caption` do it" if name == "prompt" else "give each image one"
+            raise InputError(f"the row has no {name!r} (it has {', '.join(row)}); {mend}")
 
 
 def _record(folder: Path, file: Path, row: dict[str, Any], prompt_index: int, image_index: int) -> ImageRecord:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
 import torch
-from PIL import Image
+import torch.nn.functional as F
+from PIL import Image, ImageOps
 
 from palate.core.errors import InputError
 
@@ -25,11 +26,13 @@ class Scorer(Protocol):
         name: the spec that loads it, such as `teacher:utility`; names its column in a table of scores.
         higher_is_better: whether a higher score is the better one.
         differentiable: whether the scores of a tensor of images have a gradient with respect to it.
+        reads_prompt: whether a score depends on the prompt; images without one can be scored where it does not.
     """
 
     name: str
     higher_is_better: bool
     differentiable: bool
+    reads_prompt: bool
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B] in float32 of B images and the B prompts they were made from."""
@@ -49,3 +52,20 @@ def to_tensor(images: Images) -> Tensor:
         raise InputError(f"images of one batch must share a size, not {shown}; resize them first")
     pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])  # [B, H, W, 3]
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+
+def to_squares(images: Images, resolution: int) -> Tensor:
+    """The largest centred square of each image, resized: float32 [B, 3, R, R] in [0, 1]. PIL images may differ in size.
+
+    This is what `palate align` trains on. No flip, unlike Diffusion-DPO's code: a caption may say left or right, and a
+    latent stays a function of its image.
+    """
+    size = (resolution, resolution)
+    if not isinstance(images, torch.Tensor):
+        squares = (ImageOps.fit(image.convert("RGB"), size, Image.Resampling.BICUBIC) for image in images)
+        return torch.stack([torch.from_numpy(np.array(each)).permute(2, 0, 1).float() / 255 for each in squares])
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images.float()[..., top : top + side, left : left + side]
+    return square if side == resolution else F.interpolate(square, size, mode="bicubic", antialias=True).clamp(0, 1)

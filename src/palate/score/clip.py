@@ -111,6 +111,7 @@ class ClipScorer:
 
     higher_is_better = True
     differentiable = True
+    reads_prompt = True
 
     def __init__(self, model: str, device: str | None = None) -> None:
         self.name, self._clip = f"clip:{model}", Clip(model)

@@ -104,7 +104,7 @@ def _of_run(scores: Path, name: str | None, tally: Tally) -> _Column:
     name = _chosen(name, summaries, f"{scores} has", "scorers")
     folder = Path((read_config(scores) or {})["images"])
     values = {row["file_name"]: row.get(name) for row in read_scores(scores)}
-    found = [(record, values.get(record.file_name)) for record in read_image_folder(folder, tally)]
+    found = [(record, values.get(record.file_name)) for record in read_image_folder(folder, tally, unprompted=True)]
     return _Column(folder, name, 1 if summaries[name].higher_is_better else -1, _numbers(found, name, tally))
 
 
@@ -167,7 +167,8 @@ def _kept(config: FilterConfig, column: _Column) -> list[tuple[ImageRecord, floa
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:
-    return {**record.row, "file_name": record.file_name, "prompt": record.prompt}
+    prompt = {"prompt": record.prompt} if record.prompt else {}
+    return {**record.row, "file_name": record.file_name, **prompt}
 
 
 def _digest(column: _Column) -> str:

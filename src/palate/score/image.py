@@ -104,6 +104,7 @@ class ImageScorer:
     """
 
     higher_is_better = True
+    reads_prompt = False
 
     def __init__(self, measure: str) -> None:
         if measure not in MEASURES:

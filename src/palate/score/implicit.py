@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from palate.diffusion.draws import Draws
 from palate.models.load import ENCODERS, load_denoiser
 from palate.models.source import resolve
 from palate.objectives.error import log_ratio, mean_error
-from palate.score.base import Images, to_tensor
+from palate.score.base import Images, to_squares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +26,8 @@ class ImplicitScorer:
     """`log p(x | c) / p_base(x | c)` per unit of the published beta: `-(error - error_base) / 2`, mean over draws.
 
     The images of a prompt are asked at the same times and noises, so their scores differ by the images alone; scores of
-    different prompts are not on one scale.
+    different prompts are not on one scale. The draws are not those of training, so a model that only remembers its
+    noise gains nothing.
 
     Args:
         run: a run of `palate align`, or its `model/` folder.
@@ -42,6 +42,7 @@ class ImplicitScorer:
 
     higher_is_better = True
     differentiable = False
+    reads_prompt = True
 
     def __init__(self, run: str, device: str | None = None, draws: int = DRAWS) -> None:
         aligned = resolve(run)
@@ -55,10 +56,7 @@ class ImplicitScorer:
     @torch.no_grad()
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
-        pixels = to_tensor(images).to(self._device)
-        if pixels.shape[-2:] != (self._resolution, self._resolution):
-            size = (self._resolution, self._resolution)
-            pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
+        pixels = to_squares(images, self._resolution).to(self._device)
         x_0, told = self._aligned.encode(pixels), self._aligned.encode_prompt(list(prompts))
         keys = tuple(dict.fromkeys(prompts))
         draws, key = Draws(keys, seed=0), np.array([keys.index(prompt) for prompt in prompts])

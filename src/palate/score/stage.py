@@ -28,7 +28,8 @@ class ScoreConfig:
     """What to score, and by what."""
 
     images: Path
-    """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row."""
+    """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row; any folder of
+    images for scorers that read no prompt, such as image:<measure>."""
     scorer: tuple[str, ...]
     """One scorer or more: teacher:<measure>, auditor:<measure>, clip:<model>, image:<measure>, implicit:<run>
     or reward:<run>."""
@@ -77,7 +78,8 @@ def score(config: ScoreConfig) -> Path:
 
     tally = Tally(config.skip_bad)
     scorers = [load_scorer(spec, config.device) for spec in config.scorer]
-    records = read_image_folder(config.images, tally)
+    unprompted = not any(scorer.reads_prompt for scorer in scorers)
+    records = read_image_folder(config.images, tally, unprompted=unprompted)
     run = RunFolder.open(config.out, "score", config, free=FREE)
     table = JsonLines(run.path / SCORES)
     scored = {row["file_name"] for row in table.read()}

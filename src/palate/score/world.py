@@ -43,6 +43,7 @@ class WorldScorer:
             )
         self.name = f"{judge}:{measure}"
         self.higher_is_better = measure != "unsafe"
+        self.reads_prompt = measure not in ("appeal", "unsafe")
         self._measure = MEASURES[measure]
         self._read = reader(judge, device or "cpu")
 

@@ -1,0 +1,40 @@
+"""Several processes of one machine learn the reward of one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from reward.conftest import PROMPTS, picture
+
+from palate.core.config import dump
+from palate.score.reward import RewardScorer
+
+
+@pytest.mark.parametrize("train", ["head", "full"])
+def test_two_processes_of_four_learn_what_one_of_eight_does_up_to_rounding(rankings, tmp_path, train):
+    runs = {}
+    for processes in (1, 2):
+        cache, out = tmp_path / f"cache {processes}", tmp_path / f"run {processes}"
+        folds = 2 if train == "head" else 0
+        config = rankings(
+            batch=8, steps=4, log_every=4, train=train, folds=folds, cache=cache, out=out, precision="fp32"
+        )
+        dump(config, tmp_path / "config.yaml")
+        several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *(several if processes > 1 else []), "-m", "palate", "reward", "train"]
+        command += ["bradley_terry", "--config", str(tmp_path / "config.yaml")]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr
+        runs[processes] = out
+    images = [picture(number, level) for number, level in enumerate((60, 130, 200))]
+    scores = [RewardScorer(str(run))([image.open() for image in images], PROMPTS[:3]) for run in runs.values()]
+    # Gradients are summed in another order, and AdamW makes a step of a gradient that is rounding alone.
+    torch.testing.assert_close(*scores, atol=0.02 * (scores[0].max() - scores[0].min()).item(), rtol=0)
+    summaries = [json.loads((run / "summary.json").read_text()) for run in runs.values()]
+    assert summaries[0]["held out"]["pairs"] == summaries[1]["held out"]["pairs"]
+    last = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs.values()]
+    assert last[0]["loss"] == pytest.approx(last[1]["loss"], rel=1e-4)
