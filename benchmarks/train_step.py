@@ -33,7 +33,6 @@ from palate.align.batches import errors
 from palate.align.examples import Examples
 from palate.align.methods.config import DPOConfig
 from palate.align.methods.method import Measured
-from palate.align.prepare import to_tensor
 from palate.align.stage import assemble
 from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
@@ -42,6 +41,7 @@ from palate.models.lora import reference as without_adapter
 from palate.models.source import resolve
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
+from palate.score.base import to_squares
 from palate.training.device import make_accelerator
 
 TURNS, WARM_UP = 15, 2
@@ -86,7 +86,7 @@ def prepare(options: argparse.Namespace, train: Any, folder: Path) -> dict[str, 
     accelerator = make_accelerator(config.device)
     run = RunFolder.open(config.out, "align dpo", config)
     trainer = assemble(config, config.method(), source, examples, run, accelerator)
-    images = torch.stack([to_tensor(image.open(), resolution) for image in examples.images])
+    images = to_squares([image.open() for image in examples.images], resolution)
     return {"step": trainer.step, "bare": bare_step(trainer), "plain": plain_step(trainer, options.model, images)}
 
 
