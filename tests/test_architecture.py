@@ -51,21 +51,23 @@ def room(path: Path) -> str:
     return below.parts[0] if len(below.parts) > 1 else below.stem
 
 
-def imported_rooms(path: Path) -> Iterator[str]:
-    """The packages below palate that a file imports anywhere, inside functions and type checks too."""
+def imported_modules(path: Path) -> Iterator[str]:
+    """The modules that a file imports anywhere, inside functions and type checks too."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively; write palate.{room(path)}..."
             inside = node.module == "palate"
-            names = [f"palate.{alias.name}" for alias in node.names] if inside else [node.module or ""]
-        else:
-            continue
-        for name in names:
-            if name.split(".")[0] == "palate":
-                below = name.partition(".")[2].split(".")[0]
-                yield below if below in FLOORS or (below and (PACKAGE / below).is_dir()) else "__init__"
+            yield from [f"palate.{alias.name}" for alias in node.names] if inside else [node.module or ""]
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    """The packages below palate that a file imports."""
+    for name in imported_modules(path):
+        if name.split(".")[0] == "palate":
+            below = name.partition(".")[2].split(".")[0]
+            yield below if below in FLOORS or (below and (PACKAGE / below).is_dir()) else "__init__"
 
 
 def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -93,6 +95,16 @@ def test_packages_of_one_floor_do_not_import_each_other_in_a_circle():
     for path in SOURCES:
         graph.setdefault(room(path), set()).update(set(imported_rooms(path)) - {room(path)})
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_only_the_web_knows_of_http_and_only_the_command_of_the_web():
+    web = PACKAGE / "collect" / "web"
+    for path in SOURCES:
+        for module in imported_modules(path):
+            if module.split(".")[0] in ("fastapi", "starlette", "uvicorn"):
+                assert path.is_relative_to(web), f"{path} imports {module}"
+            if module.startswith("palate.collect.web"):
+                assert path.is_relative_to(web) or path == PACKAGE / "cli" / "collect.py", f"{path} imports {module}"
 
 
 def test_every_package_has_a_floor():

@@ -10,14 +10,14 @@ from collect.saying import answer_all, first, ids
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from palate.collect.app import create_app
 from palate.collect.asking import next_screens
 from palate.collect.config import ServeConfig
-from palate.collect.quality.schema import QualityOut
 from palate.collect.quality.study import quality
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Image
 from palate.collect.voting import Ballot, cast
+from palate.collect.web.app import create_app
+from palate.collect.web.schema import QualityOut
 
 HERE = "http://study.test"
 READS = ("/owner", "/owner/api/quality", "/owner/i/1")

@@ -11,8 +11,8 @@ from collect.database import rows
 from collect.web import Site, screens, site, vote
 from fastapi.testclient import TestClient
 
-from palate.collect import guard
-from palate.collect.guard import LARGEST_BODY
+from palate.collect.web import guard
+from palate.collect.web.guard import LARGEST_BODY
 
 RATE = 3.0
 BURST = int(RATE * guard.BURST_SECONDS)

@@ -10,12 +10,12 @@ from collect.test_quality_hpdv2 import NINE, likeliest, ordinal_alpha
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from palate.collect.app import create_app
 from palate.collect.config import ServeConfig, StudyConfig
 from palate.collect.new import new_study
 from palate.collect.quality.study import quality
 from palate.collect.study import OpenStudy, open_study
 from palate.collect.tables import Handle, Image
+from palate.collect.web.app import create_app
 from palate.prefer.load import load_preferences
 from palate.records.ranked import rank
 

@@ -12,10 +12,10 @@ from collect.test_fuzz import routes_of
 from collect.web import HERE, Site, csrf_of, screens, site, vote
 from fastapi.testclient import TestClient
 
-from palate.collect import rater_routes
-from palate.collect.guard import HEADERS
 from palate.collect.study import open_study
 from palate.collect.voting import quarantine
+from palate.collect.web import rater_routes
+from palate.collect.web.guard import HEADERS
 
 JSON = {"content-type": "application/json"}
 

@@ -15,10 +15,10 @@ import pytest
 from collect.web import served, site
 
 from palate.collect.config import ServeConfig
-from palate.collect.guard import LARGEST_BODY
 from palate.collect.secrets import hashed
-from palate.collect.server import listening
 from palate.collect.study import open_study
+from palate.collect.web.guard import LARGEST_BODY
+from palate.collect.web.server import listening
 
 UP = (
     "..%2f..%2f",

@@ -11,9 +11,9 @@ from collect.database import MakeStudy
 from fastapi.testclient import TestClient
 
 import palate.collect
-from palate.collect.app import create_app
 from palate.collect.config import ServeConfig
 from palate.collect.study import OpenStudy
+from palate.collect.web.app import create_app
 
 HERE = "http://study.test"
 STATIC = Path(palate.collect.__file__).parent / "static"

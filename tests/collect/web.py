@@ -15,10 +15,10 @@ from collect.database import new_uuid, small_config
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from palate.collect.app import create_app
 from palate.collect.config import ServeConfig
 from palate.collect.new import new_study
 from palate.collect.study import OpenStudy, open_study
+from palate.collect.web.app import create_app
 
 HERE = "http://study.test"
 Visit = Callable[..., TestClient]

@@ -66,7 +66,7 @@ def _new(argv: Sequence[str]) -> int:
 def _serve(argv: Sequence[str]) -> int:
     config = parse(ServeConfig, argv, prog="palate collect serve", description=SERVE)
     _need_extra()
-    from palate.collect.server import serve
+    from palate.collect.web.server import serve
 
     def ready(study: Any, url: str) -> None:
         print(f"serving {config.study} at {url} until Ctrl-C")

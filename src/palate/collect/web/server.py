@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import uvicorn
 
-from palate.collect.app import create_app
 from palate.collect.config import ServeConfig
 from palate.collect.quality.apart import Apart
 from palate.collect.study import OpenStudy, open_study
+from palate.collect.web.app import create_app
 from palate.core.errors import PalateError
 
 SWITCH = 5e-4

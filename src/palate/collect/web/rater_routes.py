@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import bindparam, select
 
-from palate.collect import session
 from palate.collect.asking import next_screens
 from palate.collect.pictures import Picture
 from palate.collect.refusal import Refusal
@@ -17,6 +16,7 @@ from palate.collect.secrets import hashed, signed
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Handle, Image, Rater
 from palate.collect.voting import Ballot, Receipt, cast, undo
+from palate.collect.web import session
 
 router = APIRouter()
 Study = Annotated[OpenStudy, Depends(session.study)]

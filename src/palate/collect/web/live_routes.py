@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from palate.collect import session
 from palate.collect.live import LONGEST_PROMPT, Painter
 from palate.collect.refusal import Refusal
+from palate.collect.web import session
 
 router = APIRouter()
 Who = Annotated[int, Depends(session.rater)]

@@ -15,13 +15,13 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from palate import __version__
-from palate.collect import live_routes, owner_routes, rater_routes, session
 from palate.collect.config import ServeConfig
-from palate.collect.guard import HEADERS, Guard
 from palate.collect.live import painter_of
 from palate.collect.quality.study import Quality, quality
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
+from palate.collect.web import live_routes, owner_routes, rater_routes, session
+from palate.collect.web.guard import HEADERS, Guard
 
 STATIC = Path(__file__).parent / "static"
 mimetypes.add_type("text/javascript", ".js")  # some systems have another type for it, which browsers refuse

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.collect.secrets import hashed
-from palate.collect.session import KNOWN, OWNER, RATER
+from palate.collect.web.session import KNOWN, OWNER, RATER
 
 LARGEST_BODY = 64 * 1024
 BURST_SECONDS = 10.0

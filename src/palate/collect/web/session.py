@@ -25,7 +25,7 @@ KNOWN = "palate_known"
 WEEKS = 8 * 7 * 24 * 3600
 
 _PAGES = jinja2.Environment(
-    loader=jinja2.PackageLoader("palate.collect", "pages"),
+    loader=jinja2.PackageLoader("palate.collect.web", "pages"),
     autoescape=True,
     trim_blocks=True,
     lstrip_blocks=True,

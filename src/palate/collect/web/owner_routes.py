@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from palate.collect import session, voting
-from palate.collect.quality.schema import QualityOut
-from palate.collect.quality.view import view
-from palate.collect.rater_routes import TOKEN, picture
+from palate.collect import voting
 from palate.collect.refusal import Refusal
 from palate.collect.study import LONGEST_NAME, OpenStudy
 from palate.collect.tables import Image
+from palate.collect.web import session
+from palate.collect.web.rater_routes import TOKEN, picture
+from palate.collect.web.schema import QualityOut
+from palate.collect.web.view import view
 from palate.core.errors import InputError
 
 router = APIRouter(prefix="/owner")
