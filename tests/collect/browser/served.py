@@ -100,6 +100,8 @@ class Served:
         line = self.process.stdout.readline()
         assert " at http://" in line, f"the server said {line!r}"
         self.port = int(line.split(" at ")[1].split()[0].rsplit(":", 1)[1])
+        line = self.process.stdout.readline()  # the owner's link is renewed by then, and what tests renew stays
+        assert line.startswith("owner: "), f"the server said {line!r}"
 
     @property
     def address(self) -> str:
