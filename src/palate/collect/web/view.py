@@ -95,9 +95,9 @@ def _table(standing: Standing) -> Table:
 
 
 def _range(values: Sequence[Estimate]) -> tuple[float, float]:
-    """An axis about zero that holds all intervals."""
+    """An axis about zero that holds all intervals, and their rounded ends."""
     numbers = [x for each in values for x in (each.value, each.low, each.high) if math.isfinite(x)]
-    most = max((abs(x) for x in numbers), default=0.0)
+    most = 1.05 * max((abs(x) for x in numbers), default=0.0)
     return (-most, most) if most else (-1.0, 1.0)
 
 
