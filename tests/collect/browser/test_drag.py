@@ -153,6 +153,13 @@ def test_a_finger_that_has_rested_drags_and_one_that_has_not_scrolls(page: Rater
     finger(page, "End")
     assert captions(page)[:2] == ["rank 1", "rank 2"] and page.script("return scrollY") == before
     finger(page, "Start", **start)
+    time.sleep(RESTED)
+    finger(page, "Move", x=start["x"], y=PHONE[1] - 20)
+    page.wait("the page scrolls by itself", lambda: page.script("return scrollY") > before + 50)
+    finger(page, "Cancel")
+    page.script("scrollTo(0, arguments[0])", before)
+    assert not page.all(".ghost") and captions(page)[:2] == ["rank 1", "rank 2"]
+    finger(page, "Start", **start)
     for y in (30, 60, 120, 200):
         finger(page, "Move", x=start["x"], y=start["y"] - y)
     finger(page, "End")

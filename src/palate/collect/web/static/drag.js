@@ -3,6 +3,7 @@
 const FAR = 8; // pixels that a mouse moves before it drags
 const HOLD = 350; // milliseconds that a finger rests before it drags; one that moves earlier scrolls
 const EDGE = 56; // pixels from the window's edges where a drag scrolls the page
+const SPEED = 6; // pixels a frame
 const SAYS = { better: "better than", tie: "ties with", worse: "worse than" };
 
 export class Drag {
@@ -13,7 +14,7 @@ export class Drag {
   constructor(stage, dropped) {
     this.stage = stage;
     this.dropped = dropped;
-    this.held = null; // {figure, id, x, y, timer} from the press on, `ghost` once it is a drag
+    this.held = null; // {figure, id, timer, x, y} from the press on, `ghost` once it is a drag
     this.moved = false;
     stage.addEventListener("pointerdown", (event) => this.down(event));
     addEventListener("pointermove", (event) => this.move(event));
@@ -45,6 +46,19 @@ export class Drag {
     held.figure.classList.add("lifted");
     this.moved = true;
     this.follow(held.x, held.y);
+    this.scroll();
+  }
+
+  /** Scrolls for as long as the pointer is near an edge. */
+  scroll() {
+    if (!this.held?.ghost) return;
+    const { x, y } = this.held;
+    const by = Number(y > innerHeight - EDGE) - Number(y < EDGE);
+    if (by) {
+      scrollBy({ top: by * SPEED, behavior: "instant" });
+      this.follow(x, y);
+    }
+    requestAnimationFrame(() => this.scroll());
   }
 
   move(event) {
@@ -59,13 +73,11 @@ export class Drag {
   }
 
   follow(x, y) {
-    const { ghost } = this.held;
+    const { ghost } = Object.assign(this.held, { x, y });
     const over = this.over(x, y);
     ghost.style.transform = `translate(${x}px, ${y}px)`;
     ghost.lastChild.textContent = over ? `${SAYS[over.side]} image ${over.position + 1}` : "";
     this.mark(over);
-    if (y < EDGE) scrollBy(0, -EDGE / 4);
-    else if (y > innerHeight - EDGE) scrollBy(0, EDGE / 4);
   }
 
   /** The other image under a pointer: its left side is before it in the ranking, its middle beside, its right after. */
