@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import re
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ PARAMETERS = ("/i/", "/r/", "/owner/enter/", "/owner/i/", "/api/live/", "/static
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, Path]]:
     """A study that is served in a process of its own: its folder, the port, and the log."""
     folder = tmp_path_factory.mktemp("served") / "study"
-    with site(folder, items=3), served(folder) as (port, log):
+    with site(folder, items=3), served(folder) as (port, log, _):
         yield folder, port, log
 
 
@@ -113,6 +114,14 @@ def test_answers_are_sent_at_once_and_not_held_back_for_more():
 
     with listening(ServeConfig(study=Path("x"), port=0)) as wire:
         assert asyncio.run(option(wire)) == 1
+
+
+def test_ctrl_c_ends_it_in_peace_also_while_the_owner_looks_on(tmp_path):
+    with site(tmp_path / "study", items=3), served(tmp_path / "study") as (port, log, process):
+        owner = log.read_text().rsplit("/", 1)[1].strip()
+        assert asked(port, "GET", "/owner", {"cookie": f"palate_owner={owner}"})[0].status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0 and "Traceback" not in log.read_text()
 
 
 def exchanged(port: int, *pieces: bytes) -> bytes:

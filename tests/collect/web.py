@@ -79,8 +79,8 @@ def vote(client: TestClient, assignment: int, answer: Any = "left", **changes: A
 
 
 @contextmanager
-def served(folder: Path, *flags: str) -> Iterator[tuple[int, Path]]:
-    """A study in a process of its own: the port of `palate collect serve`, and the file of all that it says."""
+def served(folder: Path, *flags: str) -> Iterator[tuple[int, Path, subprocess.Popen[bytes]]]:
+    """A study in a process of its own: the port of `palate collect serve`, the file of what it says, the process."""
     log = folder.parent / f"{folder.name}.log"
     command = [sys.executable, "-u", "-m", "palate", "collect", "serve", "--study", str(folder), "--port", "0", *flags]
     with open(log, "wb") as said:
@@ -90,7 +90,7 @@ def served(folder: Path, *flags: str) -> Iterator[tuple[int, Path]]:
         while "owner:" not in log.read_text():
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.05)
-        yield int(re.findall(r" at http://127\.0\.0\.1:(\d+)", log.read_text())[0]), log
+        yield int(re.findall(r" at http://127\.0\.0\.1:(\d+)", log.read_text())[0]), log, process
     finally:
         process.terminate()
         process.wait(20)

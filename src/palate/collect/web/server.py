@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 
@@ -40,7 +41,7 @@ def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda 
     try:
         app = create_app(study, config, measure)
         options = uvicorn.Config(app, log_level="warning", server_header=False, access_log=False)
-        with listening(config) as wire:
+        with listening(config) as wire, suppress(KeyboardInterrupt):  # uvicorn passes Ctrl-C on once it has stopped
             host = f"[{config.host}]" if wire.family == socket.AF_INET6 else config.host
             url = (config.url or f"http://{host}:{wire.getsockname()[1]}").rstrip("/")
             _Server(options, lambda: ready(study, url)).run([wire])
