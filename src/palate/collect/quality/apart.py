@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from palate.collect.quality.study import Quality, quality
@@ -14,6 +15,8 @@ from palate.collect.study import OpenStudy, open_study
 
 NICE = 10
 """By how much the process gives way to others."""
+PATIENCE = 10.0
+"""Seconds that it is given to end by itself."""
 
 
 class Apart:
@@ -25,7 +28,7 @@ class Apart:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pipe: Connection | None = None
+        self._running: tuple[Connection, BaseProcess] | None = None
 
     def __call__(self, study: OpenStudy) -> Quality:
         """Measures a study, the same one each time, as it stands."""
@@ -45,18 +48,26 @@ class Apart:
             self._stop()
 
     def _ask(self, folder: Path) -> Quality | Exception:
-        if self._pipe is None:
-            fresh = multiprocessing.get_context("spawn")
-            self._pipe, other = fresh.Pipe()
-            fresh.Process(target=_work, args=(other, folder), name="palate quality", daemon=True).start()
-            other.close()
-        self._pipe.send("measure")
-        return self._pipe.recv()
+        pipe, _ = self._running = self._running or _started(folder)
+        pipe.send("measure")
+        return pipe.recv()
 
     def _stop(self) -> None:
-        if self._pipe is not None:
-            self._pipe.close()
-        self._pipe = None
+        if self._running is not None:
+            pipe, process = self._running
+            pipe.close()  # at which it ends, once it has measured what it is about to
+            process.join(PATIENCE)
+            process.kill()
+        self._running = None
+
+
+def _started(folder: Path) -> tuple[Connection, BaseProcess]:
+    fresh = multiprocessing.get_context("spawn")
+    pipe, other = fresh.Pipe()
+    process = fresh.Process(target=_work, args=(other, folder), name="palate quality", daemon=True)
+    process.start()
+    other.close()
+    return pipe, process
 
 
 def _work(pipe: Connection, folder: Path) -> None:
