@@ -34,6 +34,8 @@ from palate.records.ranked import RankedSet
 
 MakeStudy = Callable[..., OpenStudy]
 SIZE = (8, 8)
+PLAIN = {"mirror": 0.0, "gold_share": 0.0}
+"""Of a study in which nothing but items is asked."""
 
 PREPARED = "prepared"
 """A database whose tables are made already; new ones are copies of it, which is quicker than migrating each."""

@@ -11,6 +11,7 @@ from math import sqrt
 
 import pytest
 from collect.database import (
+    PLAIN,
     MakeStudy,
     answer_next,
     assigned,
@@ -30,8 +31,6 @@ from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
 from palate.collect.voting import cast, quarantine, undo
 
-PLAIN = {"mirror": 0.0, "gold_share": 0.0}
-"""Of a study in which nothing but items is asked."""
 VOTES = "SELECT item_id, count(*) FROM vote GROUP BY item_id ORDER BY item_id"
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from collect.database import (
+    PLAIN,
     answer_next,
     assigned,
     ballot,
@@ -26,8 +27,6 @@ from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment
 from palate.collect.voting import LONGEST, cast, quarantine, undo
 from palate.core.errors import InputError
-
-PLAIN = {"mirror": 0.0, "gold_share": 0.0}
 
 
 def refused(status: int, words: str, call: Callable[..., object], *about: object) -> None:

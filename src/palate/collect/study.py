@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,7 @@ from palate.core.errors import InputError
 from palate.core.runs import read_config
 
 LONGEST_NAME = 80
+_WHOSE = select(Rater.id).where(Rater.token_hash == bindparam("token"))  # asked at every request, so built once
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class OpenStudy:
     def rater(self, token: str) -> int | None:
         """The rater whom a token belongs to."""
         with self.database.read() as session:
-            return session.scalar(select(Rater.id).where(Rater.token_hash == hashed(token)))
+            return session.scalar(_WHOSE, {"token": hashed(token)})
 
     def is_owner(self, token: str) -> bool:
         """Whether a token is the owner's."""

@@ -62,8 +62,8 @@ def to_squares(images: Images, resolution: int) -> Tensor:
     """
     size = (resolution, resolution)
     if not isinstance(images, torch.Tensor):
-        squares = (ImageOps.fit(image.convert("RGB"), size, Image.Resampling.BICUBIC) for image in images)
-        return torch.stack([torch.from_numpy(np.array(each)).permute(2, 0, 1).float() / 255 for each in squares])
+        squares = [ImageOps.fit(image.convert("RGB"), size, Image.Resampling.BICUBIC) for image in images]
+        return to_tensor(squares).contiguous()
     height, width = images.shape[-2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

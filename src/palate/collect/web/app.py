@@ -21,7 +21,7 @@ from palate.collect.quality.study import Quality, quality
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
 from palate.collect.web import live_routes, owner_routes, rater_routes, session
-from palate.collect.web.guard import HEADERS, Guard
+from palate.collect.web.guard import ADDED, Guard
 
 STATIC = Path(__file__).parent / "static"
 mimetypes.add_type("text/javascript", ".js")  # some systems have another type for it, which browsers refuse
@@ -84,7 +84,7 @@ def _http(request: Request, error: Any) -> Response:
 def _failed(request: Request, error: Any) -> Response:
     """A fault of ours, which the server's log has; it is answered outside the guard, so headers are added here."""
     response = JSONResponse({"detail": "something went wrong; what was acknowledged is safe"}, 500)
-    response.headers.update({**HEADERS, "cache-control": "no-store"})
+    response.headers.update(ADDED)
     return response
 
 

@@ -28,6 +28,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+ADDED = {**HEADERS, "cache-control": "no-store"}
+"""What every answer has that says nothing else itself."""
+_ADDED = [(name.encode(), value.encode()) for name, value in ADDED.items()]
 
 
 class Guard:
@@ -115,9 +118,7 @@ def _announced(headers: dict[str, str]) -> int:
 
 def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     there = {name.lower() for name, _ in headers}
-    more = {**HEADERS, "cache-control": "no-store"}
-    added = [(name.encode(), value.encode()) for name, value in more.items() if name.encode() not in there]
-    return [*headers, *added]
+    return [*headers, *(pair for pair in _ADDED if pair[0] not in there)]
 
 
 async def _refuse(send: Send, status: int, message: str, headers: dict[str, str] | None = None) -> None:

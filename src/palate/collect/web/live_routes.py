@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
 
 from palate.collect.live import LONGEST_PROMPT, Painter
 from palate.collect.refusal import Refusal
 from palate.collect.web import session
+from palate.collect.web.inputs import HANDLE, In
 
 router = APIRouter()
 Who = Annotated[int, Depends(session.rater)]
@@ -26,10 +27,9 @@ def painter(request: Request) -> Painter:
 Paints = Annotated[Painter, Depends(painter)]
 
 
-class PromptIn(BaseModel):
+class PromptIn(In):
     """What a rater wants to see."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     prompt: str = Field(min_length=1, max_length=LONGEST_PROMPT)
 
 
@@ -53,9 +53,7 @@ def ask(who: Who, paints: Paints, wish: PromptIn) -> JobOut:
 
 
 @router.get("/api/live/{job}")
-def drawing(
-    who: Who, paints: Paints, job: Annotated[str, Path(min_length=22, max_length=22, pattern=r"^[A-Za-z0-9_-]+$")]
-) -> DrawingOut:
+def drawing(who: Who, paints: Paints, job: Annotated[str, HANDLE]) -> DrawingOut:
     """How far it is."""
     found = paints.job(who, job)
     return DrawingOut(state=found.state, message=found.message)

@@ -6,29 +6,29 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from palate.collect import voting
 from palate.collect.refusal import Refusal
-from palate.collect.study import LONGEST_NAME, OpenStudy
+from palate.collect.study import LONGEST_NAME
 from palate.collect.tables import Image
 from palate.collect.web import session
-from palate.collect.web.rater_routes import TOKEN, picture
+from palate.collect.web.inputs import TOKEN, In
+from palate.collect.web.rater_routes import picture
 from palate.collect.web.schema import QualityOut
+from palate.collect.web.session import Study
 from palate.collect.web.view import view
 from palate.core.errors import InputError
 
 router = APIRouter(prefix="/owner")
-Study = Annotated[OpenStudy, Depends(session.study_of)]
 OWNER = [Depends(session.owner)]
 CHANGE = [Depends(session.owner), Depends(session.csrf)]
 NAME = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
-class RaterIn(BaseModel):
+class RaterIn(In):
     """Whom a link is for."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     name: str = NAME
 
 
@@ -38,10 +38,9 @@ class LinkOut(BaseModel):
     link: str
 
 
-class QuarantineIn(BaseModel):
+class QuarantineIn(In):
     """Whose votes are to count nowhere, or to count again."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     name: str = NAME
     on: bool
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import bindparam, select
 
 from palate.collect.asking import next_screens
@@ -17,13 +17,10 @@ from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Handle, Image, Rater
 from palate.collect.voting import Ballot, Receipt, cast, undo
 from palate.collect.web import session
+from palate.collect.web.inputs import HANDLE, TOKEN, UUID, In
+from palate.collect.web.session import Study
 
 router = APIRouter()
-Study = Annotated[OpenStudy, Depends(session.study)]
-TOKEN = Path(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+$")
-HANDLE = Path(min_length=22, max_length=22, pattern=r"^[A-Za-z0-9_-]+$")
-UUID_PATTERN = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-UUID = Field(pattern=UUID_PATTERN)
 
 # Built once: building a statement takes longer than SQLite takes to answer it. For the same reason routes ask who is
 # there by themselves: a dependency would be one more thread.
@@ -56,11 +53,10 @@ class ScreensOut(BaseModel):
     done: int
 
 
-class VoteIn(BaseModel):
+class VoteIn(In):
     """A vote; see `collect.answers` for what can be answered."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-    uuid: str = UUID
+    uuid: str = Field(pattern=UUID)
     assignment: int = Field(ge=1, lt=2**63)
     kind: Literal["answer", "skip", "flag"]
     answers: dict[str, str | int | list[int]] | None = Field(default=None, max_length=20)
@@ -68,12 +64,11 @@ class VoteIn(BaseModel):
     seconds: float | None = Field(default=None, ge=0, le=86_400)
 
 
-class UndoIn(BaseModel):
+class UndoIn(In):
     """A wish to take a vote back: that of the number `vote`, or the last one."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-    uuid: str = UUID
-    vote: str | None = Field(default=None, pattern=UUID_PATTERN)
+    uuid: str = Field(pattern=UUID)
+    vote: str | None = Field(default=None, pattern=UUID)
 
 
 class ReceiptOut(BaseModel):

@@ -7,11 +7,11 @@ from the study's own origin.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import jinja2
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from palate.collect.config import ServeConfig
@@ -41,6 +41,9 @@ def study_of(request: Request) -> OpenStudy:
 async def study(request: Request) -> OpenStudy:
     """The same, for routes: a coroutine is called where it is needed, anything else in a thread of its own."""
     return study_of(request)
+
+
+Study = Annotated[OpenStudy, Depends(study)]
 
 
 def rater(request: Request) -> int:

@@ -1,0 +1,16 @@
+"""What requests may carry: names in addresses, and bodies that hold what is known and nothing else."""
+
+from __future__ import annotations
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict
+
+TOKEN = Path(min_length=43, max_length=43, pattern=r"^[A-Za-z0-9_-]+$")
+HANDLE = Path(min_length=22, max_length=22, pattern=r"^[A-Za-z0-9_-]+$")
+UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+
+class In(BaseModel):
+    """A body; an unknown field, or a value of another type, is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
