@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import io
-import struct
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palate.core.errors import InputError
+from palate.core.errors import InputError, PalateError
 from palate.core.files import explain_os_errors
+from palate.records.decode import decode
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's decoders raise on bad bytes
-_MEND = "replace it, or leave its row out"
+_FIX = "replace it, or leave its row out"
+_ITS_OWN_FAULT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
+"""Errors of reading that are about one file; others, such as a disk that fails, are about the whole run."""
 
 
 @dataclass(frozen=True)
@@ -45,33 +46,37 @@ class StoredImage:
         """The encoded bytes.
 
         Raises:
-            InputError: the file is missing, or there are no bytes.
+            InputError: the file is missing or cannot be read, or there are no bytes.
         """
-        if self.path is not None and not self.path.is_file():
-            raise InputError(f"the image {self} does not exist; {_MEND}")
-        with explain_os_errors(f"read the image {self}"):
-            data = self.data if self.path is None else self.path.read_bytes()
+        data = self.data if self.path is None else self._contents(self.path)
         if not data:
-            raise InputError(f"the image {self} is empty (0 bytes); {_MEND}")
+            raise InputError(f"the image {self} is empty (0 bytes); {_FIX}")
         return data
 
+    def _contents(self, path: Path) -> bytes:
+        try:
+            with explain_os_errors(f"read the image {self}"):
+                if path.is_file():  # and no pipe, which would be waited for
+                    return path.read_bytes()
+                what = "is a folder" if path.is_dir() else "does not exist"
+        except PalateError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _ITS_OWN_FAULT:
+                raise
+            gone = isinstance(error.__cause__, FileNotFoundError)  # since `is_file`
+            what = "does not exist" if gone else f"cannot be read ({error.__cause__.strerror})"
+        raise InputError(f"the image {self} {what}; {_FIX}")
+
     def open(self) -> Image.Image:
-        """The image as a browser shows it: RGB, turned as its EXIF says, transparency on white.
+        """The image as a browser shows it: RGB, turned as its EXIF says, transparency on white (see `decode`).
 
         Raises:
             InputError: it is missing, empty, cut short or no image.
         """
-        from PIL import Image, ImageOps
-
+        data = self.read()
         try:
-            with Image.open(io.BytesIO(self.read())) as image:
-                image.load()
-                image = ImageOps.exif_transpose(image)
-                if image.has_transparency_data:
-                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-                return image.convert("RGB")
-        except (*_UNREADABLE, Image.DecompressionBombError) as error:
-            raise InputError(f"the image {self} cannot be decoded ({error}); {_MEND}") from error
+            return decode(data)
+        except InputError as error:
+            raise InputError(f"the image {self} cannot be decoded: {error}; {_FIX}") from error
 
     def digest(self) -> str:
         """SHA-256 of the encoded bytes, in hex: the image's identity for keyed noise and caches."""

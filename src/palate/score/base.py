@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 from palate.core.errors import InputError
+from palate.records.decode import rgb
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ def to_tensor(images: Images) -> Tensor:
     if len(sizes := sorted({image.size for image in images})) > 1:
         shown = ", ".join(f"{width} x {height}" for width, height in sizes)
         raise InputError(f"images of one batch must share a size, not {shown}; resize them first")
-    pixels = np.stack([np.asarray(image.convert("RGB")) for image in images])  # [B, H, W, 3]
+    pixels = np.stack([np.asarray(rgb(image)) for image in images])  # [B, H, W, 3]
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
@@ -62,7 +63,7 @@ def to_squares(images: Images, resolution: int) -> Tensor:
     """
     size = (resolution, resolution)
     if not isinstance(images, torch.Tensor):
-        squares = [ImageOps.fit(image.convert("RGB"), size, Image.Resampling.BICUBIC) for image in images]
+        squares = [ImageOps.fit(rgb(image), size, Image.Resampling.BICUBIC) for image in images]
         return to_tensor(squares).contiguous()
     height, width = images.shape[-2:]
     side = min(height, width)

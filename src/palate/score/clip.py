@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from palate.core.errors import InputError
 from palate.models.load import quiet_libraries
 from palate.models.source import WEIGHTS
+from palate.records.decode import rgb
 from palate.score.base import Images
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Clip:
     def pixels(self, images: Images) -> Tensor:
         """What the vision tower reads, [B, 3, h, w]."""
         if not isinstance(images, torch.Tensor):
-            return self._processor(images=[image.convert("RGB") for image in images], return_tensors="pt").pixel_values
+            return self._processor(images=[rgb(image) for image in images], return_tensors="pt").pixel_values
         settings = self._processor
         if settings.do_resize:
             size = _resized(images.shape[-2:], dict(settings.size))
