@@ -43,7 +43,8 @@ def table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     folder.mkdir()
     for number in range(len(rows)):
         (folder / f"{number}.png").write_bytes(encoded())
-    JsonLines(folder / "metadata.jsonl").replace({"file_name": f"{i}.png", **row} for i, row in enumerate(rows))
+    lines = [json.dumps({"file_name": f"{i}.png", **row}) for i, row in enumerate(rows)]  # NaN too, as others write it
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from palate.align.config import AlignConfig
 from palate.core.files import atomic_folder
+from palate.core.json_files import write_json
 from palate.models.denoiser import Denoiser
 from palate.models.load import load_pipeline, quiet_libraries
 from palate.models.lora import save_lora
@@ -38,7 +38,7 @@ def save_model(
             with quiet_libraries():
                 pipeline.save_pretrained(partial)
         card = {**source.card, "base": portable_name(config.model), **made}
-        (partial / CARD).write_text(json.dumps(card, indent=2) + "\n")
+        write_json(partial / CARD, card)
 
 
 def portable_name(model: str) -> str:

@@ -94,7 +94,7 @@ def generate_best(config: BestOfConfig) -> Path:
     if config.scorer is None:
         return generate(config.plain())
 
-    from palate.generate.sampler import pick_device
+    from palate.core.device import pick_device
     from palate.score.load import load_scorer, refuse_auditor
 
     refuse_auditor(config.scorer, "choose")

@@ -21,6 +21,7 @@ from palate import __version__
 from palate.core.config import to_mapping
 from palate.core.errors import ConfigError, RunFolderError
 from palate.core.files import PARTIAL, explain_os_errors, write_atomic
+from palate.core.json_files import to_json, write_json
 from palate.core.strict_yaml import read_yaml, write_yaml
 from palate.core.values import shown
 
@@ -72,7 +73,8 @@ class RunFolder:
 
     def log(self, step: int, **metrics: Any) -> None:
         """Appends one line to metrics.jsonl: numbers, text, or one-element tensors; nan and infinity become null."""
-        line = json.dumps({"step": step} | {name: _json_value(value) for name, value in metrics.items()})
+        record = {"step": step} | {name: _json_value(value) for name, value in metrics.items()}
+        line = to_json(record, str(self._metrics))
         with explain_os_errors(f"write {self._metrics}"), open(self._metrics, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -98,13 +100,13 @@ class RunFolder:
         """Drops the lines after `step`, and a half-written last line, before a run resumes from its checkpoint."""
         if self._metrics.is_file():
             kept = [record for record in self.metrics() if record["step"] <= step]
-            text = "".join(json.dumps(record) + "\n" for record in kept)
+            text = "".join(to_json(record, str(self._metrics)) + "\n" for record in kept)
             if text.encode() != self._metrics.read_bytes():
                 write_atomic(self._metrics, text)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes summary.json, which marks the run as finished."""
-        write_atomic(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_json(self.path / "summary.json", summary)
 
     @property
     def finished(self) -> dict[str, Any] | None:
@@ -130,7 +132,7 @@ class RunFolder:
         finally:
             timings = self.timings
             timings[name] = round(timings.get(name, 0.0) + time.perf_counter() - start, 3)
-            write_atomic(self.path / "timings.json", json.dumps(timings, indent=2) + "\n")
+            write_json(self.path / "timings.json", timings)
 
     @property
     def timings(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from palate.core.device import pick_device
 from palate.core.errors import InputError
 from palate.models.load import load_pipeline, resolve
 
@@ -22,11 +23,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _CACHED_PROMPTS = 64
 
 
-def pick_device(device: str | None) -> str:
-    """The device itself, or where none is named the GPU if there is one, else the CPU."""
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
 class Sampler:
     """Samples a model through its own diffusers pipeline.
 
@@ -36,7 +32,7 @@ class Sampler:
 
     Args:
         model: as `models.load.resolve` takes it.
-        device: the GPU where there is one, else the CPU, when left out.
+        device: the best one of the machine when left out.
         dtype: `float32`, `bfloat16` or `float16`; bfloat16 on a GPU and float32 on a CPU when left out.
         steps: the model's own (`palate.json` beside its index), else its pipeline's default, when left out.
         guidance: the same.

@@ -10,6 +10,7 @@ from typing import Any
 
 from palate.core.errors import InputError
 from palate.core.files import explain_os_errors, write_atomic
+from palate.core.json_files import to_json
 
 
 def parse_rows(text: str, source: str | Path) -> list[dict[str, Any]]:
@@ -52,7 +53,7 @@ class JsonLines:
 
     def replace(self, rows: Iterable[dict[str, Any]]) -> None:
         """Writes the file anew."""
-        write_atomic(self.path, _lines(rows))
+        write_atomic(self.path, _lines(rows, self.path))
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Adds rows and waits until the disk has them."""
@@ -62,7 +63,7 @@ class JsonLines:
                 write_atomic(self.path, self._whole())
             self._mended = False
             with self.path.open("ab") as file:
-                file.write(_lines(rows))
+                file.write(_lines(rows, self.path))
                 file.flush()
                 os.fsync(file.fileno())
             self._mended = True
@@ -78,5 +79,5 @@ class JsonLines:
             return rows
 
 
-def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+def _lines(rows: Iterable[dict[str, Any]], path: Path) -> bytes:
+    return "".join(to_json(row, str(path), ascii=False) + "\n" for row in rows).encode()

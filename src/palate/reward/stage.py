@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from palate import __version__
-from palate.core.files import write_atomic
+from palate.core.json_files import write_json
 from palate.core.runs import RunFolder
 from palate.core.seeds import derive
 from palate.models.lora import add_lora
@@ -69,7 +69,7 @@ def train_reward(config: RewardConfig) -> Path:
         if accelerator.is_main_process:
             trainer.model.save(run.path / "model", {"palate": __version__, "training_steps": config.steps})
             told = {"trained": sorted(set(own) - kept), "held out": sorted(kept)}
-            write_atomic(run.path / "model" / PROMPTS, json.dumps(told, indent=1) + "\n")
+            write_json(run.path / "model" / PROMPTS, told)
         if config.folds:
             with run.timer("folds"):
                 summary["folds"] = learner.cross_validate(run)
@@ -133,6 +133,6 @@ class _Learner:
                 trainer = self.trainer(np.flatnonzero(fold != number), None)
                 trainer.train(f"fold {number + 1} of {self.config.folds}")
                 kept.parent.mkdir(exist_ok=True)
-                write_atomic(kept, json.dumps(trainer.scores(self.examples.take(rows)).tolist()) + "\n")
+                write_json(kept, trainer.scores(self.examples.take(rows)).tolist())
             scores[rows] = json.loads(kept.read_text())
         return self.task.judge(scores, self.examples, np.arange(len(self.examples)))

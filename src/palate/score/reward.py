@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from palate.core.config import from_mapping
 from palate.core.errors import ConfigError, InputError
 from palate.core.files import atomic_folder
+from palate.core.json_files import write_json
 from palate.models.load import quiet_libraries
 from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, fingerprint, load_backbone
 from palate.score.base import Images
@@ -144,7 +145,7 @@ class RewardModel(nn.Module):
             if self.card.train in WEIGHTS:
                 with quiet_libraries():
                     network.save_pretrained(partial / WEIGHTS[self.card.train], safe_serialization=True)
-            (partial / CARD).write_text(json.dumps({**asdict(self.card), **card}, indent=2) + "\n")
+            write_json(partial / CARD, {**asdict(self.card), **card})
 
 
 def load_reward(run: str | Path) -> RewardModel:

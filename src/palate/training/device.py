@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from palate.core.device import best_device
 from palate.core.errors import ConfigError, PalateError
 
 if TYPE_CHECKING:
@@ -41,12 +42,6 @@ def make_accelerator(device: str | None = None, tracker: str | None = None, fold
     if not accelerator.is_main_process:
         os.environ["PALATE_PROGRESS"] = "0"  # one bar a run
     return accelerator
-
-
-def best_device() -> str:
-    """The kind of device that is used where none is named."""
-    accelerator = torch.accelerator.current_accelerator()
-    return accelerator.type if accelerator and torch.accelerator.is_available() else "cpu"
 
 
 def compute_dtype(precision: Precision, device: str) -> torch.dtype:

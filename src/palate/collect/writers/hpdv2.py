@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from palate.collect.writers.files import name_of, place_images
-from palate.core.files import write_atomic
+from palate.core.json_files import write_json
 from palate.prefer.readers.annotated import count
 from palate.prefer.votes import aggregate
 from palate.records.ranked import RankedSet
@@ -28,7 +27,7 @@ def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, in
     count(tally, "mean stars without a place", sum(len(values) for each in sets for values in each.scores.values()))
     rows = [_row(each, tally) for each in sets]
     place_images((image for each in sets for image in each.images), folder / "test")
-    write_atomic(folder / "test.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / "test.json", rows, ascii=False)
     return {"rows": len(rows)}
 
 

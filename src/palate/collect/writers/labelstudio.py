@@ -8,7 +8,6 @@ Label Studio takes no annotations by people without an account there, so `comple
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ from palate.collect.config import Task
 from palate.collect.writers.ballots import Asked, Ballot
 from palate.collect.writers.files import name_of, place_images
 from palate.core.files import write_atomic
+from palate.core.json_files import write_json
 
 TIE = {"pairwise": ("tie", "both_bad"), "best": ("tie", "all_bad")}
 LIST = "images"
@@ -42,7 +42,7 @@ def write(folder: Path, asked: Sequence[Asked], task: Task, question: str, wordi
     place_images((image for each in asked for image in each.images), folder / "images")
     n = max(len(each.images) for each in asked)
     write_atomic(folder / "config.xml", _interface(task, control, wording, n))
-    write_atomic(folder / "tasks.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / "tasks.json", rows, ascii=False)
     return {"tasks": len(rows), "annotations": sum(len(each.ballots) for each in asked)}
 
 

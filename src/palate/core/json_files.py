@@ -1,0 +1,54 @@
+"""JSON that every reader of JSON takes: numbers are finite, or the file is not written."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from palate.core.finite import NotFiniteError
+from palate.core.files import write_atomic
+
+
+def to_json(content: Any, what: str, *, indent: int | None = None, ascii: bool = True) -> str:
+    """The content as JSON text.
+
+    Args:
+        content: of the types that JSON has.
+        what: what the text is, for the error, such as a path.
+        indent: spaces a level; all on one line when left out.
+        ascii: write all other letters as escapes; otherwise as they are.
+
+    Raises:
+        NotFiniteError: a number is NaN or infinite, which JSON cannot hold; the message names its key.
+    """
+    try:
+        return json.dumps(content, allow_nan=False, ensure_ascii=ascii, indent=indent)
+    except ValueError:
+        for key, value in _not_finite(content):
+            raise NotFiniteError(f"cannot write {what}: its {key} is {value}, and must be a finite number") from None
+        raise
+
+
+def write_json(path: Path | str, content: Any, *, ascii: bool = True) -> None:
+    """Writes the content as JSON, two spaces a level, whole or not at all; `ascii` as of `to_json`.
+
+    Raises:
+        NotFiniteError: as of `to_json`.
+        PalateError: the disk is full, and the like.
+    """
+    write_atomic(path, to_json(content, str(path), indent=2, ascii=ascii) + "\n")
+
+
+def _not_finite(content: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """The dotted key and the value of every number that is NaN or infinite."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield key or "value", content
+    elif isinstance(content, Mapping):
+        for name, value in content.items():
+            yield from _not_finite(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, (list, tuple)):
+        for place, value in enumerate(content):
+            yield from _not_finite(value, f"{key}[{place}]")
