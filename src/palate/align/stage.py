@@ -24,6 +24,7 @@ from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
 from palate.models.load import ENCODERS, load_denoiser, trainable_family
 from palate.models.lora import add_lora
+from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import ModelSource, resolve
 from palate.prefer.curated import load_curated
 from palate.prefer.grades import load_graded
@@ -72,6 +73,8 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
         run = RunFolder.open(config.out, f"align {method.name}", config, free=FREE, inputs=inputs)
     if run.finished:
         return run.path
+    cut = cut_off(examples.prompts, text_limits(source)) if accelerator.is_main_process else []
+    counted = note_cut_off(cut, config.model)
     with explain_memory("a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"):
         trainer = assemble(config, method, source, examples, run, accelerator)
         accelerator.init_trackers("palate", config=to_mapping(config))
@@ -80,7 +83,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     if accelerator.is_main_process:
         made = {"method": method.name, "training_steps": config.steps, "palate": __version__}
         save_model(run.path / "model", trainer.denoiser, trainer.network, config, source, made)
-        run.finish(_summary(config, method, examples, run))
+        run.finish({**_summary(config, method, examples, run), **counted})
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path

@@ -95,11 +95,13 @@ def generate_best(config: BestOfConfig) -> Path:
         return generate(config.plain())
 
     from palate.core.device import pick_device
+    from palate.score.base import note_prompts_cut_off
     from palate.score.load import load_scorer, refuse_auditor
 
     refuse_auditor(config.scorer, "choose")
     scorer = load_scorer(config.scorer, pick_device(config.device))
     _try(scorer, config)
+    note_prompts_cut_off([scorer], load_prompts(config.prompts, config.limit))
     return generate(config, BestOf(scorer, config.best_of))
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from palate.core.finite import NotFiniteError
 from palate.core.files import write_atomic
+from palate.core.finite import NotFiniteError
 
 
 def to_json(content: Any, what: str, *, indent: int | None = None, ascii: bool = True) -> str:

@@ -58,6 +58,19 @@ def bar(description: str, total: int | None, *, done: int = 0) -> Iterator[Bar]:
         lines.close()
 
 
+def note(text: str) -> None:
+    """Says one thing that a user should know of the work under way, on stderr, above the bar where there is one.
+
+    Unlike progress, `PALATE_PROGRESS=0` does not silence it.
+    """
+    if "palate.core.terminal" in sys.modules:
+        from palate.core.terminal import terminal_note
+
+        terminal_note(text)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """A span of time for people: `42 s`, `3 min 5 s`, `2 h 10 min`."""
     whole = round(seconds)

@@ -39,6 +39,12 @@ def terminal_bar(description: str, total: int | None, done: int) -> Iterator[_Te
             _live.clear()
 
 
+def terminal_note(text: str) -> None:
+    """Prints a line above the display on the screen, or where there is none, on stderr."""
+    console = _live[0].console if _live else Console(stderr=True)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 class _TerminalBar:
     def __init__(self, display: Progress, task: TaskID) -> None:
         self._display, self._task = display, task

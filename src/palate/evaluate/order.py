@@ -86,6 +86,7 @@ def order_sources(config: OrderConfig) -> Path:
         return config.out
     from palate.evaluate.ranking import find_order, summarise
     from palate.evaluate.report.order import write_order
+    from palate.score.base import note_prompts_cut_off
     from palate.score.load import load_scorer
 
     scorer = load_scorer(config.scorer, config.device)
@@ -94,11 +95,12 @@ def order_sources(config: OrderConfig) -> Path:
         prompt, records = next(iter(source.images.items()))
         _rows(scorer, source.name, [(prompt, records[0])])  # a scorer that cannot read them says so now
     run = RunFolder.open(config.out, "reward order", config, free=FREE)
+    cut = note_prompts_cut_off([scorer], sources[0].images)
     with run.timer("score"):
         scores = _score(run, scorer, sources, config.batch)
     order = find_order(scorer, sources, scores)
     write_order(run.path / REPORT, order, to_mapping(config))
-    run.finish(summarise(order))
+    run.finish({**summarise(order), **cut})
     return run.path
 
 

@@ -21,6 +21,7 @@ from palate.evaluate.judge import WORLD_JUDGES, Judge, find_judge
 from palate.evaluate.report import Stage, write_report
 from palate.generate.prompts import load_prompts
 from palate.generate.stage import GenerateConfig, generate
+from palate.models.prompt_length import COUNT
 from palate.models.source import resolve
 from palate.records.image_folder import by_prompt, read_image_folder
 from palate.score.load import load_scorer
@@ -57,7 +58,7 @@ def evaluate(config: EvaluateConfig) -> Path:
         stages=stages(config),
     )
     run = RunFolder(config.out)
-    run.finish(summarise(comparison, run.timings))
+    run.finish({**summarise(comparison, run.timings), **_prompts_cut_off(config)})
     return run.path
 
 
@@ -87,6 +88,14 @@ def compare(config: EvaluateConfig) -> Comparison:
             diversity=Paired(*distances),
             seed=config.seed,
         )
+
+
+def _prompts_cut_off(config: EvaluateConfig) -> dict[str, int]:
+    """How many prompts each side and each judge cuts off, as their runs counted."""
+    drawn = {side: (RunFolder(config.out / side).finished or {}).get(COUNT) for side in SIDES}
+    scored = RunFolder(config.out / f"{SIDES[0]}-scores").finished or {}
+    counts = {f"{COUNT} by {side}": count for side, count in drawn.items() if count}
+    return {**counts, **{name: count for name, count in scored.items() if name.startswith(COUNT)}}
 
 
 def training_curves(model: str) -> list[dict[str, Any]]:

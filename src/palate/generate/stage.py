@@ -14,6 +14,7 @@ from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.generate.plan import Item, parse_shard, plan
 from palate.generate.prompts import load_prompts
+from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
 from palate.records.image_folder import METADATA
 from palate.records.jsonlines import JsonLines
@@ -108,11 +109,13 @@ def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
         InputError: no such model or prompts, or a model with a missing part; before anything is written.
         RunFolderError: the folder holds another run.
     """
-    items = plan(load_prompts(config.prompts, config.limit), config.images, config.seed)
+    prompts = load_prompts(config.prompts, config.limit)
+    items = plan(prompts, config.images, config.seed)
     source = resolve(config.model)
     source.check()
     made_by = {"model": source.fingerprint(*source.parts())}
     run = RunFolder.open(config.out, "generate", config, free=FREE, inputs=made_by)
+    cut = note_cut_off(cut_off(prompts, text_limits(source)), config.model)
     shard, shards = parse_shard(config.shard)
     folder = run.path if shards == 1 else run.path / f"shard-{shard}-of-{shards}"
     done = _done(run.path, folder, items)
@@ -122,7 +125,7 @@ def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
             _sample(config, draw, left, folder, len(mine))
         done |= set(left)
     if len(done) == len(items):
-        run.finish({"images": len(items), "prompts": len(items) // config.images, "model": config.model})
+        run.finish({"images": len(items), "prompts": len(prompts), "model": config.model, **cut})
     return run.path
 
 

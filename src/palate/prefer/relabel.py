@@ -62,6 +62,7 @@ def relabel(config: RelabelConfig) -> Path:
     Reference: Wallace et al. 2023 (arXiv:2311.12908), section 5.3, who train on Pick-a-Pic's pairs as PickScore ranks
     them.
     """
+    from palate.score.base import note_prompts_cut_off
     from palate.score.load import load_scorer, refuse_auditor
 
     for spec in config.scorer:
@@ -69,6 +70,7 @@ def relabel(config: RelabelConfig) -> Path:
     scorers = [load_scorer(spec, config.device) for spec in config.scorer]
     sets, tally, found = load_preferences(config.preferences), Tally(), Counter[str]()
     run = RunFolder.open(config.out, "prefer relabel", config, free=FREE | {"device"})
+    found.update(note_prompts_cut_off(scorers, (each.prompt for each in sets)))
 
     def relabelled() -> Iterator[RankedSet]:
         scored = [_scores(each, scorers) for each in track(sets, "scoring")]

@@ -15,12 +15,13 @@ from palate.core.json_files import write_json
 from palate.core.runs import RunFolder
 from palate.core.seeds import derive
 from palate.models.lora import add_lora
+from palate.models.prompt_length import cut_off, note_cut_off
 from palate.reward.config import FREE, RewardConfig
 from palate.reward.embed import Frozen, Learning
 from palate.reward.examples import Examples, fold_of, held_out
 from palate.reward.tasks import Task
 from palate.reward.trainer import RewardTrainer
-from palate.score.backbone import Backbone, fingerprint, load_backbone
+from palate.score.backbone import Backbone, fingerprint, load_backbone, text_limits_of
 from palate.score.reward import Card, RewardModel
 from palate.training.cache import default_root
 from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
@@ -52,6 +53,7 @@ def train_reward(config: RewardConfig) -> Path:
     )
     if run.finished:
         return run.path
+    summary = _counted(examples, backbone, accelerator)
     own = np.array(examples.own_prompts())
     kept = held_out(own, config.validation, config.seed)
     outside = np.isin(own, list(kept))
@@ -60,7 +62,6 @@ def train_reward(config: RewardConfig) -> Path:
         with run.timer("train"):
             trainer = learner.trainer(np.flatnonzero(~outside), run)
             trainer.train(f"reward {task.name}")
-        summary: dict[str, Any] = {"examples": len(examples), "images": len(examples.images)}
         if outside.any():
             rows = np.flatnonzero(outside)
             summary["held out"] = task.judge(trainer.scores(examples.take(rows)).numpy(), examples, rows)
@@ -77,6 +78,12 @@ def train_reward(config: RewardConfig) -> Path:
         run.finish({**summary, "seconds": run.timings})
     accelerator.wait_for_everyone()
     return run.path
+
+
+def _counted(examples: Examples, backbone: Backbone, accelerator: Accelerator) -> dict[str, Any]:
+    """What a summary says of the examples; prompts that the backbone cuts off are said on the way."""
+    cut = cut_off(examples.prompts, text_limits_of(backbone)) if accelerator.is_main_process else []
+    return {"examples": len(examples), "images": len(examples.images), **note_cut_off(cut, backbone.name)}
 
 
 class _Learner:

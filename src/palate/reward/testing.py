@@ -21,6 +21,7 @@ from palate.records.ranked import RankedSet
 from palate.reward.chart import draw_calibration
 from palate.reward.measure import Comparisons, spearman
 from palate.reward.stage import PROMPTS
+from palate.score.base import note_prompts_cut_off
 from palate.score.load import load_scorer
 
 CHART = "calibration.png"
@@ -73,6 +74,7 @@ def test_rewards(config: RewardTestConfig) -> Path:
     run = RunFolder.open(config.out, "reward test", config, free=FREE)
     if run.finished:
         return run.path
+    cut = note_prompts_cut_off(scorers.values(), (each.prompt for each in kept))
     found: dict[str, Any] = {}
     for spec, scorer in scorers.items():
         with run.timer(spec):
@@ -82,7 +84,7 @@ def test_rewards(config: RewardTestConfig) -> Path:
     curves = {spec: each["calibration"]["curve"] for spec, each in found.items() if "calibration" in each}
     if curves:
         draw_calibration(curves, run.path / CHART)
-    run.finish({"sets": len(kept), "sets of prompts trained on": len(sets) - len(kept), "scorers": found})
+    run.finish({"sets": len(kept), "sets of prompts trained on": len(sets) - len(kept), **cut, "scorers": found})
     return run.path
 
 

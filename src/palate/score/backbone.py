@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from palate.models.prompt_length import TextLimit
 from palate.models.source import WEIGHTS
 from palate.score.base import Images
 from palate.score.statistics import NAMES, statistics
@@ -113,6 +114,11 @@ def load_backbone(name: str, weights: Path | None = None) -> Backbone:
         InputError: no such model.
     """
     return StatisticsBackbone() if name == STATISTICS else ClipBackbone(name, weights)
+
+
+def text_limits_of(backbone: Backbone) -> list[TextLimit]:
+    """How much of a prompt a backbone reads; empty for one that reads none."""
+    return [backbone.clip.text_limit] if isinstance(backbone, ClipBackbone) else []
 
 
 def portable(model: str) -> str:

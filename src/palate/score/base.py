@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 from palate.core.errors import InputError
+from palate.models.prompt_length import cut_off, note_cut_off
 from palate.records.decode import rgb
 
 if TYPE_CHECKING:
@@ -38,6 +39,18 @@ class Scorer(Protocol):
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B] in float32 of B images and the B prompts they were made from."""
         ...
+
+
+def note_prompts_cut_off(scorers: Iterable[Scorer], prompts: Iterable[str]) -> dict[str, int]:
+    """Says how many distinct prompts are longer than each scorer reads; returns an entry of a summary for each.
+
+    A scorer that reads only so much of a prompt has its limits as `text_limits`.
+    """
+    distinct, counts = list(dict.fromkeys(prompts)), {}
+    for scorer in scorers:
+        found = note_cut_off(cut_off(distinct, getattr(scorer, "text_limits", ())), scorer.name)
+        counts |= {f"{what} by {scorer.name}": number for what, number in found.items()}
+    return counts
 
 
 def to_tensor(images: Images) -> Tensor:

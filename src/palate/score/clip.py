@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from palate.core.errors import InputError
 from palate.models.load import quiet_libraries
+from palate.models.prompt_length import TextLimit
 from palate.models.source import WEIGHTS
 from palate.records.decode import rgb
 from palate.score.base import Images
@@ -58,6 +59,11 @@ class Clip:
         text: Any = getattr(network.config, "text_config", network.config)
         self._longest = min(self._tokenizer.model_max_length, text.max_position_embeddings)
         self.width: int = getattr(network.config, "projection_dim", None) or text.hidden_size
+
+    @property
+    def text_limit(self) -> TextLimit:
+        """How much of a prompt it reads."""
+        return TextLimit(self._tokenizer, self._longest)
 
     @property
     def device(self) -> torch.device:
@@ -116,6 +122,7 @@ class ClipScorer:
 
     def __init__(self, model: str, device: str | None = None) -> None:
         self.name, self._clip = f"clip:{model}", Clip(model)
+        self.text_limits = [self._clip.text_limit]
         self._clip.network.requires_grad_(False).to(device or "cpu")
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from palate.diffusion.draws import Draws
 from palate.models.load import ENCODERS, load_denoiser
+from palate.models.prompt_length import text_limits
 from palate.models.source import resolve
 from palate.objectives.error import log_ratio, mean_error
 from palate.score.base import Images, to_squares
@@ -52,6 +53,7 @@ class ImplicitScorer:
         self._aligned = load_denoiser(aligned, device=self._device)
         self._base = load_denoiser(origin, device=self._device, without=ENCODERS)
         self._resolution = aligned.resolution
+        self.text_limits = text_limits(aligned)
 
     @torch.no_grad()
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:

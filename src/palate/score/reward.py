@@ -19,7 +19,7 @@ from palate.core.errors import ConfigError, InputError
 from palate.core.files import atomic_folder
 from palate.core.json_files import write_json
 from palate.models.load import quiet_libraries
-from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, fingerprint, load_backbone
+from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, fingerprint, load_backbone, text_limits_of
 from palate.score.base import Images
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ class RewardScorer:
         self._device = torch.device(device or "cpu")
         self.differentiable = self._model.backbone.differentiable
         self.reads_prompt = self._model.backbone.name != STATISTICS
+        self.text_limits = text_limits_of(self._model.backbone)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""

@@ -74,6 +74,7 @@ def score(config: ScoreConfig) -> Path:
         InputError: no such images or scorer, or a broken image; before anything is written.
         RunFolderError: the folder holds another run.
     """
+    from palate.score.base import note_prompts_cut_off
     from palate.score.load import load_scorer
 
     tally = Tally(config.skip_bad)
@@ -81,6 +82,7 @@ def score(config: ScoreConfig) -> Path:
     unprompted = not any(scorer.reads_prompt for scorer in scorers)
     records = read_image_folder(config.images, tally, unprompted=unprompted)
     run = RunFolder.open(config.out, "score", config, free=FREE)
+    cut = note_prompts_cut_off(scorers, (record.prompt for record in records))
     table = JsonLines(run.path / SCORES)
     scored = {row["file_name"] for row in table.read()}
     with run.timer("score"), bar("scoring", len(records), done=len(scored)) as progress:
@@ -90,7 +92,7 @@ def score(config: ScoreConfig) -> Path:
             table.append(_rows(scorers, batch))
             progress.advance(len(batch))
     summaries = {scorer.name: asdict(_summary(scorer, read_scores(run.path))) for scorer in scorers}
-    run.finish({"images": len(records), **tally.summary(), "scores": summaries})
+    run.finish({"images": len(records), **tally.summary(), **cut, "scores": summaries})
     return run.path
 
 
