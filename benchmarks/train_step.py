@@ -36,6 +36,7 @@ from palate.align.methods.method import Measured
 from palate.align.stage import assemble
 from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
+from palate.models.families import sizes_of
 from palate.models.load import load_denoiser
 from palate.models.lora import reference as without_adapter
 from palate.models.source import resolve
@@ -67,7 +68,7 @@ def main() -> None:
 def prepare(options: argparse.Namespace, train: Any, folder: Path) -> dict[str, Callable[[int], None]]:
     """The three contenders by name, each a function of the step."""
     source = resolve(options.model)
-    resolution = options.resolution or source.resolution
+    resolution = options.resolution or sizes_of(source).native
     config = DPOConfig(
         model=options.model,
         preferences="",
@@ -126,7 +127,7 @@ def plain_step(trainer: Trainer, model: str, images: torch.Tensor) -> Callable[[
     lora = trainer.config.train == "lora"
     frozen = copy.copy(denoiser)
     frozen.network = denoiser.network if lora else copy.deepcopy(denoiser.network).requires_grad_(False)
-    method, parametrization, schedule = trainer.method, denoiser.parametrization, denoiser.schedule
+    method, parametrization, schedule = trainer.method, denoiser.parametrization, trainer.batches.schedule
 
     def step(number: int) -> None:
         rows, _ = trainer.plan.step(number)

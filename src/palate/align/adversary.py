@@ -72,7 +72,7 @@ class Adversary:
     def __init__(self, batches: Batches, lr: float, seed: int, accelerator: Accelerator) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "discriminator"))
-            network = Discriminator(batches.latents.shape[1], batches.conditioning.embeddings.shape[-1])
+            network = Discriminator(batches.latents.shape[1], batches.conditioning[:1].prompt_vector().shape[-1])
         self.network = network.to(accelerator.device)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.5, 0.99), weight_decay=0.0)
         self.batches, self.accelerator = batches, accelerator
@@ -89,7 +89,7 @@ class Adversary:
         schedule, parametrization = self.batches.schedule, self.batches.parametrization
         signal = schedule.signal(t)
         scale = broadcast(signal, x_t)
-        told = batch.conditioning.embeddings[rows].float().mean(1)
+        told = batch.conditioning[rows].prompt_vector()
         estimate, _ = parametrization.recover(schedule, prediction[rows].float(), x_t, t)
         real, _ = parametrization.recover(schedule, batch.target[rows].float(), x_t, t)
         real, estimate = scale * real, scale * estimate

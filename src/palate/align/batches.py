@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from palate.align.examples import Examples
 from palate.diffusion.draws import Draws
 from palate.diffusion.parametrization import Parametrization
 from palate.diffusion.schedule import Schedule
-from palate.models.denoiser import Conditioning, Denoiser
+from palate.models.conditioning import Conditioning
+from palate.models.denoiser import Denoiser
 from palate.objectives.error import mean_error
 
 
@@ -35,8 +36,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         x_t, t, target = (to_device(each, device) for each in (self.x_t, self.t, self.target))
-        told = {name: to_device(value, device) for name, value in self.conditioning.tensors().items()}
-        return Batch(x_t, t, target, Conditioning(**told))
+        return Batch(x_t, t, target, self.conditioning.map(lambda tensor: to_device(tensor, device)))
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -64,7 +64,8 @@ class Batches:
         draws: their randomness.
         schedule, parametrization: the model's.
         latents: x_0 of the distinct images [I, C, h, w].
-        conditioning: of the distinct prompts, the first the empty one.
+        conditioning: of the distinct prompts, the first that of no prompt.
+        image_conditioning: of the distinct images, in the families that have some.
     """
 
     examples: Examples
@@ -73,17 +74,19 @@ class Batches:
     parametrization: Parametrization
     latents: Tensor
     conditioning: Conditioning
+    image_conditioning: Conditioning = field(default_factory=Conditioning)
 
     def make(self, views: np.ndarray, draws: np.ndarray) -> Batch:
         """The batch of views [R] at draws [R], on the CPU."""
         key = self.examples.key[views]
         t = self.schedule.sample_t(torch.from_numpy(self.draws.u(key, draws)))
         eps = self.draws.noise(key, draws, tuple(self.latents.shape[1:]))
-        x_0 = self.latents[torch.from_numpy(self.examples.image[views])]
+        image = torch.from_numpy(self.examples.image[views])
+        x_0 = self.latents[image]
         prompt = np.where(self.draws.dropped(key, draws), 0, self.examples.prompt[views])
         return Batch(
             x_t=self.schedule.add_noise(x_0, eps, t),
             t=t,
             target=self.parametrization.target(self.schedule, x_0, eps, t),
-            conditioning=self.conditioning[torch.from_numpy(prompt)],
+            conditioning=self.conditioning[torch.from_numpy(prompt)].merged(self.image_conditioning[image]),
         )

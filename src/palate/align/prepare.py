@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from palate.align.examples import Examples
 from palate.core.progress import bar
-from palate.models.denoiser import Conditioning, Denoiser
+from palate.models.conditioning import Conditioning
+from palate.models.denoiser import Denoiser
+from palate.models.frames import Frames
 from palate.models.load import load_denoiser, quiet_libraries
 from palate.models.source import ModelSource
 from palate.score.base import to_squares
@@ -31,12 +34,14 @@ class Prepared:
 
     Attributes:
         latents: of the distinct images [I, C, h, w], float32, mapped from disk.
-        conditioning: of the distinct prompts, mapped from disk.
+        conditioning: of the distinct prompts, mapped from disk; the first is that of no prompt.
+        frames: how each distinct image was cut out of its original [I].
         identity: names both, for caches that depend on them.
     """
 
     latents: Tensor
     conditioning: Conditioning
+    frames: Frames
     identity: str
 
 
@@ -62,18 +67,20 @@ def prepare(
         InputError: an image cannot be decoded; names it.
     """
     encoders = _Encoders(source, accelerator.device)
-    readers = [part for part in source.parts() if part.startswith(("text_encoder", "tokenizer"))]
-    pictures = digest("mode", source.fingerprint("vae"), resolution, [image.digest() for image in examples.images])
-    texts = digest(source.fingerprint(*readers), str(dtype), examples.prompts)
+    pictures = digest(
+        "mode, frame", source.fingerprint("vae"), resolution, [image.digest() for image in examples.images]
+    )
+    texts = digest(source.fingerprint(*source.readers()), str(dtype), examples.prompts)
 
     def encode(rows: Tensor) -> dict[str, Tensor]:
         images = [examples.images[row].open() for row in rows.tolist()]
-        return {"latents": encoders.denoiser.encode(to_squares(images, resolution))}
+        frames = Frames.squares([image.size for image in images], resolution)
+        return {"latents": encoders.denoiser.encode(to_squares(images, resolution)), "frames": frames.rows}
 
-    def embed(rows: Tensor) -> dict[str, Tensor]:
+    def embed(rows: Tensor) -> Mapping[str, Any]:
         with quiet_libraries():  # they print every prompt that is longer than the text encoder reads
-            told = encoders.denoiser.encode_prompt([examples.prompts[row] for row in rows.tolist()])
-        return told.to(dtype=dtype).tensors()
+            found = encoders.denoiser.encode_prompt([examples.prompts[row] or None for row in rows.tolist()])
+        return found.to(dtype=dtype).tensors
 
     at_once = max(1, PIXELS_AT_ONCE // resolution**2)
     count = len(examples.images), len(examples.prompts)
@@ -82,8 +89,9 @@ def prepare(
         latents = cached_rows(path, count[0], encode, at_once, progress, accelerator)
     with bar("encode prompts", count[1]) as progress:
         path = root / f"prompts-{texts}.safetensors"
-        told = cached_rows(path, count[1], embed, PROMPTS_AT_ONCE, progress, accelerator)
-    return Prepared(latents["latents"], Conditioning(**told.tensors()), digest(pictures, texts))
+        embedded = cached_rows(path, count[1], embed, PROMPTS_AT_ONCE, progress, accelerator)
+    conditioning = Conditioning(embedded.tensors())
+    return Prepared(latents["latents"], conditioning, Frames(latents["frames"]), digest(pictures, texts))
 
 
 @dataclass(frozen=True)

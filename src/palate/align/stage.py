@@ -22,7 +22,8 @@ from palate.core.config import to_mapping
 from palate.core.runs import RunFolder
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
-from palate.models.load import ENCODERS, load_denoiser, trainable_family
+from palate.models.families import adapter_of, sizes_of
+from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import ModelSource, resolve
@@ -63,8 +64,10 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     """
     method = method or config.method()
     source = resolve(config.model)
-    trainable_family(source)
+    adapter_of(source)
     source.check()
+    sizes = sizes_of(source)
+    sizes.require(config.resolution or sizes.native)
     examples = Examples.of(method.examples(LOADERS[method.learns_from](config.preferences)))
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
@@ -100,16 +103,23 @@ def assemble(
     """A trainer with its caches filled: latents, embeddings and, where the method needs them, the base's errors."""
     root, dtype = (config.cache or default_root()) / "align", compute_dtype(config.precision, accelerator.device.type)
     with run.timer("encode"):
-        resolution = config.resolution or source.resolution
+        resolution = config.resolution or sizes_of(source).native
         prepared = prepare(source, examples, resolution, root, accelerator, dtype)
     gc.collect()  # the encoders go before the network comes
     weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
-    denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=ENCODERS)
+    denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders())
     plain = use_plain_attention(denoiser.network, prepared.latents[0, 0].numel(), accelerator.device.type, dtype)
     draws = Draws(examples.keys, config.seed, config.prompt_dropout)
     plan = Plan(draws, examples.key[examples.view[:, 0]], config.batch, config.draws)
+    cells = prepared.latents.shape[-2], prepared.latents.shape[-1]
     batches = Batches(
-        examples, draws, denoiser.schedule, denoiser.parametrization, prepared.latents, prepared.conditioning
+        examples,
+        draws,
+        denoiser.schedule(cells),
+        denoiser.parametrization,
+        prepared.latents,
+        prepared.conditioning,
+        denoiser.image_conditioning(prepared.frames),
     )
     reference = None
     if method.reference:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from palate.generate.plan import Item
 from palate.generate.prompts import load_prompts
 from palate.generate.stage import Drawn, GenerateConfig, generate
+from palate.models.families import sizes_of
 from palate.models.source import resolve
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _try(scorer: Scorer, config: GenerateConfig) -> None:
 
     source = resolve(config.model)
     source.check()
-    _scores(scorer, [Image.new("RGB", (source.resolution, source.resolution))], load_prompts(config.prompts, 1))
+    side = sizes_of(source).native
+    _scores(scorer, [Image.new("RGB", (side, side))], load_prompts(config.prompts, 1))
 
 
 def _scores(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list[float]:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -85,6 +87,21 @@ class FlowSchedule(_GaussianPath):
     """
 
     shift: float = 1.0
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], tokens: int) -> FlowSchedule:
+        """The schedule of a diffusers `FlowMatchEulerDiscreteScheduler`.
+
+        Args:
+            config: of the scheduler: one `shift` for all sizes, or with `use_dynamic_shifting` one that depends on the
+                size, through `mu`, which is linear in the number of tokens.
+            tokens: that the network makes of a picture.
+        """
+        if not config.get("use_dynamic_shifting"):
+            return cls(config["shift"])
+        share = (tokens - config["base_image_seq_len"]) / (config["max_image_seq_len"] - config["base_image_seq_len"])
+        mu = config["base_shift"] + share * (config["max_shift"] - config["base_shift"])
+        return cls(mu if config.get("time_shift_type") == "linear" else math.exp(mu))
 
     def signal(self, t: Tensor) -> Tensor:
         """1 - sigma [B]."""

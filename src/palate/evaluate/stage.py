@@ -21,6 +21,7 @@ from palate.evaluate.judge import WORLD_JUDGES, Judge, find_judge
 from palate.evaluate.report import Stage, write_report
 from palate.generate.prompts import load_prompts
 from palate.generate.stage import GenerateConfig, generate
+from palate.models.families import sizes_of
 from palate.models.prompt_length import COUNT
 from palate.models.source import resolve
 from palate.records.image_folder import by_prompt, read_image_folder
@@ -131,10 +132,11 @@ def _refuse_early(config: EvaluateConfig, judges: Sequence[Judge]) -> None:
         source = resolve(model)
         source.check()
         world = next((judge.name for judge in judges if judge.name in WORLD_JUDGES), None)
-        if world and source.resolution != SIZE:
+        side = sizes_of(source).native
+        if world and side != SIZE:
             raise InputError(
                 f"the judge {world!r} reads {SIZE} x {SIZE} pictures of the tiny world, and {model} draws "
-                f"{source.resolution} x {source.resolution}; name other judges, such as `--judge clip:<model> --also`"
+                f"{side} x {side}; name other judges, such as `--judge clip:<model> --also`"
             )
     for judge in judges:
         for spec in judge.specs:

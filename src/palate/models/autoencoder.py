@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,16 +18,30 @@ def encode(vae: Any, images: Tensor) -> Tensor:
     (Rombach et al. 2022, arXiv:2112.10752, appendix G) and their posteriors are next to points.
     """
     latents = vae.encode((images * 2 - 1).to(vae.device, vae.dtype)).latent_dist.mode().float()
-    return (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+    shift, scale = _shift_and_scale(vae, latents)
+    return (latents - shift) * scale
 
 
 @torch.no_grad()
 def decode(vae: Any, latents: Tensor) -> Tensor:
     """Images [B, 3, H, W] in [0, 1], float32, of latents as `encode` gives them."""
-    latents = latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+    shift, scale = _shift_and_scale(vae, latents)
+    latents = latents / scale + shift
     return (vae.decode(latents.to(vae.device, vae.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
 
 
-def downscale(vae: Any) -> int:
-    """Pixels a latent cell spans on a side."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
+def factor(config: Mapping[str, Any]) -> int:
+    """Pixels that a latent cell spans on a side, by the autoencoder's configuration."""
+    return 2 ** (len(config["block_out_channels"]) - 1)
+
+
+def _shift_and_scale(vae: Any, latents: Tensor) -> tuple[Any, Any]:
+    """What is subtracted from raw latents, and what they are then multiplied by.
+
+    Some of SDXL's autoencoders (Playground 2.5) say it for each channel.
+    """
+    mean, std = vae.config.latents_mean, vae.config.latents_std
+    if mean is None or std is None:
+        return vae.config.shift_factor or 0.0, vae.config.scaling_factor
+    shift, spread = (torch.tensor(each, device=latents.device).view(1, -1, 1, 1) for each in (mean, std))
+    return shift, vae.config.scaling_factor / spread

@@ -9,7 +9,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
-from palate.models.source import ModelSource, builtin_models, resolve
+from palate.core.finite import require_finite
+from palate.models.families import adapter_of
+from palate.models.fuse import fuse_lora
+from palate.models.source import LORA_FILE, UNUSED, ModelSource, builtin_models, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -17,17 +20,6 @@ if TYPE_CHECKING:
     from palate.models.denoiser import Denoiser
 
 __all__ = ["ModelSource", "builtin_models", "load_denoiser", "load_pipeline", "resolve"]
-
-FAMILIES = {
-    "StableDiffusionPipeline": ("palate.models.stable_diffusion", "StableDiffusion"),
-    "StableDiffusion3Pipeline": ("palate.models.flow", "StableDiffusion3"),
-}
-"""Which adapter serves which diffusers pipeline."""
-
-ENCODERS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
-"""The parts that training needs only until latents and embeddings are cached."""
-UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-"""The parts that training never needs."""
 
 
 def load_pipeline(
@@ -48,26 +40,25 @@ def load_pipeline(
         parts: parts to put in as they are, such as `unet=network`.
 
     Raises:
-        InputError: no such model, or one with a missing or broken part; before any weights are read.
+        InputError: no such model, or one with a missing or broken part, before any weights are read; a LoRA that
+            cannot be used whole; or weights that are not finite, as those of a diverged run.
     """
     import torch
     from diffusers import DiffusionPipeline
 
     source = name if isinstance(name, ModelSource) else resolve(name)
-    source.check(without=(*without, *parts))
+    left_out = (*without, *parts)
+    source.check(without=left_out)
     absent = {part: None for part, kind in source.parts().items() if kind is None or part in without}
+    settings = {"dtype": dtype or torch.float32, "variant": source.variant(left_out), "use_safetensors": True}
     with quiet_libraries():
         try:
-            pipeline = DiffusionPipeline.from_pretrained(
-                source.folder, dtype=dtype or torch.float32, use_safetensors=True, **{**absent, **parts}
-            )
+            pipeline = DiffusionPipeline.from_pretrained(source.folder, **settings, **{**absent, **parts})
         except (OSError, ValueError) as error:
             raise InputError(f"diffusers cannot open the model in {source.folder}: {error}") from error
-        if source.network not in (*absent, *parts):
-            for lora in source.loras:
-                pipeline.load_lora_weights(lora)
-                pipeline.fuse_lora(components=[source.network])
-                pipeline.unload_lora_weights()
+        _require_finite_weights(pipeline, source, parts)
+        for lora in source.loras:
+            fuse_lora(pipeline, lora / LORA_FILE, [part for part in source.parts() if part not in (*absent, *parts)])
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device or "cpu")
 
@@ -84,22 +75,20 @@ def load_denoiser(
     Raises:
         InputError: also for a family that Palate cannot train.
     """
-    from importlib import import_module
-
     source = name if isinstance(name, ModelSource) else resolve(name)
-    module, adapter = FAMILIES[trainable_family(source)]
+    adapter: Any = adapter_of(source)
     pipeline = load_pipeline(source, device=device, dtype=dtype, without=(*UNUSED, *without))
     if source.network in without:  # Stable Diffusion 3 looks up the width of its transformer to embed a prompt
         setattr(pipeline, source.network, SimpleNamespace(config=SimpleNamespace(**source.config(source.network))))
-    return getattr(import_module(module), adapter)(pipeline)
+    return adapter(pipeline)
 
 
-def trainable_family(source: ModelSource) -> str:
-    """The pipeline class of a model, refused with InputError when no adapter serves it."""
-    family = source.index.get("_class_name", "nothing")
-    if family not in FAMILIES:
-        raise InputError(f"{source.base} is a {family}; Palate trains {' and '.join(FAMILIES)}")
-    return family
+def _require_finite_weights(pipeline: Any, source: ModelSource, given: Collection[str]) -> None:
+    """Raises InputError that names a part and its tensor where a number that was read is NaN or infinite."""
+    for name, part in pipeline.components.items():
+        if hasattr(part, "state_dict") and name not in given:
+            what = f"the weights of the part {name!r} of the model in {source.folder}"
+            require_finite(what, part.state_dict(), fix="the run that made it diverged", error=InputError)
 
 
 @contextmanager

@@ -6,8 +6,6 @@ Nothing here imports torch or loads weights, so a wrong name or a missing part i
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,10 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError, nearest
+from palate.models.parts import PREFERRED, check_part, check_weights, choose_variant, read_json
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 CARD = "palate.json"
+NETWORKS = ("unet", "transformer")
+VAE, SCHEDULER = "vae", "scheduler"
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+"""The parts that training never needs."""
+NETWORK_KEYS = ("unet.", "transformer.", "lora_unet_", "lora_transformer_", "diffusion_model.")
+"""How the names of a LoRA's tensors begin that belong to the network: diffusers' own, kohya's and ComfyUI's."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,13 @@ class ModelSource:
     @cached_property
     def index(self) -> dict[str, Any]:
         """The base pipeline's `model_index.json`."""
-        return _read_json(self.folder / "model_index.json")
+        return read_json(self.folder / "model_index.json")
 
     @cached_property
     def card(self) -> dict[str, Any]:
         """What `palate.json` beside the base pipeline's index says, such as its sampling defaults; or nothing."""
         path = self.folder / CARD
-        return _read_json(path) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     def origin(self) -> ModelSource:
         """The model that this one was aligned from.
@@ -61,6 +66,11 @@ class ModelSource:
             return resolve(self.card["base"])
         raise InputError(f"{self.base} does not say what it was aligned from; give a run of `palate align`")
 
+    @property
+    def family(self) -> str:
+        """The class of the base pipeline."""
+        return str(self.index.get("_class_name", "nothing"))
+
     def parts(self) -> dict[str, str | None]:
         """The class name of each part of the pipeline; None for one that it goes without."""
         return {name: entry[1] for name, entry in self.index.items() if isinstance(entry, list) and len(entry) == 2}
@@ -68,38 +78,61 @@ class ModelSource:
     @property
     def network(self) -> str:
         """The part that denoises: `unet` or `transformer`."""
-        return next((part for part in ("unet", "transformer") if part in self.parts()), "")
+        return next((part for part in NETWORKS if part in self.parts()), "")
 
-    @property
-    def resolution(self) -> int:
-        """Pixels a side of the pictures that the model was trained on, by its configuration."""
-        cells = self.config(self.network)["sample_size"]
-        return cells * 2 ** (len(self.config("vae")["block_out_channels"]) - 1)
+    def readers(self) -> list[str]:
+        """The parts that turn a prompt into what the network takes: text encoders, tokenizers and their like."""
+        others = {self.network, VAE, SCHEDULER, *UNUSED}
+        return [name for name, kind in self.parts().items() if kind is not None and name not in others]
+
+    def encoders(self) -> list[str]:
+        """The parts that training needs only until latents and embeddings are cached."""
+        return [VAE, *self.readers()]
 
     def config(self, part: str) -> dict[str, Any]:
         """The `config.json` of one part."""
-        return _read_json(self.folder / part / "config.json")
+        return read_json(self.folder / part / "config.json")
+
+    def variant(self, without: Collection[str] = ()) -> str | None:
+        """Which variant of the weights is to be loaded, such as `fp16`; None where all have plain ones.
+
+        Raises:
+            InputError: parts lack plain weights and share no variant.
+        """
+        return choose_variant(self.folder, self._needed(without))
 
     def check(self, without: Collection[str] = ()) -> None:
         """Raises InputError that names the first missing or broken part; `without` names parts that nobody needs."""
-        for name, kind in self.parts().items():
-            if kind is not None and name not in without:
-                _check_part(self.folder, name, kind)
+        needed = self._needed(without)
+        variant = choose_variant(self.folder, needed)
+        for name, kind in needed.items():
+            check_part(self.folder, name, kind, variant)
         for lora in self.loras:
-            _check_weights(lora / LORA_FILE)
+            check_weights(lora / LORA_FILE)
 
     def fingerprint(self, *parts: str) -> str:
-        """A digest of the files of some parts, and of the LoRAs where the network is among them.
+        """A digest of the files of some parts, and of each LoRA that changes one of them.
 
-        The model's identity in caches. A file of the hub's cache is known by the digest that it is stored under.
+        The identity of these parts in caches. A file of the hub's cache is known by the digest that it is stored under.
         """
         files = [file for part in parts for file in sorted((self.folder / part).glob("*")) if file.is_file()]
-        if self.network in parts:
-            files += [lora / LORA_FILE for lora in self.loras]
-        digest = hashlib.blake2b(digest_size=16)
-        for file in files:
-            digest.update(f"{file.parent.name}/{file.name}:{_file_digest(file)}\n".encode())
-        return digest.hexdigest()
+        files += [lora / LORA_FILE for lora in self.loras if self._changes(lora, parts)]
+        return _digest(files)
+
+    def identity(self) -> str:
+        """A digest of all that an image of this model depends on: every part, the index, the card and the LoRAs."""
+        root = [file for file in (self.folder / "model_index.json", self.folder / CARD) if file.is_file()]
+        return f"{_digest(root)}{self.fingerprint(*self.parts())}"
+
+    def _needed(self, without: Collection[str]) -> dict[str, str]:
+        return {name: kind for name, kind in self.parts().items() if kind is not None and name not in without}
+
+    def _changes(self, lora: Path, parts: Collection[str]) -> bool:
+        """Whether a LoRA changes one of some parts: the network's own keys do, any other may be a text encoder's."""
+        names = check_weights(lora / LORA_FILE)
+        of_network = [name.startswith(NETWORK_KEYS) for name in names]
+        of_readers = not all(of_network) and not set(parts).isdisjoint(self.readers())
+        return of_readers or (any(of_network) and self.network in parts)
 
 
 def builtin_models() -> list[str]:
@@ -128,10 +161,10 @@ def resolve(name: str | Path) -> ModelSource:
     if (path / "model").is_dir():
         return resolve(path / "model")
     if path.exists():
-        mend = (
+        fix = (
             "give a folder with model_index.json, one with a LoRA and palate.json, or a finished run of `palate align`"
         )
-        raise InputError(f"{path} holds no model: neither model_index.json nor {LORA_FILE} is in it; {mend}")
+        raise InputError(f"{path} holds no model: neither model_index.json nor {LORA_FILE} is in it; {fix}")
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
         return ModelSource(str(name))
     raise InputError(
@@ -144,7 +177,7 @@ def _base_of(lora: Path) -> str:
     card = lora / CARD
     if not card.is_file():
         raise InputError(f"{lora} holds a LoRA but no {CARD} naming its base; write one: {{'base': 'owner/name'}}")
-    base = _read_json(card).get("base")
+    base = read_json(card).get("base")
     if not isinstance(base, str):
         raise InputError(f"{card} does not name the LoRA's base model; add 'base': a model name, folder or hub id")
     return base
@@ -153,55 +186,23 @@ def _base_of(lora: Path) -> str:
 def _download(hub_id: str) -> Path:
     from diffusers import DiffusionPipeline
 
-    try:
-        return Path(DiffusionPipeline.download(hub_id, use_safetensors=True))
-    except (OSError, ValueError) as error:
-        mend = "check the spelling, the network and, for a gated model, `hf auth login`"
-        raise InputError(f"{hub_id!r} is no folder here, nor could the hub give it ({error}); {mend}") from error
+    problem: Exception | None = None
+    for variant in (None, *PREFERRED):  # some repositories hold no plain weights
+        try:
+            return Path(DiffusionPipeline.download(hub_id, variant=variant, use_safetensors=True))
+        except (OSError, ValueError) as error:
+            problem = problem or error
+            if "safetensors" not in str(error) and "variant" not in str(error):
+                break
+    fix = "check the spelling, the network and, for a gated model, `hf auth login`"
+    raise InputError(f"{hub_id!r} is no folder here, nor could the hub give it ({problem}); {fix}") from problem
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"could not read {path}: {error}; the model folder is damaged, fetch it again") from error
-    return content
-
-
-def _check_part(folder: Path, name: str, kind: str) -> None:
-    part = folder / name
-    if not part.is_dir():
-        raise InputError(f"the model in {folder} lacks its part {name!r} ({kind}); fetch or save the model again")
-    if kind.endswith(("Tokenizer", "TokenizerFast", "Processor", "FeatureExtractor")):
-        found = any(part.glob("*.json"))
-        expected = "its json files"
-    elif "Scheduler" in kind:
-        found, expected = (part / "scheduler_config.json").is_file(), "scheduler_config.json"
-    else:
-        found, expected = (part / "config.json").is_file(), "config.json"
-        weights = sorted(part.glob("*.safetensors"))
-        if found and not weights:
-            pickled = any(part.glob("*.bin"))
-            mend = "has pickled weights only; save it with safe_serialization=True" if pickled else "has no weights"
-            raise InputError(f"the part {name!r} ({kind}) of the model in {folder} {mend}; expected *.safetensors")
-        for file in weights:
-            _check_weights(file)
-    if not found:
-        raise InputError(f"the part {name!r} ({kind}) of the model in {folder} lacks {expected}; fetch it again")
-
-
-def _check_weights(file: Path) -> None:
-    """Reads a safetensors header and holds the file's length against it."""
-    try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-    except (OSError, ValueError, KeyError, struct.error, MemoryError, OverflowError) as error:
-        raise InputError(f"{file} is no readable safetensors file ({error}); fetch it again") from error
-    if file.stat().st_size != 8 + length + end:
-        size = file.stat().st_size
-        raise InputError(f"{file} is cut short: {size} bytes, {8 + length + end} by its header; fetch it again")
+def _digest(files: Collection[Path]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        digest.update(f"{file.parent.name}/{file.name}:{_file_digest(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _file_digest(file: Path) -> str:

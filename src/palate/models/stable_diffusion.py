@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,36 +10,39 @@ from torch import Tensor
 
 from palate.diffusion.parametrization import Parametrization
 from palate.diffusion.schedule import VarianceSchedule
-from palate.models import autoencoder
-from palate.models.denoiser import Conditioning
+from palate.models.adapter import Adapter
+from palate.models.conditioning import Conditioning
 
 
-class StableDiffusion:
-    """A `Denoiser` over a `StableDiffusionPipeline`; the pipeline may lack parts that are not asked for."""
+class StableDiffusion(Adapter):
+    """A `Denoiser` over a `StableDiffusionPipeline`."""
 
     part = "unet"
 
     def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
-        self.network = pipeline.unet
-        self.schedule = VarianceSchedule(pipeline.scheduler.alphas_cumprod)
+        super().__init__(pipeline)
+        self._schedule = VarianceSchedule(pipeline.scheduler.alphas_cumprod)
         self.parametrization = Parametrization(pipeline.scheduler.config.prediction_type)
 
+    def schedule(self, cells: tuple[int, int]) -> VarianceSchedule:
+        """The scheduler's, the same for every size."""
+        return self._schedule
+
     @torch.no_grad()
-    def encode_prompt(self, prompts: list[str]) -> Conditioning:
-        """The conditioning of B prompts, as the pipeline computes it."""
+    def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
+        """The conditioning of B prompts, as the pipeline computes it; no prompt is the empty one."""
         device = self.pipeline.text_encoder.device
-        embeddings, _ = self.pipeline.encode_prompt(prompts, device, 1, do_classifier_free_guidance=False)
-        return Conditioning(embeddings)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Latents [B, C, h, w] of images [B, 3, H, W] in [0, 1]."""
-        return autoencoder.encode(self.pipeline.vae, images)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] of latents [B, C, h, w]."""
-        return autoencoder.decode(self.pipeline.vae, latents)
+        texts = [prompt or "" for prompt in prompts]
+        embeddings, _ = self.pipeline.encode_prompt(texts, device, 1, do_classifier_free_guidance=False)
+        return Conditioning({"embeddings": embeddings})
 
     def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """The raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and timesteps t [B]."""
-        return self.network(x_t, t, encoder_hidden_states=conditioning.embeddings, return_dict=False)[0]
+        return self.network(x_t, t, encoder_hidden_states=conditioning.dense("embeddings"), return_dict=False)[0]
+
+    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
+        """As `StableDiffusionPipeline` names them."""
+        inputs = {"prompt_embeds": conditioning.dense("embeddings")}
+        if negative is not None:
+            inputs["negative_prompt_embeds"] = negative.dense("embeddings")
+        return inputs

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from palate.diffusion.draws import Draws
-from palate.models.load import ENCODERS, load_denoiser
+from palate.models.families import sizes_of
+from palate.models.frames import Frames
+from palate.models.load import load_denoiser
 from palate.models.prompt_length import text_limits
 from palate.models.source import resolve
 from palate.objectives.error import log_ratio, mean_error
@@ -18,7 +20,8 @@ from palate.score.base import Images, to_squares
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palate.models.denoiser import Conditioning, Denoiser
+    from palate.models.conditioning import Conditioning
+    from palate.models.denoiser import Denoiser
 
 DRAWS = 8
 
@@ -51,15 +54,17 @@ class ImplicitScorer:
         aligned.check()
         self.name, self._device, self._draws = f"implicit:{run}", torch.device(device or "cpu"), draws
         self._aligned = load_denoiser(aligned, device=self._device)
-        self._base = load_denoiser(origin, device=self._device, without=ENCODERS)
-        self._resolution = aligned.resolution
         self.text_limits = text_limits(aligned)
+        self._base = load_denoiser(origin, device=self._device, without=origin.encoders())
+        self._resolution = sizes_of(aligned).native
 
     @torch.no_grad()
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
         pixels = to_squares(images, self._resolution).to(self._device)
-        x_0, told = self._aligned.encode(pixels), self._aligned.encode_prompt(list(prompts))
+        frames = Frames.squares(_image_sizes(images), self._resolution)
+        told = self._aligned.encode_prompt(list(prompts)).merged(self._aligned.image_conditioning(frames))
+        x_0, told = self._aligned.encode(pixels), told.to(self._device)
         keys = tuple(dict.fromkeys(prompts))
         draws, key = Draws(keys, seed=0), np.array([keys.index(prompt) for prompt in prompts])
         asked = [self._reward(x_0, told, draws, key, np.full(len(key), draw)) for draw in range(self._draws)]
@@ -67,7 +72,7 @@ class ImplicitScorer:
 
     def _reward(self, x_0: Tensor, told: Conditioning, draws: Draws, key: np.ndarray, draw: np.ndarray) -> Tensor:
         """The log-ratio of each image [B] at one draw."""
-        schedule, parametrization = self._base.schedule, self._base.parametrization
+        schedule, parametrization = self._base.schedule((x_0.shape[-2], x_0.shape[-1])), self._base.parametrization
         t = schedule.sample_t(torch.from_numpy(draws.u(key, draw))).to(self._device)
         eps = draws.noise(key, draw, tuple(x_0.shape[1:])).to(x_0)
         x_t, target = schedule.add_noise(x_0, eps, t), parametrization.target(schedule, x_0, eps, t)
@@ -76,3 +81,10 @@ class ImplicitScorer:
             return mean_error(denoiser.predict(x_t, t, told), target)
 
         return log_ratio(error(self._aligned), error(self._base))
+
+
+def _image_sizes(images: Images) -> list[tuple[int, int]]:
+    """Width and height of each image."""
+    if isinstance(images, torch.Tensor):
+        return [(images.shape[-1], images.shape[-2])] * len(images)
+    return [image.size for image in images]

@@ -1,0 +1,115 @@
+"""Somebody's LoRA on a pipeline: all of it is added to the weights, or it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from palate.core.errors import InputError
+from palate.core.finite import require_finite
+from palate.models.parts import check_weights
+
+ADAPTER = ("lora_", "lokr_")
+"""What the names of an adapter's parameters hold in a network that has one."""
+UNSUPPORTED = ("dora_scale", "bundle_emb.")
+"""Parts of files that diffusers reads without applying them: kohya's DoRA, and the embeddings of a new word."""
+
+
+def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
+    """Adds a LoRA's matrices to the weights of some parts of a pipeline, as diffusers loads and fuses them.
+
+    Args:
+        pipeline: of diffusers; it may lack parts.
+        file: a LoRA in any format that the pipeline reads.
+        parts: those that the LoRA is still to be added to; what it has for others (absent ones, or a network that
+            holds it already) is left out.
+
+    Raises:
+        InputError: the pipeline takes no LoRA, the file is of another model, holds what would not be used, or a number
+            that is not finite.
+    """
+    name = file.name
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise InputError(f"{file} is a LoRA, and diffusers' {type(pipeline).__name__} takes none")
+    if unused := [key for key in check_weights(file) if any(part in key for part in UNSUPPORTED)]:
+        raise InputError(f"{file} cannot be used whole: diffusers does not apply {unused[0]!r}; export it without that")
+    try:
+        with _selected(pipeline, parts) as taken:
+            _load(pipeline, file.parent, name, parts)
+    except (ValueError, RuntimeError, KeyError, AttributeError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{file} is no LoRA that this {type(pipeline).__name__} can take: {reason}") from error
+    _require_whole(pipeline, file, taken, parts)
+    if changed := [part for part in parts if _adapters(getattr(pipeline, part, None))]:
+        pipeline.fuse_lora(components=changed)
+        pipeline.unload_lora_weights()
+
+
+def _load(pipeline: Any, folder: Path, name: str, parts: Collection[str]) -> None:
+    """The pipeline's own way to load a LoRA; without a network, that of its text encoders alone."""
+    network = next((part for part in ("unet", "transformer") if hasattr(pipeline, part)), "")
+    if getattr(pipeline, network, None) is not None:
+        return pipeline.load_lora_weights(folder, weight_name=name)
+    state, alphas, metadata = _unpacked(pipeline.lora_state_dict(folder, weight_name=name, return_lora_metadata=True))
+    for part in parts:
+        if any(key.startswith(f"{part}.") for key in state):
+            pipeline.load_lora_into_text_encoder(
+                state, alphas, getattr(pipeline, part), prefix=part, metadata=metadata, _pipeline=pipeline
+            )
+    return None
+
+
+@contextmanager
+def _selected(pipeline: Any, parts: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Within it the pipeline reads of a LoRA only what belongs to some parts; yields all tensors that were read."""
+    read, taken = pipeline.lora_state_dict, {}
+    known = set(pipeline._lora_loadable_modules)
+
+    def reading(*args: Any, **kwargs: Any) -> Any:
+        found = read(*args, **kwargs)
+        state, alphas, metadata = _unpacked(found)
+        taken.update(state)
+        others = tuple(f"{part}." for part in known - set(parts))
+
+        def kept(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+            if values is None:
+                return None
+            return {key: value for key, value in values.items() if not key.startswith(others)}
+
+        if not isinstance(found, tuple):
+            return kept(state)
+        return (kept(state), kept(alphas), kept(metadata)) if len(found) == 3 else (kept(state), kept(metadata))
+
+    pipeline.lora_state_dict = reading
+    try:
+        yield taken
+    finally:
+        del pipeline.lora_state_dict
+
+
+def _unpacked(found: Any) -> tuple[dict[str, Any], Any, Any]:
+    """The tensors, alphas and metadata of what a pipeline's `lora_state_dict` gives, in its three forms."""
+    if not isinstance(found, tuple):
+        return found, None, None
+    return found if len(found) == 3 else (found[0], None, found[1])
+
+
+def _require_whole(pipeline: Any, file: Path, taken: Mapping[str, Any], parts: Collection[str]) -> None:
+    """Every tensor that was read has finite numbers and became a parameter, or belongs to a part that is left out."""
+    require_finite(f"the weights in {file}", taken, fix="the run that made it diverged", error=InputError)
+    known = tuple(f"{part}." for part in pipeline._lora_loadable_modules)
+    if strange := [key for key in taken if not key.startswith(known)]:
+        raise InputError(f"{file} cannot be used whole: {strange[0]!r} belongs to no part of {type(pipeline).__name__}")
+    for part in parts:
+        given = [key for key in taken if key.startswith(f"{part}.") and not key.endswith(".alpha")]
+        if len(given) != (used := len(_adapters(getattr(pipeline, part, None)))):
+            what = f"{len(given)} tensors for the part {part!r}, of which the model takes {used}"
+            raise InputError(f"{file} cannot be used whole: it holds {what}; it was made for another model")
+
+
+def _adapters(part: Any) -> list[str]:
+    """The names of a part's parameters that are an adapter's."""
+    names = (name for name, _ in part.named_parameters()) if hasattr(part, "named_parameters") else ()
+    return [name for name in names if any(kind in name for kind in ADAPTER)]

@@ -1,0 +1,66 @@
+"""Stable Diffusion 3 and 3.5: a transformer that predicts the velocity of a rectified flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palate.diffusion.parametrization import Parametrization
+from palate.diffusion.schedule import FlowSchedule
+from palate.models import autoencoder
+from palate.models.adapter import Adapter, Configs
+from palate.models.conditioning import Conditioning
+from palate.models.sizes import Sizes
+
+
+class StableDiffusion3(Adapter):
+    """A `Denoiser` over a `StableDiffusion3Pipeline`."""
+
+    part = "transformer"
+    parametrization = Parametrization.VELOCITY
+
+    @classmethod
+    def sizes(cls, configs: Configs) -> Sizes:
+        """Whole patches, no more on a side than there are position embeddings for."""
+        network, factor = configs(cls.part), autoencoder.factor(configs("vae"))
+        patch = network["patch_size"] * factor
+        return Sizes(network["sample_size"] * factor, patch, network["pos_embed_max_size"] * patch)
+
+    def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
+        """With the scheduler's shift, which may depend on the size of the picture."""
+        patch = self.pipeline.transformer.config.patch_size
+        return FlowSchedule.of(self.pipeline.scheduler.config, (cells[0] // patch) * (cells[1] // patch))
+
+    @torch.no_grad()
+    def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
+        """The conditioning of B prompts, as the pipeline computes it; no prompt is the empty one."""
+        device = self.pipeline.text_encoder.device
+        texts = [prompt or "" for prompt in prompts]
+        embeddings, _, pooled, _ = self.pipeline.encode_prompt(
+            texts, None, None, device=device, do_classifier_free_guidance=False
+        )
+        return Conditioning({"embeddings": embeddings, "pooled": pooled})
+
+    def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        """The raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and sigmas t [B]."""
+        return self.network(
+            hidden_states=x_t,
+            timestep=t * self.pipeline.scheduler.config.num_train_timesteps,
+            encoder_hidden_states=conditioning.dense("embeddings"),
+            pooled_projections=conditioning.dense("pooled"),
+            return_dict=False,
+        )[0]
+
+    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
+        """As `StableDiffusion3Pipeline` names them."""
+        inputs = {
+            "prompt_embeds": conditioning.dense("embeddings"),
+            "pooled_prompt_embeds": conditioning.dense("pooled"),
+        }
+        if negative is not None:
+            inputs["negative_prompt_embeds"] = negative.dense("embeddings")
+            inputs["negative_pooled_prompt_embeds"] = negative.dense("pooled")
+        return inputs
