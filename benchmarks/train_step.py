@@ -31,7 +31,7 @@ from PIL import Image
 
 from palate.align.batches import errors
 from palate.align.examples import Examples
-from palate.align.methods.config import DPOConfig
+from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.method import Measured
 from palate.align.stage import assemble
 from palate.align.trainer import Trainer

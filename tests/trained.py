@@ -1,6 +1,7 @@
 """Runs of `palate align` and what they leave behind."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,11 @@ from palate.score.implicit import ImplicitScorer
 
 def run(config):
     return align(config, config.method())
+
+
+def method_of(kind, **settings):
+    """The method of a configuration that no run will have."""
+    return kind(model="none", preferences="none", out=Path("none"), **settings).method()
 
 
 def lines(folder):

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from tiny_pipelines import RESOLUTION, random_sd3, random_stable_diffusion
 
-from palate.align.methods.config import DPOConfig, SFTConfig
+from palate.align.methods.dpo import DPOConfig
+from palate.align.methods.sft import SFTConfig
 from palate.prefer.grades import write_graded
 from palate.records.graded import GradedImage
 from palate.records.images import StoredImage

@@ -7,7 +7,11 @@ import torch
 from trained import assert_same_weights, lines, run, run_until_interrupted
 
 from palate.align.adversary import Discriminator
-from palate.align.methods.config import CPOConfig, DPOConfig, KTOConfig, ListwiseConfig, SFTConfig
+from palate.align.methods.cpo import CPOConfig
+from palate.align.methods.dpo import DPOConfig
+from palate.align.methods.kto import KTOConfig
+from palate.align.methods.listwise import ListwiseConfig
+from palate.align.methods.sft import SFTConfig
 
 
 @pytest.mark.parametrize("kind", [SFTConfig, DPOConfig, CPOConfig, ListwiseConfig, KTOConfig])

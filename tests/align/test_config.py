@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from palate.align.config import FREE, AlignConfig
-from palate.align.methods.config import DPOConfig, SFTConfig
+from palate.align.methods.dpo import DPOConfig
+from palate.align.methods.sft import SFTConfig
 from palate.core.config import from_mapping
 from palate.core.errors import ConfigError
 from palate.training.device import micro_batch
@@ -72,10 +73,10 @@ def test_the_configuration_imports_nothing_heavy():
 
 @pytest.mark.parametrize("recipe", sorted(Path(__file__).parents[2].glob("recipes/*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_recipe_is_a_configuration_of_its_command(recipe):
-    from palate.cli.align import METHODS
+    from palate.align.methods import method_config
     from palate.cli.reward import KINDS
     from palate.core.config import load
 
     words = recipe.stem.split("-")
     trains = KINDS | {"statistics": KINDS["bradley_terry"]}
-    load(trains[words[1]][0] if words[0] == "reward" else METHODS[words[0]][0], recipe)
+    load(trains[words[1]][0] if words[0] == "reward" else method_config(words[0]), recipe)

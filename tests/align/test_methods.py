@@ -6,19 +6,15 @@ import dataclasses
 import json
 
 import pytest
-from trained import assert_same_weights, lines, run
+from trained import assert_same_weights, lines, method_of, run
 
 from palate.align.examples import Examples
-from palate.align.methods.config import (
-    CPOConfig,
-    DPOConfig,
-    KTOConfig,
-    ListwiseConfig,
-    MaPOConfig,
-    RewardWeightedConfig,
-)
-from palate.align.methods.lists import Listwise
-from palate.align.methods.singles import KTO, RewardWeighted
+from palate.align.methods.cpo import CPOConfig
+from palate.align.methods.dpo import DPOConfig
+from palate.align.methods.kto import KTOConfig
+from palate.align.methods.listwise import ListwiseConfig
+from palate.align.methods.mapo import MaPOConfig
+from palate.align.methods.reward_weighted import RewardWeightedConfig
 from palate.core.errors import ConfigError, InputError
 from palate.prefer.load import load_preferences
 from palate.records.graded import GradedImage
@@ -77,7 +73,7 @@ def test_the_indifference_of_kto_is_that_of_the_whole_batch_however_it_is_split(
 
 def test_a_smaller_set_is_filled_up_with_places_of_rank_zero():
     sets = [RankedSet("p", (A, B, C), (2, 1, 2)), RankedSet("q", (B, C), (2, 1)), RankedSet("r", (A, B), (1, 1))]
-    examples = Listwise(2000.0).examples(sets)
+    examples = method_of(ListwiseConfig).examples(sets)
     assert [each.facts for each in examples] == [(1.0, 2.0, 2.0), (1.0, 2.0, 0.0)]
     assert [image.data for image in examples[1].images] == [b"c", b"b", b"c"]
     gathered = Examples.of(examples)
@@ -86,13 +82,13 @@ def test_a_smaller_set_is_filled_up_with_places_of_rank_zero():
 
 def test_the_rarer_thumb_counts_as_much_as_the_other():
     thumbs = [GradedImage("p", A, 1), GradedImage("p", B, 0), GradedImage("q", B, 0), GradedImage("q", C, 0)]
-    weights = [each.weight for each in KTO(1000.0).examples(thumbs)]
+    weights = [each.weight for each in method_of(KTOConfig).examples(thumbs)]
     assert weights == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
-    assert len({each.key for each in KTO(1000.0).examples(thumbs)}) == 4  # unpaired noise
+    assert len({each.key for each in method_of(KTOConfig).examples(thumbs)}) == 4  # unpaired noise
 
 
 def test_rewards_and_reality_are_what_reward_weighted_reads(world):
-    method = RewardWeighted(1.0, str(world["thumbs"]))
+    method = method_of(RewardWeightedConfig, real=str(world["thumbs"]))
     examples = method.examples([GradedImage("p", A, 0.3)])
     assert examples[0].facts == (0.3, 0.0) and {each.facts[1] for each in examples[1:]} == {1.0}
 
@@ -122,7 +118,7 @@ def test_grades_that_are_no_thumbs_and_thumbs_of_one_kind_are_refused_by_kto(wor
     with pytest.raises(InputError, match=r"kto learns from thumbs, grades of 0 and 1, and one is 0\.9; .*--threshold"):
         run(config_of(KTOConfig, preferences=str(world["rewards"])))
     with pytest.raises(InputError, match="kto needs thumbs up and down, and all 2 are 1"):
-        KTO(1000.0).examples([GradedImage("p", A, 1), GradedImage("p", B, 1)])
+        method_of(KTOConfig).examples([GradedImage("p", A, 1), GradedImage("p", B, 1)])
 
 
 def test_a_reward_outside_its_range_is_refused():

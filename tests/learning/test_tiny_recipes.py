@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from palate.align.methods import METHODS, method_config
 from palate.align.stage import align
-from palate.cli.align import METHODS
 from palate.core.config import load
 from palate.core.statistics import difference
 from palate.generate.stage import GenerateConfig, generate
@@ -53,7 +53,7 @@ def base(root: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*METHODS, "sft-adversarial"])
 def test_the_recipe_makes_tiny_sd_more_faithful(name: str, root: Path, feedback: dict[str, str], base) -> None:
-    config = load(METHODS[name.partition("-")[0]][0], RECIPES / f"{name}-tiny.yaml")
+    config = load(method_config(name.partition("-")[0]), RECIPES / f"{name}-tiny.yaml")
     source = feedback.get(name, config.preferences)
     run = align(dataclasses.replace(config, steps=STEPS, preferences=source, out=root / name, cache=root / "cache"))
     gain = difference(base, faithful(str(run), root / f"{name}-images"))

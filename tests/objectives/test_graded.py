@@ -14,14 +14,14 @@ def test_squared_error_and_the_choice_worked_by_hand() -> None:
     odds = [math.exp(r / 0.5) for r in (0.8, 0.3, 0.1)]
     assert loss.item() == pytest.approx(0.2**2 + 2.0 * -math.log(odds[0] / sum(odds)))
     assert metrics["squared_error"].item() == pytest.approx(0.04)
-    assert metrics["prompt_accuracy"].item() == 1.0
+    assert metrics["prompt_accuracy"].value.item() == 1.0
 
 
 def test_a_bad_image_chooses_no_prompt() -> None:
     reward = torch.tensor([[0.6, 0.9]])
     loss, metrics = regression(reward, torch.tensor([0.0]), temperature=0.1, auxiliary=5.0)
     assert loss.item() == pytest.approx(0.36)
-    assert metrics["prompt_accuracy"].isnan().all()
+    assert not metrics["prompt_accuracy"].measured.any()
 
 
 def test_without_the_auxiliary_it_is_plain_regression() -> None:

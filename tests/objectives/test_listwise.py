@@ -38,7 +38,7 @@ def test_two_images_are_dpo_exactly_value_and_gradient(beta):
     loss, metrics = listwise(ours, REFERENCE[:, :2], PAIR_RANKS, beta, anchor=0.3)
     expected, told = dpo(*theirs.unbind(1), *REFERENCE[:, :2].unbind(1), beta=beta, anchor=0.3)
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(metrics["accuracy"], told["accuracy"])
+    torch.testing.assert_close(metrics["accuracy"].value, told["accuracy"])
     torch.testing.assert_close(metrics["margin"], told["margin"])
     gradients = torch.autograd.grad(loss.sum(), ours)[0], torch.autograd.grad(expected.sum(), theirs)[0]
     torch.testing.assert_close(*gradients)
@@ -62,7 +62,7 @@ def test_images_that_share_a_rank_are_not_compared():
     each = [math.log(1 + math.exp(-1.0)), math.log(1 + math.exp(-0.2))]
     assert tied.item() == pytest.approx(sum(each))
     alone, metrics = listwise(scores([1.0, 0.2]), None, torch.tensor([[1, 1]]), beta=2.0)
-    assert alone.item() == pytest.approx(0, abs=1e-12) and metrics["accuracy"].isnan().all()
+    assert alone.item() == pytest.approx(0, abs=1e-12) and not metrics["accuracy"].measured.any()
 
 
 def test_a_place_without_an_image_changes_neither_loss_nor_metrics():
@@ -80,7 +80,7 @@ def test_a_place_without_an_image_gets_no_gradient():
 
 def test_accuracy_and_margin_worked_by_hand():
     _, metrics = listwise(scores([1.0, 3.0, 0.0]), None, torch.tensor([[1, 2, 3]]), beta=2.0)
-    assert metrics["accuracy"].item() == pytest.approx(2 / 3)  # 1 < 3 is wrong; 1 > 0 and 3 > 0 are right
+    assert metrics["accuracy"].value.item() == pytest.approx(2 / 3)  # 1 < 3 is wrong; 1 > 0 and 3 > 0 are right
     assert metrics["margin"].item() == pytest.approx(1.0 - 1.5)
 
 

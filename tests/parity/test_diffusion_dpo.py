@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tiny_pipelines import RESOLUTION, random_stable_diffusion
 
 from palate.align.examples import Examples
-from palate.align.methods.config import DPOConfig
+from palate.align.methods.dpo import DPOConfig
 from palate.align.plan import Plan
 from palate.align.stage import align
 from palate.diffusion.draws import Draws

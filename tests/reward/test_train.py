@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from palate.core.errors import ConfigError, InputError
+from palate.core.errors import InputError
 from palate.prefer.load import load_preferences
 from palate.records.parquet import write_sets
 from palate.reward import stage
@@ -160,16 +160,13 @@ def test_a_reward_of_a_tensor_has_a_gradient(rankings):
         ({"folds": 1}, "2 or more, or 0 for none"),
         ({"hidden": (0,)}, "sizes above zero"),
         ({"lr": -1.0}, "lr must be above zero or left out"),
+        ({"micro_batch": 3}, r"batch \(8\) must be a multiple of micro_batch \(3\)"),
+        ({"steps": 0, "folds": 1}, "steps must be above zero, not 0; folds must be 2 or more"),
     ],
 )
 def test_what_does_not_go_together_is_refused(rankings, changes, message):
     with pytest.raises(ValueError, match=message):
         rankings(**changes)
-
-
-def test_a_batch_that_cannot_be_split_is_refused(rankings):
-    with pytest.raises(ConfigError, match="multiple of micro_batch"):
-        train_reward(rankings(micro_batch=3))
 
 
 def test_bad_sources_are_refused_before_anything_is_written(rankings, grades, folders, feedback, tmp_path):

@@ -24,7 +24,7 @@ from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_
 from palate.training.device import micro_batch
 from palate.training.interrupt import deferred_interrupt
 from palate.training.meter import Meter
-from palate.training.optimizer import make_optimizer, warmed_up
+from palate.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -102,7 +102,7 @@ class Trainer:
             with nullcontext() if last else self.accelerator.no_sync(self.denoiser.network):
                 self._backward(*share, len(shares), mean)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        rate = warmed_up(self.config.learning_rate(), step, round(self.config.warmup * self.config.steps))
+        rate = self.config.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -120,7 +120,7 @@ class Trainer:
         if self.adversary:
             first = torch.arange(0, len(prediction), measured.error.shape[1], device=prediction.device)
             term = self.adversary.term(batch, prediction, first, self.method.exemplary(measured))
-            loss, metrics = loss + self.config.adversarial * term, metrics | {"adversarial": term.detach()}
+            loss, metrics = loss + self.config.adversarial * term, {**metrics, "adversarial": term.detach()}
         weight = to_device(torch.from_numpy(self.batches.examples.weight[rows]), self.accelerator.device)
         self.accelerator.backward((weight * loss).mean() / shares)
         self.meter.add(loss=loss.detach(), **metrics, **self._by_role("error", measured.error.detach()))

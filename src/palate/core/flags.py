@@ -52,8 +52,12 @@ def flag_of(key: str) -> str:
 
 @cache
 def flags(cls: type[DataclassInstance]) -> dict[str, Flag]:
-    """The flags of a dataclass by name, `--config` first, nested dataclasses dotted, in the order of the fields."""
-    return {flag_of(flag.key): flag for flag in (_CONFIG, *_flags_of(cls))}
+    """The flags of a dataclass by name: `--config`, then what is required, then the rest in the order of the fields.
+
+    Those of nested dataclasses are dotted.
+    """
+    fields = sorted(_flags_of(cls), key=lambda flag: flag.default is not dataclasses.MISSING)
+    return {flag_of(flag.key): flag for flag in (_CONFIG, *fields)}
 
 
 def _flags_of(cls: type[DataclassInstance], prefix: str = "") -> Iterator[Flag]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palate.align.methods.config import DPOConfig
+from palate.align.methods.dpo import DPOConfig
 from palate.core.config import to_mapping
 from palate.core.runs import RunFolder
 from palate.demo.config import DemoConfig

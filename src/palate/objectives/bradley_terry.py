@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from palate.objectives.metrics import Metrics, Partly
 
-def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+
+def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, Metrics]:
     """The mean cross-entropy over the pairs of each set.
 
     `-(p log sigmoid(s_i - s_j) + (1 - p) log sigmoid(s_j - s_i))`, p the share of people who prefer i: 1 or 0 for one
@@ -19,7 +21,7 @@ def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, dict[str, Tenso
 
     Returns:
         The loss [B], 0 where nothing is compared; and `accuracy` [B], detached: the share of the pairs with a winner
-        that the scores order alike, a tie of scores a half; nan where no pair has one.
+        that the scores order alike, a tie of scores a half, where a pair has one.
 
     Reference: Bradley & Terry 1952; Wallace et al. 2023 (arXiv:2311.12908), equations 3 and 4; ties as Kirstain et al.
     2023 (arXiv:2305.01569), section 3, who train them towards (1/2, 1/2).
@@ -31,4 +33,6 @@ def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, dict[str, Tenso
     loss = -(p * logsigmoid(margin) + (1 - p) * logsigmoid(-margin)) * compared
     won = compared & (p != 0.5)
     agree = ((margin.detach() * (p - 0.5)).sign() + 1) / 2 * won
-    return loss.sum(1) / compared.sum(1).clamp(min=1), {"accuracy": agree.sum(1) / won.sum(1)}
+    winners = won.sum(1)
+    accuracy = Partly(agree.sum(1) / winners.clamp(min=1), winners > 0)
+    return loss.sum(1) / compared.sum(1).clamp(min=1), {"accuracy": accuracy}

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from palate.objectives.metrics import Metrics, Partly
 
-def regression(reward: Tensor, grade: Tensor, temperature: float, auxiliary: float) -> tuple[Tensor, dict[str, Tensor]]:
+
+def regression(reward: Tensor, grade: Tensor, temperature: float, auxiliary: float) -> tuple[Tensor, Metrics]:
     """Squared error to the grade, and for good images the choice of their prompt among perturbed ones.
 
     `(r(x, z) - y)^2 + y * auxiliary * -log(exp(r(x, z) / T) / sum_j exp(r(x, z_j) / T))`
@@ -21,16 +23,17 @@ def regression(reward: Tensor, grade: Tensor, temperature: float, auxiliary: flo
 
     Returns:
         The loss [B]; and metrics [B], detached: `squared_error`, and `prompt_accuracy`, whether the own prompt has the
-        highest reward (nan where the grade is below a half).
+        highest reward, where the grade is a half or more.
 
     Reference: Lee et al. 2023 (arXiv:2302.12192), section 3.2, equations 1 and 2.
     """
     squared = (reward[:, 0] - grade).square()
     own = torch.zeros(len(reward), dtype=torch.long, device=reward.device)
     choice = cross_entropy(reward / temperature, own, reduction="none")
-    right = (reward.argmax(1) == 0).float().masked_fill(grade < 0.5, torch.nan)
-    metrics = {"squared_error": squared.detach(), "prompt_accuracy": right}
-    return squared + auxiliary * grade * choice, metrics if reward.shape[1] > 1 else {"squared_error": squared.detach()}
+    metrics: dict[str, Tensor | Partly] = {"squared_error": squared.detach()}
+    if reward.shape[1] > 1:
+        metrics["prompt_accuracy"] = Partly((reward.argmax(1) == 0).float(), grade >= 0.5)
+    return squared + auxiliary * grade * choice, metrics
 
 
 def realism(logit: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from palate.objectives.error import log_ratio
+from palate.objectives.metrics import Metrics
 from palate.objectives.plackett_luce import plackett_luce
 
 
 def listwise(
     error: Tensor, error_ref: Tensor | None, ranks: Tensor, beta: float, anchor: float = 0.0
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, Metrics]:
     """The negative log-likelihood of each ranking under the policy's implicit rewards.
 
     `plackett_luce` of the scores `-(beta / 2) (error - error_ref)`; with n = 2 it is `dpo`, or without a reference and
@@ -26,7 +27,7 @@ def listwise(
 
     Returns:
         The loss [B]; and metrics [B], detached: `accuracy` (share of the ordered pairs that the rewards order alike, a
-        tie of rewards a half; nan where all images tie) and `margin` (mean reward of rank 1 above the rest).
+        tie of rewards a half, where images do not all tie) and `margin` (mean reward of rank 1 above the rest).
 
     Reference: Rafailov et al. 2023 (arXiv:2305.18290), appendix A.3, equation 20.
     """
@@ -35,7 +36,7 @@ def listwise(
     best, present = (ranks == 1).to(error.dtype), (ranks > 0).to(error.dtype)
     first, rest = _shares(best), _shares(present - best)
     margin = ((first - rest) * score).sum(1).detach()
-    return loss + anchor * (first * error).sum(1), metrics | {"margin": margin}
+    return loss + anchor * (first * error).sum(1), {**metrics, "margin": margin}
 
 
 def _shares(chosen: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from palate.objectives.metrics import Metrics, Partly
 
-def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+
+def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, Metrics]:
     """The negative log-likelihood of each ranking.
 
     `sum over i of logsumexp(s_i, {s_j : rank_j > rank_i}) - s_i`
@@ -20,7 +22,7 @@ def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, dict[str, Tenso
 
     Returns:
         The loss [B]; and `accuracy` [B], detached: the share of the ordered pairs that the scores order alike, a tie of
-        scores a half; nan where all items tie.
+        scores a half, where items do not all tie.
 
     Reference: Plackett 1975 and Luce 1959, as in Rafailov et al. 2023 (arXiv:2305.18290), appendix A.3, equation 20.
     """
@@ -30,4 +32,5 @@ def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, dict[str, Tenso
     loss = (choices.logsumexp(2) - score).sum(1)
     with torch.no_grad():
         agree = ((score.unsqueeze(2) - score.unsqueeze(1)).sign() + 1) / 2
-        return loss, {"accuracy": (agree * below).sum((1, 2)) / below.sum((1, 2))}
+        ordered = below.sum((1, 2))
+        return loss, {"accuracy": Partly((agree * below).sum((1, 2)) / ordered.clamp(min=1), ordered > 0)}

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from palate.training.config import TrainingConfig, below_zero, not_above_zero
+
 if TYPE_CHECKING:
     from palate.reward.tasks import Task
 
-FREE = frozenset({"cache", "checkpoint_every", "device", "keep_checkpoints", "micro_batch", "out"})
-"""Fields that may change between the parts of one run: the weights do not depend on them, up to float rounding."""
 LEARNING_RATES = {"head": 1e-3, "lora": 1e-4, "full": 3e-6}
 STATISTICS = "statistics"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig:
+class RewardConfig(TrainingConfig):
     """What every reward shares."""
 
-    out: Path
-    """Run folder; one that was interrupted goes on where it stopped."""
     backbone: str = "tiny-clip"
     """What it looks through: a built-in name, a folder or a hub id of a CLIP-like model (CLIP, PickScore, SigLIP), or
     `statistics` of the image, which need no download and read no prompt."""
@@ -35,20 +34,12 @@ class RewardConfig:
     """Rank of the adapter."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
     """Ends of the names of the layers that get an adapter."""
-    steps: int = 1000
-    """Optimiser steps."""
-    batch: int = 64
-    """Examples a step over all processes."""
-    micro_batch: int | None = None
-    """Examples of one forward; changes memory, not results. All of a process' share when left out."""
     lr: float | None = None
     """Learning rate. Left out: 1e-3 for a head, 1e-4 for an adapter (ours), 3e-6 for all weights (PickScore's)."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises linearly; after it, it falls linearly to zero."""
     weight_decay: float = 0.1
     """AdamW's decoupled weight decay."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
     validation: float = 0.1
     """Share of the prompts that are held out of training, for validation."""
     folds: int = 0
@@ -56,50 +47,33 @@ class RewardConfig:
     all prompts; 0 is without."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the backbone while it trains; auto is bf16 where the hardware has it, otherwise fp32."""
-    seed: int = 0
-    """Of all randomness of the run."""
-    device: str | None = None
-    """Such as cpu or cuda; the best one there is when left out."""
     cache: Path | None = None
     """Where features are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
     log_every: int = 20
     """Steps between lines of metrics.jsonl, each the mean over its steps."""
-    checkpoint_every: int = 200
-    """Steps between checkpoints."""
-    keep_checkpoints: int = 1
-    """How many of the latest checkpoints are kept."""
 
-    def __post_init__(self) -> None:
-        counts = ("rank", "steps", "batch", "log_every", "checkpoint_every", "keep_checkpoints", "clip")
-        wrong = [f"{name} must be above zero, not {getattr(self, name)}" for name in counts if getattr(self, name) <= 0]
-        for name in ("micro_batch", "lr"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                wrong.append(f"{name} must be above zero or left out, not {value}")
-        if not 0 <= self.warmup <= 1:
-            wrong.append(f"warmup is a share between 0 and 1, not {self.warmup}")
+    def problems(self) -> Iterator[str]:
+        """As of `TrainingConfig`."""
+        yield from super().problems()
+        yield from not_above_zero(self, "rank")
         if not 0 <= self.validation < 1:
-            wrong.append(f"validation is a share from 0 to below 1, not {self.validation}")
+            yield f"validation is a share from 0 to below 1, not {self.validation}"
         if self.folds < 0 or self.folds == 1:
-            wrong.append(f"folds must be 2 or more, or 0 for none, not {self.folds}")
-        if self.weight_decay < 0:
-            wrong.append(f"weight_decay must not be below zero, not {self.weight_decay}")
+            yield f"folds must be 2 or more, or 0 for none, not {self.folds}"
         if any(size <= 0 for size in self.hidden):
-            wrong.append(f"hidden layers have sizes above zero, not {self.hidden}")
-        wrong += self._mismatched()
-        if wrong:
-            raise ValueError("; ".join(wrong))
+            yield f"hidden layers have sizes above zero, not {self.hidden}"
+        if not self.targets:
+            yield "targets must name at least one layer, such as q_proj"
+        yield from self._mismatched()
 
-    def _mismatched(self) -> list[str]:
-        """What the backbone, the head and the part that is trained have against each other."""
-        wrong = []
+    def _mismatched(self) -> Iterator[str]:
+        """What of the backbone, the head and the part that is trained does not go together."""
         if self.backbone == STATISTICS and self.train != "head":
-            wrong.append("statistics have no weights to train; give --train head, or another backbone")
+            yield "statistics have no weights to train; give --train head, or another backbone"
         if self.backbone == STATISTICS and self.head == "cosine":
-            wrong.append("the cosine is CLIP's own; statistics take --head linear or mlp")
+            yield "the cosine is CLIP's own; statistics take --head linear or mlp"
         if self.head == "cosine" and self.train == "head":
-            wrong.append("the cosine has nothing to train; give --train lora or full, or --head mlp")
-        return wrong
+            yield "the cosine has nothing to train; give --train lora or full, or --head mlp"
 
     def task(self) -> Task:
         """What is learned, and from what."""
@@ -108,6 +82,11 @@ class RewardConfig:
     def learning_rate(self) -> float:
         """The learning rate after the warm-up."""
         return self.lr or LEARNING_RATES[self.train]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ...: a linear rise over the warm-up, then a linear fall to zero."""
+        left = (self.steps - step) / max(self.steps - self.warmup_steps(), 1)
+        return super().rate(step) * min(1.0, left)
 
     def head_kind(self) -> Literal["mlp", "linear", "cosine"]:
         """The head, chosen by the backbone where it was left out."""
@@ -135,7 +114,7 @@ class BradleyTerryConfig(RewardConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionConfig(RewardConfig):
-    """A reward that foretells grades in [0, 1]."""
+    """A reward that predicts grades in [0, 1]."""
 
     grades: str
     """Graded images: a run of `palate prefer grade`, a Parquet file, or a folder with a table."""
@@ -146,16 +125,15 @@ class RegressionConfig(RewardConfig):
     temperature: float = 1.0
     """Of the choice among prompts, in units of the reward, which is in [0, 1]; ours (docs/lab-notes.md)."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.auxiliary < 0:
-            raise ValueError(f"auxiliary must not be below zero, not {self.auxiliary}")
-        if self.perturbed < 1 or self.temperature <= 0:
-            raise ValueError("perturbed must be one or more and temperature above zero")
+    def problems(self) -> Iterator[str]:
+        """As of `TrainingConfig`."""
+        yield from super().problems()
+        yield from below_zero(self, "auxiliary")
+        yield from not_above_zero(self, "perturbed", "temperature")
         if self.head == "cosine":
-            raise ValueError("a grade in [0, 1] needs --head mlp or linear, not the cosine")
+            yield "a grade in [0, 1] needs --head mlp or linear, not the cosine"
         if self.auxiliary and self.backbone == STATISTICS:
-            raise ValueError("statistics read no prompt, so --auxiliary must be 0 with them")
+            yield "statistics read no prompt, so --auxiliary must be 0 with them"
 
     def task(self) -> Task:
         """What is learned, and from what."""
@@ -174,10 +152,11 @@ class DiscriminatorConfig(RewardConfig):
     """Folders of images generated for the same captions, each a run of `palate generate`; together they weigh as much
     as the real ones."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def problems(self) -> Iterator[str]:
+        """As of `TrainingConfig`."""
+        yield from super().problems()
         if not self.generated:
-            raise ValueError("generated must name at least one folder")
+            yield "generated must name at least one folder"
 
     def task(self) -> Task:
         """What is learned, and from what."""

@@ -16,7 +16,7 @@ from palate.core.runs import RunFolder
 from palate.core.seeds import derive
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off
-from palate.reward.config import FREE, RewardConfig
+from palate.reward.config import RewardConfig
 from palate.reward.embed import Frozen, Learning
 from palate.reward.examples import Examples, fold_of, held_out
 from palate.reward.tasks import Task
@@ -24,6 +24,7 @@ from palate.reward.trainer import RewardTrainer
 from palate.score.backbone import Backbone, fingerprint, load_backbone, text_limits_of
 from palate.score.reward import Card, RewardModel
 from palate.training.cache import default_root
+from palate.training.config import FREE
 from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from palate.core.errors import InputError
 from palate.core.seeds import numpy_generator
 from palate.objectives.bradley_terry import bradley_terry
 from palate.objectives.graded import realism, regression
+from palate.objectives.metrics import Metrics
 from palate.objectives.plackett_luce import plackett_luce
 from palate.prefer.grades import load_graded
 from palate.prefer.load import load_preferences
@@ -46,7 +47,7 @@ class Task(ABC):
         """All there is to learn from; InputError where the source cannot be used."""
 
     @abstractmethod
-    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """The loss [B] and metrics [B] of scores [B, n, m] of n images under m prompts, with the examples' facts."""
 
     @abstractmethod
@@ -80,7 +81,7 @@ class BradleyTerry(Task):
             for each, share in zip(sets, shares)
         ]
 
-    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
         score = score[:, :, 0]
         if self.config.form == "lists":
@@ -121,7 +122,7 @@ class Regression(Task):
 
         return [Example((each.image,), prompts(each.prompt, place), (each.grade,)) for place, each in enumerate(graded)]
 
-    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
         return regression(score[:, 0], facts[:, 0], self.config.temperature, self.config.auxiliary)
 
@@ -157,7 +158,7 @@ class Realism(Task):
             raise InputError("an image is both real and generated; give folders that share none")
         return [*_labelled(real, 1.0), *_labelled(generated, 0.0)]
 
-    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
         return realism(score[:, 0, 0], facts[:, 0])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.core.seeds import numpy_generator
+from palate.objectives.metrics import Metrics
 from palate.reward.config import RewardConfig
 from palate.reward.embed import Frozen, Learning
 from palate.reward.examples import Examples
@@ -22,7 +23,7 @@ from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_
 from palate.training.device import micro_batch
 from palate.training.interrupt import deferred_interrupt
 from palate.training.meter import Meter
-from palate.training.optimizer import make_optimizer, warmed_up
+from palate.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -93,11 +94,11 @@ class RewardTrainer:
         self._exchange()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(step)
+            group["lr"] = self.config.rate(step)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def loss(self, rows: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: np.ndarray) -> tuple[Tensor, Metrics]:
         """The task's loss [B] and metrics of some examples [B]."""
         facts = torch.from_numpy(self.examples.facts[rows]).to(self.accelerator.device)
         return self.task.loss(self._score(self.examples, rows), facts)
@@ -147,11 +148,6 @@ class RewardTrainer:
                 if parameter.grad is not None:
                     reduced: Any = self.accelerator.reduce(parameter.grad, "mean")
                     parameter.grad = reduced
-
-    def _rate(self, step: int) -> float:
-        warm = round(self.config.warmup * self.config.steps)
-        left = (self.config.steps - step) / max(self.config.steps - warm, 1)
-        return warmed_up(self.config.learning_rate(), step, warm) * min(1.0, left)
 
     def _log(self, done: int) -> None:
         values = self.meter.fetch(self.accelerator)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from palate.objectives.metrics import Partly
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -17,10 +19,13 @@ class Meter:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}  # the sum and the count [2] of each name
 
-    def add(self, **values: Tensor) -> None:
-        """Adds measurements [B] of each name; nan is "not measured", and counts nowhere."""
+    def add(self, **values: Tensor | Partly) -> None:
+        """Adds measurements [B] of each name; those of a `Partly` that were not measured count nowhere."""
         for name, value in values.items():
-            total = torch.stack([value.float().nansum(), (~value.isnan()).sum()])
+            if isinstance(value, Partly):
+                total = torch.stack([value.value.float().where(value.measured, 0.0).sum(), value.measured.sum()])
+            else:
+                total = torch.stack([value.float().sum(), value.new_full((), value.numel(), dtype=torch.float32)])
             self._sums[name] = self._sums[name] + total if name in self._sums else total
 
     def fetch(self, accelerator: Accelerator) -> dict[str, float]:

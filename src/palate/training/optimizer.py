@@ -1,4 +1,4 @@
-"""Optimisers, the warm-up, and optimiser state as plain tensors."""
+"""Optimisers, and optimiser state as plain tensors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ def make_optimizer(parameters: Iterable[nn.Parameter], kind: Kind, weight_decay:
     return Adafactor(
         parameters, lr=0.0, clip_threshold=1.0, weight_decay=0.0, scale_parameter=False, relative_step=False
     )
-
-
-def warmed_up(rate: float, step: int, warmup: int) -> float:
-    """The learning rate of step 0, 1, ...: a linear rise over `warmup` steps, then constant."""
-    return rate * min(1.0, (step + 1) / max(warmup, 1))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-import torch
-from torch import Tensor
-
-from palate.align.examples import Example
+from palate.align.config import AlignConfig
 from palate.core.errors import InputError
-from palate.records.ranked import RankedSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palate.align.examples import Example
+    from palate.objectives.metrics import Metrics
+    from palate.records.ranked import RankedSet
+
+C = TypeVar("C", bound=AlignConfig)
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Measured:
         return self.error_ref
 
 
-class Method(ABC):
+class Method(ABC, Generic[C]):
     """A new method is a class with these.
 
     Attributes:
@@ -46,12 +51,16 @@ class Method(ABC):
         learns_from: the kind of feedback that `examples` takes; `images` to imitate are graded images of grade 1.
         reference: whether the loss needs the base model's errors.
         batchwise: whether the loss needs the mean of `statistic` over the whole batch.
+        config: its settings.
     """
 
     name: str
     learns_from: Literal["rankings", "grades", "images"] = "rankings"
     reference: bool = False
     batchwise: bool = False
+
+    def __init__(self, config: C) -> None:
+        self.config = config
 
     @abstractmethod
     def examples(self, feedback: Sequence[Any]) -> list[Example]:
@@ -66,7 +75,7 @@ class Method(ABC):
         """What the n images of an example are, such as `("winner", "loser")`: their errors are logged by it."""
 
     @abstractmethod
-    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
         """The loss [B] and metrics [B]."""
 
     def statistic(self, measured: Measured) -> Tensor:
@@ -75,7 +84,7 @@ class Method(ABC):
 
     def exemplary(self, measured: Measured) -> Tensor:
         """How far the first image of each example is one to imitate [B], in [0, 1]: what an adversarial term weighs."""
-        return torch.ones_like(measured.error[:, 0])
+        return measured.error.new_ones(len(measured.error))
 
 
 def ranked(sets: Sequence[RankedSet], name: str) -> list[RankedSet]:
@@ -86,6 +95,6 @@ def ranked(sets: Sequence[RankedSet], name: str) -> list[RankedSet]:
     """
     found = [each for each in sets if each.ranks is not None]
     if not found:
-        mend = "let people compare them, or `palate prefer from-scores` rank them"
-        raise InputError(f"{name} learns from rankings, and none of these {len(sets)} sets is ranked; {mend}")
+        fix = "let people compare them, or `palate prefer from-scores` rank them"
+        raise InputError(f"{name} learns from rankings, and none of these {len(sets)} sets is ranked; {fix}")
     return found

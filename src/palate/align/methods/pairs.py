@@ -1,77 +1,59 @@
-"""Methods that learn from pairs of a winner and a loser: DPO and its links, CPO, MaPO."""
+"""What the methods with a Bradley-Terry margin share.
+
+Beta has one meaning wherever a method has `dpo`'s: errors are means over an image's elements, and the log-ratio of an
+image is half of how much its error fell. `palate align convert-beta` turns another code's beta into this one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-from torch import Tensor
+from palate.align.config import AlignConfig
+from palate.align.methods.method import Method, ranked
+from palate.training.config import below_zero, not_above_zero
 
-from palate.align.examples import Example
-from palate.align.methods.method import Measured, Method, ranked
-from palate.objectives.cpo import cpo
-from palate.objectives.dpo import dpo
-from palate.objectives.link import Link
-from palate.objectives.mapo import mapo
-from palate.prefer.pairs import to_pairs
-from palate.records.ranked import RankedSet
+if TYPE_CHECKING:
+    from palate.align.examples import Example
+    from palate.records.ranked import RankedSet
+
+C = TypeVar("C", bound=AlignConfig)
 
 
-@dataclass(frozen=True)
-class _Pairs(Method):
-    """Every strictly ordered pair of every ranked set."""
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(AlignConfig):
+    """What the methods with a Bradley-Terry margin share."""
+
+    beta: float = 2000.0
+    """Pull towards the base model, on errors that are means and log-ratios with the half; 2000 for SD1.5 and 5000 for
+    SDXL in Wallace et al. 2023."""
+    anchor: float = 0.0
+    """Weight of the winner's own error in the loss, which keeps winners from being unlearned; 0 in the paper."""
+
+    def problems(self) -> Iterator[str]:
+        """As of `AlignConfig`."""
+        yield from super().problems()
+        yield from not_above_zero(self, "beta")
+        yield from below_zero(self, "anchor")
+
+    def learning_rate(self) -> float:
+        """As every method's; for full training times 2000 / beta, as the paper scales it (section 5.1)."""
+        rate = super().learning_rate()
+        return rate if self.lr or self.train == "lora" else rate * 2000 / self.beta
+
+
+class Pairs(Method[C]):
+    """A method that learns from every strictly ordered pair of every ranked set."""
 
     def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
         """Every pair that a ranking tells apart."""
+        from palate.align.examples import Example
+        from palate.prefer.pairs import to_pairs
+
         pairs = to_pairs(ranked(feedback, self.name))
         return [Example(pair.prompt, (pair.winner, pair.loser), pair.key, pair.weight) for pair in pairs]
 
     def roles(self, n: int) -> tuple[str, str]:
         """Of the two images."""
         return "winner", "loser"
-
-
-@dataclass(frozen=True)
-class DPO(_Pairs):
-    """Diffusion-DPO."""
-
-    beta: float
-    anchor: float = 0.0
-    link: Link = "sigmoid"
-    smoothing: float = 0.0
-    name = "dpo"
-    reference = True
-
-    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `objectives.dpo`."""
-        errors = (*measured.error.unbind(1), *measured.reference.unbind(1))
-        return dpo(*errors, beta=self.beta, anchor=self.anchor, link=self.link, smoothing=self.smoothing)
-
-
-@dataclass(frozen=True)
-class CPO(_Pairs):
-    """Diffusion-CPO: no reference."""
-
-    beta: float
-    anchor: float
-    link: Link = "sigmoid"
-    smoothing: float = 0.0
-    name = "cpo"
-
-    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `objectives.cpo`."""
-        error_w, error_l = measured.error.unbind(1)
-        return cpo(error_w, error_l, self.beta, self.anchor, self.link, self.smoothing)
-
-
-@dataclass(frozen=True)
-class MaPO(_Pairs):
-    """MaPO: no reference."""
-
-    beta: float
-    sharpness: float
-    name = "mapo"
-
-    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `objectives.mapo`."""
-        return mapo(*measured.error.unbind(1), beta=self.beta, sharpness=self.sharpness)

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
-
-from palate.align.examples import Example
 from palate.align.methods.method import Measured, Method, ranked
-from palate.objectives.listwise import listwise
-from palate.records.ranked import RankedSet
+from palate.align.methods.pairs import PreferenceConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palate.align.examples import Example
+    from palate.objectives.metrics import Metrics
+    from palate.records.ranked import RankedSet
 
 
-@dataclass(frozen=True)
-class Listwise(Method):
-    """Plackett-Luce over the images of each ranked set, with a reference (as DPO) or without (as CPO)."""
+@dataclass(frozen=True, kw_only=True)
+class ListwiseConfig(PreferenceConfig):
+    """Plackett-Luce over the images of each ranked set; two images make it DPO."""
 
-    beta: float
-    anchor: float = 0.0
+    about: ClassVar[str] = "learn whole rankings of n images at once"
+
     reference: bool = True
+    """Measure against the base model, as DPO does; without it the loss is CPO's and wants an anchor."""
+
+    def method(self) -> Method[Any]:
+        """The objective, and how it reads feedback."""
+        return Listwise(self)
+
+
+class Listwise(Method[ListwiseConfig]):
+    """See `ListwiseConfig`; with a reference (as DPO) or without (as CPO)."""
+
     name = "listwise"
+
+    def __init__(self, config: ListwiseConfig) -> None:
+        super().__init__(config)
+        self.reference = config.reference
 
     def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
         """Each set that tells any images apart; its facts are the ranks, 0 where a smaller set has no image.
@@ -35,13 +53,17 @@ class Listwise(Method):
         """The images in their order: best first."""
         return tuple(f"place_{place}" for place in range(1, n + 1))
 
-    def loss(self, measured: Measured) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
         """As `objectives.listwise`."""
+        from palate.objectives.listwise import listwise
+
         error_ref = measured.reference if self.reference else None
-        return listwise(measured.error, error_ref, measured.facts, self.beta, self.anchor)
+        return listwise(measured.error, error_ref, measured.facts, self.config.beta, self.config.anchor)
 
 
 def _example(full: RankedSet, size: int) -> Example:
+    from palate.align.examples import Example
+
     ordered = sorted(zip(full.ranks or (), full.images), key=lambda place: place[0])
     ordered += [(0, ordered[0][1])] * (size - len(ordered))
     images, ranks = tuple(image for _, image in ordered), tuple(float(rank) for rank, _ in ordered)

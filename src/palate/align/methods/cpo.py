@@ -1,0 +1,42 @@
+"""Diffusion-CPO: prefer winners over losers, without a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from palate.align.methods.dpo import DPOConfig
+from palate.align.methods.method import Measured, Method
+from palate.align.methods.pairs import Pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palate.objectives.metrics import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class CPOConfig(DPOConfig):
+    """Contrastive preference optimisation (Xu et al. 2024, arXiv:2401.08417), carried to diffusion."""
+
+    about: ClassVar[str] = "prefer winners over losers, without a reference"
+
+    anchor: float = 1.0
+    """Weight of the winner's own error (lambda), all that holds the model to the data; 1 in Xu et al. 2024."""
+
+    def method(self) -> Method[Any]:
+        """The objective, and how it reads feedback."""
+        return CPO(self)
+
+
+class CPO(Pairs[CPOConfig]):
+    """See `CPOConfig`."""
+
+    name = "cpo"
+
+    def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
+        """As `objectives.cpo`."""
+        from palate.objectives.cpo import cpo
+
+        c, (error_w, error_l) = self.config, measured.error.unbind(1)
+        return cpo(error_w, error_l, c.beta, c.anchor, c.link, c.smoothing)

@@ -1,0 +1,80 @@
+"""Diffusion-KTO: learn from thumbs up and down, without pairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from palate.align.config import AlignConfig
+from palate.align.methods.method import Measured, Method
+from palate.align.methods.singles import Singles, single
+from palate.core.errors import InputError
+from palate.training.config import not_above_zero
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palate.align.examples import Example
+    from palate.objectives.metrics import Metrics
+    from palate.records.graded import GradedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTOConfig(AlignConfig):
+    """Diffusion-KTO (Li et al. 2024, arXiv:2404.04465) on graded images of grade 0 and 1."""
+
+    about: ClassVar[str] = "learn from thumbs up and down, without pairs"
+
+    beta: float = 1000.0
+    """Sharpness of the utility of a gain (base's error minus the model's, no half); 1000 in the paper's code."""
+
+    def problems(self) -> Iterator[str]:
+        """As of `AlignConfig`."""
+        yield from super().problems()
+        yield from not_above_zero(self, "beta")
+
+    def method(self) -> Method[Any]:
+        """The objective, and how it reads feedback."""
+        return KTO(self)
+
+
+class KTO(Singles[KTOConfig]):
+    """See `KTOConfig`; thumbs are up (grade 1) or down (grade 0), and the rarer kind counts as much as the other."""
+
+    name = "kto"
+    learns_from = "grades"
+    reference = True
+    batchwise = True
+
+    def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
+        """Every image with a thumb, with noise of its own."""
+        if odd := [thumb.grade for thumb in feedback if thumb.grade not in (0, 1)]:
+            fix = "`palate prefer grade --threshold` makes thumbs of scores"
+            raise InputError(f"kto learns from thumbs, grades of 0 and 1, and one is {odd[0]}; {fix}")
+        counts = Counter(thumb.grade for thumb in feedback)
+        if len(counts) < 2:
+            raise InputError(f"kto needs thumbs up and down, and all {len(feedback)} are {feedback[0].grade:g}")
+        return [
+            single(thumb.prompt, thumb.image, len(feedback) / (2 * counts[thumb.grade]), (thumb.grade,))
+            for thumb in feedback
+        ]
+
+    def exemplary(self, measured: Measured) -> Tensor:
+        """A liked image."""
+        return measured.facts.squeeze(1)
+
+    def statistic(self, measured: Measured) -> Tensor:
+        """The gain over the reference, whose mean estimates the divergence from it."""
+        from palate.objectives.kto import gain
+
+        return gain(measured.error.squeeze(1), measured.reference.squeeze(1))
+
+    def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
+        """As `objectives.kto`."""
+        from palate.objectives.kto import kto
+
+        assert measured.mean is not None  # there is a `statistic`
+        error, error_ref = measured.error.squeeze(1), measured.reference.squeeze(1)
+        return kto(error, error_ref, measured.facts.squeeze(1) > 0.5, measured.mean.clamp(min=0), self.config.beta)

@@ -1,0 +1,50 @@
+"""MaPO: widen the margin of winners over losers, without a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from palate.align.config import AlignConfig
+from palate.align.methods.method import Measured, Method
+from palate.align.methods.pairs import Pairs
+from palate.training.config import not_above_zero
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palate.objectives.metrics import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaPOConfig(AlignConfig):
+    """MaPO (Hong et al. 2024, arXiv:2406.06424) with a LoRA or all weights."""
+
+    about: ClassVar[str] = "widen the margin of winners over losers, without a reference"
+
+    beta: float = 0.1
+    """Weight of the margin against the winner's own error; 0.1 in the paper's code. No reference, so not DPO's beta."""
+    sharpness: float = 1000.0
+    """Factor of the margin; 1000 in the paper's code. Less where errors differ more than SD's thousandths."""
+
+    def problems(self) -> Iterator[str]:
+        """As of `AlignConfig`."""
+        yield from super().problems()
+        yield from not_above_zero(self, "beta", "sharpness")
+
+    def method(self) -> Method[Any]:
+        """The objective, and how it reads feedback."""
+        return MaPO(self)
+
+
+class MaPO(Pairs[MaPOConfig]):
+    """See `MaPOConfig`."""
+
+    name = "mapo"
+
+    def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
+        """As `objectives.mapo`."""
+        from palate.objectives.mapo import mapo
+
+        return mapo(*measured.error.unbind(1), beta=self.config.beta, sharpness=self.config.sharpness)

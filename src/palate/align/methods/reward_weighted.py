@@ -1,0 +1,69 @@
+"""Reward-weighted likelihood: denoise each graded image as far as its grade says, and real ones as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from palate.align.config import AlignConfig
+from palate.align.methods.method import Measured, Method
+from palate.align.methods.singles import Singles, single
+from palate.training.config import below_zero
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palate.align.examples import Example
+    from palate.objectives.metrics import Metrics
+    from palate.records.graded import GradedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardWeightedConfig(AlignConfig):
+    """Reward-weighted likelihood (Lee et al. 2023, arXiv:2302.12192) on graded images."""
+
+    about: ClassVar[str] = "denoise each image as far as its reward says"
+
+    beta: float = 1.0
+    """Weight of the likelihood of real images."""
+    real: str | None = None
+    """Graded images whose grades are not read: pictures like those of pretraining, which keep the model general."""
+
+    def problems(self) -> Iterator[str]:
+        """As of `AlignConfig`."""
+        yield from super().problems()
+        yield from below_zero(self, "beta")
+
+    def method(self) -> Method[Any]:
+        """The objective, and how it reads feedback."""
+        return RewardWeighted(self)
+
+
+class RewardWeighted(Singles[RewardWeightedConfig]):
+    """See `RewardWeightedConfig`."""
+
+    name = "reward_weighted"
+    learns_from = "grades"
+
+    def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
+        """Every graded image with its reward, then every real one."""
+        from palate.prefer.grades import load_graded
+
+        real = load_graded(self.config.real) if self.config.real else []
+        return [_rewarded(each, False) for each in feedback] + [_rewarded(each, True) for each in real]
+
+    def exemplary(self, measured: Measured) -> Tensor:
+        """A real image, and a generated one by its reward."""
+        return measured.facts.amax(1)
+
+    def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
+        """As `objectives.reward_weighted`."""
+        from palate.objectives.reward_weighted import reward_weighted
+
+        reward, real = measured.facts.unbind(1)
+        return reward_weighted(measured.error.squeeze(1), reward, real > 0.5, self.config.beta)
+
+
+def _rewarded(graded: GradedImage, real: bool) -> Example:
+    return single(graded.prompt, graded.image, facts=(graded.grade, float(real)))

@@ -1,0 +1,96 @@
+"""What every training is configured by. Imports nothing heavy, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+FREE = frozenset({"cache", "checkpoint_every", "device", "keep_checkpoints", "micro_batch", "out", "tracker"})
+"""Fields that may change between the parts of one run: the weights do not depend on them, up to float rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What every training shares."""
+
+    out: Path
+    """Run folder; one that was interrupted goes on where it stopped."""
+    steps: int = 1000
+    """Optimiser steps."""
+    batch: int = 64
+    """Examples a step over all processes."""
+    micro_batch: int | None = None
+    """Examples of one forward; changes memory, not results. All of a process' share when left out."""
+    lr: float | None = None
+    """Learning rate after the warm-up."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises linearly."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    clip: float = 1.0
+    """Largest norm of the gradient; a longer one is scaled down to it."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Arithmetic of the network; auto is bf16 where the hardware has it, otherwise fp32."""
+    seed: int = 0
+    """Of all randomness of the run."""
+    device: str | None = None
+    """Such as cpu or cuda; the best one there is when left out."""
+    cache: Path | None = None
+    """Where computed inputs are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl, each the mean over its steps."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 1
+    """How many of the latest checkpoints are kept."""
+    tracker: Literal["tensorboard", "wandb", "trackio"] | None = None
+    """Also send the metrics to one of accelerate's trackers."""
+
+    def __post_init__(self) -> None:
+        if wrong := list(self.problems()):
+            raise ValueError("; ".join(wrong))
+
+    def problems(self) -> Iterator[str]:
+        """Everything that is wrong with the values, each in a few words; a subclass adds what is wrong with its own."""
+        yield from not_above_zero(self, "steps", "batch", "clip", "log_every", "checkpoint_every", "keep_checkpoints")
+        yield from not_above_zero(self, "micro_batch", "lr", optional=True)
+        yield from below_zero(self, "weight_decay")
+        yield from no_share(self, "warmup")
+        if self.micro_batch and self.batch % self.micro_batch:
+            yield f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch})"
+
+    def learning_rate(self) -> float:
+        """The learning rate after the warm-up."""
+        raise NotImplementedError(f"{type(self).__name__} has no learning rate of its own")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ...: a linear rise over the warm-up, then constant."""
+        return self.learning_rate() * min(1.0, (step + 1) / max(self.warmup_steps(), 1))
+
+    def warmup_steps(self) -> int:
+        """Steps over which the learning rate rises."""
+        return round(self.warmup * self.steps)
+
+
+def not_above_zero(config: Any, *names: str, optional: bool = False) -> Iterator[str]:
+    """A sentence for each field that is not above zero (NaN is not); an optional one may be None."""
+    for name in names:
+        value = getattr(config, name)
+        if not ((optional and value is None) or value > 0):
+            yield f"{name} must be above zero{' or left out' * optional}, not {value}"
+
+
+def below_zero(config: Any, *names: str) -> Iterator[str]:
+    """A sentence for each field that is below zero, or NaN."""
+    for name in names:
+        if not getattr(config, name) >= 0:
+            yield f"{name} must not be below zero, not {getattr(config, name)}"
+
+
+def no_share(config: Any, *names: str) -> Iterator[str]:
+    """A sentence for each field that is outside [0, 1]."""
+    for name in names:
+        if not 0 <= getattr(config, name) <= 1:
+            yield f"{name} is a share between 0 and 1, not {getattr(config, name)}"
