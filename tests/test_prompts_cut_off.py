@@ -9,7 +9,7 @@ import pytest
 from pictures import image_folder, stored
 from tiny_pipelines import PROMPT_LENGTH, random_clip, random_stable_diffusion
 
-from palate.align.methods.config import DPOConfig
+from palate.align.methods.dpo import DPOConfig
 from palate.align.stage import align
 from palate.choose.best_of import BestOfConfig, generate_best
 from palate.core.runs import RunFolder
