@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,7 +113,12 @@ class RaterPage:
 
     def done(self, count: int) -> None:
         """Waits until so many answers are given and all of them are saved."""
-        self.wait(f"{count} are done", lambda: self.text("#done") == f"{count} done" and not self.unsent())
+        said = re.compile(rf"{count}( of \d+)? done")
+        self.wait(f"{count} are done", lambda: said.fullmatch(self.text("#done")) and not self.unsent())
+
+    def hint(self, text: str) -> None:
+        """Waits until the page says what the rater is to do, or what came of what they did."""
+        self.wait(f"the hint says {text!r}", lambda: text in self.text("#hint"))
 
     def unsent(self) -> str | None:
         """What the browser keeps of votes that are on their way."""

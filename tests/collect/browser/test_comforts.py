@@ -53,7 +53,7 @@ def test_undo_goes_back_several_screens_and_beyond_a_reload(page: RaterPage, ser
     assert page.screen(seen[1]) == seen[0]
     page.done(0)
     page.keys("u")
-    page.status("nothing to undo")
+    page.hint("nothing to undo")
     assert [vote.kind for vote in served.votes()] == ["answer"] * 3 + ["undo"] * 3
 
 

@@ -102,7 +102,7 @@ def test_three_questions_of_a_pair_are_sent_together(page: RaterPage, serve: Ser
     page.photo(f"three-questions-{by}")
     if by == "keys":
         page.keys("2", "t", Keys.ENTER)  # too early: it goes to the question that is missing
-        page.status("Still to answer")
+        page.hint("Still to answer")
         assert page.script("return document.activeElement.closest('fieldset').dataset.question") == "alignment"
         page.keys("b", Keys.ARROW_UP, "1")
     else:

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, select
 from palate.collect.asking import next_screens
 from palate.collect.pictures import Picture
 from palate.collect.refusal import Refusal
+from palate.collect.remaining import State, remaining
 from palate.collect.secrets import hashed, signed
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Handle, Image, Rater
@@ -47,10 +48,17 @@ class ScreenOut(BaseModel):
 
 
 class ScreensOut(BaseModel):
-    """The screens to answer, the first one now; none where there is no more to ask."""
+    """The screens to answer, the first one now; none where there is no more to ask.
+
+    `done` is how many the rater has answered. See `collect.remaining` for the rest; `remaining` is null in live mode,
+    which has no end.
+    """
 
     screens: list[ScreenOut]
     done: int
+    remaining: int | None
+    pace: float | None
+    state: State
 
 
 class VoteIn(In):
@@ -102,7 +110,14 @@ def screens(request: Request, study: Study, count: Annotated[int, Query(ge=1, le
     found = next_screens(study, who, count)
     with study.database.read() as database:
         done = database.scalars(_DONE, {"me": who}).one()
-    return ScreensOut(screens=[_screen(each) for each in found], done=done)
+    ahead = remaining(study, who)
+    return ScreensOut(
+        screens=[_screen(each) for each in found],
+        done=done,
+        remaining=None if study.config.live else ahead.screens,
+        pace=ahead.pace,
+        state=ahead.state,
+    )
 
 
 @router.post("/api/votes", dependencies=[Depends(session.csrf)])

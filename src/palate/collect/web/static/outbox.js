@@ -11,15 +11,19 @@ const NAME = "outbox";
 export class Outbox {
   /**
    * @param {import("./tools.js").Store} store
-   * @param {{failed: function(Error), saved: function(object, object), refused: function(object, Error),
-   *   stopped: function(Error)}} told
+   * @param {{changed: function(), failed: function(Error), saved: function(object, object),
+   *   refused: function(object, Error), stopped: function(Error)}} told `changed` where there is more or less to send
    */
   constructor(store, told) {
     this.store = store;
     this.told = told;
     this.running = false;
     this.stopped = false;
-    addEventListener("storage", (event) => event.key === store.prefix + NAME && this.run());
+    addEventListener("storage", (event) => {
+      if (event.key !== store.prefix + NAME) return; // of another tab
+      told.changed();
+      this.run();
+    });
     addEventListener("beforeunload", (event) => {
       if (!this.entries.length) return;
       event.preventDefault();
@@ -33,6 +37,7 @@ export class Outbox {
 
   add(entry) {
     this.store.set(NAME, [...this.entries, entry]);
+    this.told.changed();
     this.run();
   }
 
@@ -72,6 +77,7 @@ export class Outbox {
       return;
     }
     this.drop((each) => each.uuid === entry.uuid || each.body.vote === entry.uuid);
+    this.told.changed();
     this.told.refused(entry, error);
   }
 }

@@ -1,5 +1,12 @@
 // The questions of a screen, and what is answered so far.
 
+/** Whether Enter would press something else than what was answered last. */
+const isOnButton = () => document.activeElement.closest("button, summary, a") !== null;
+
+const questionOf = (fieldset) => fieldset.querySelector("legend").firstChild.textContent.trim();
+
+const listed = (words) => words.join(", ").replace(/, ([^,]*)$/, " and $1");
+
 /** One of several answers, each a button. */
 class Choice {
   constructor(fieldset, changed) {
@@ -14,7 +21,7 @@ class Choice {
   press(key) {
     const found = this.buttons.find((button) => button.getAttribute("aria-keyshortcuts").split(" ").includes(key));
     if (found) {
-      if (document.activeElement.matches(".choice")) found.focus(); // or Enter would press the one that has it
+      if (isOnButton()) found.focus(); // or Enter would press the one that has it
       found.click();
     } else if (key === "ArrowLeft" || key === "ArrowRight") {
       this.step(key === "ArrowLeft" ? -1 : 1);
@@ -39,10 +46,20 @@ class Choice {
 
   set(value) {
     this.value = value;
+    this.show();
+  }
+
+  show() {
+    const { value } = this;
     for (const button of this.buttons) {
       if (!button.hasAttribute("aria-pressed")) continue;
       button.setAttribute("aria-pressed", String(value !== null && button.dataset.value === JSON.stringify(value)));
     }
+  }
+
+  /** What is still to do, in words. */
+  get open() {
+    return `Still to answer: ${questionOf(this.fieldset)}`;
   }
 
   captions() {
@@ -62,9 +79,18 @@ class Ranking {
     this.changed = changed;
     this.shared.addEventListener("click", () => this.share(this.shared.getAttribute("aria-pressed") !== "true"));
     fieldset.querySelector(".clear").addEventListener("click", () => this.put(this.lists.map(() => null)));
-    for (const [position, list] of this.lists.entries()) {
-      list.addEventListener("change", () => this.rank(position, Number(list.value) || null));
-    }
+    for (const [position, list] of this.lists.entries()) this.listen(position, list);
+  }
+
+  /** A list that the mouse or a finger has changed gives the keys back: a number then means an image again, not a rank. */
+  listen(position, list) {
+    let pointed = false;
+    list.addEventListener("pointerdown", () => (pointed = true));
+    list.addEventListener("keydown", () => (pointed = false));
+    list.addEventListener("change", () => {
+      this.rank(position, Number(list.value) || null);
+      if (pointed) list.blur();
+    });
   }
 
   get value() {
@@ -78,8 +104,10 @@ class Ranking {
   press(key) {
     if (key === "T") this.shared.click();
     else if (key === "Backspace") this.fieldset.querySelector(".clear").click();
-    else if (/^[1-9]$/.test(key) && Number(key) <= this.ranks.length) this.pick(Number(key) - 1);
-    else return false;
+    else if (/^[1-9]$/.test(key) && Number(key) <= this.ranks.length) {
+      if (isOnButton()) this.fieldset.focus({ preventScroll: true });
+      this.pick(Number(key) - 1);
+    } else return false;
     return true;
   }
 
@@ -104,8 +132,16 @@ class Ranking {
   }
 
   put(ranks) {
+    this.changed(this, ranks);
+  }
+
+  take(ranks) {
     this.set(ranks);
-    this.changed(this, null);
+  }
+
+  get open() {
+    const images = this.ranks.flatMap((rank, position) => (rank === null ? [`image ${position + 1}`] : []));
+    return `Still to rank: ${listed(images)}`;
   }
 
   share(on) {
@@ -115,6 +151,10 @@ class Ranking {
   set(ranks) {
     this.ranks = ranks ?? this.lists.map(() => null);
     this.share(false);
+    this.show();
+  }
+
+  show() {
     for (const [position, list] of this.lists.entries()) list.value = String(this.ranks[position] ?? "");
   }
 
@@ -134,7 +174,7 @@ export class Questions {
     this.told = told;
     const Kind = task === "ranking" ? Ranking : Choice;
     const fieldsets = [...form.querySelectorAll("fieldset")];
-    this.all = fieldsets.map((each) => new Kind(each, (field, button) => this.changed(field, button)));
+    this.all = fieldsets.map((each) => new Kind(each, (field, given) => this.changed(field, given)));
     this.atOnce = this.all.length === 1 && task !== "ranking";
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -144,11 +184,15 @@ export class Questions {
     this.restore(null);
   }
 
-  changed(field, button) {
-    if (this.told.locked()) return;
-    if (button) field.take(button);
+  /** @param {Element|(number|null)[]} given the button that was pressed, or the new ranks */
+  changed(field, given) {
+    if (this.told.locked()) {
+      field.show(); // a list shows what it was set to, whether that counts or not
+      return;
+    }
+    field.take(given);
     if (this.atOnce) {
-      this.told.complete(button.querySelector("span").firstChild.textContent.trim());
+      this.told.complete(given.querySelector("span").firstChild.textContent.trim());
       return;
     }
     this.turnTo(field);
@@ -187,7 +231,7 @@ export class Questions {
     if (!this.told.locked()) this.active.place(position, side, other);
   }
 
-  /** Enter, or the button: sends what is complete, else goes to what is missing. */
+  /** Enter, or the button: sends what is complete, else goes to what is missing, where keys go on answering. */
   submit() {
     if (this.told.locked()) return;
     const missing = this.all.find((field) => field.value === null);
@@ -196,8 +240,8 @@ export class Questions {
       return;
     }
     this.turnTo(missing);
-    missing.fieldset.querySelector("button, select").focus();
-    this.told.missing(missing.fieldset.querySelector("legend").textContent);
+    missing.fieldset.focus(); // and no button or list in it, which a second Enter or a number would change
+    this.told.missing(missing.open);
   }
 
   get answers() {

@@ -5,6 +5,7 @@ import { Drag } from "./drag.js";
 import { Layout } from "./layout.js";
 import { Live } from "./live.js";
 import { Outbox } from "./outbox.js";
+import { Progress } from "./progress.js";
 import { Questions } from "./questions.js";
 import { Screen } from "./screens.js";
 import { insist } from "./server.js";
@@ -16,13 +17,17 @@ const AHEAD = 2; // screens: the one to answer and the one after it
 const BACK = 12; // screens that are kept in memory, so that an undo shows at once
 const UNSEEN = "The images do not load; trying again. You can skip or flag this screen.";
 const LOST = "The next screen comes once there is a connection. Your answers are kept here.";
+const SAVING = "The next screen comes once the server has saved your answers.";
+const PATIENT = 1000; // milliseconds of waiting for the next screen until the page says for what
+const AGAIN = 30_000; // milliseconds until the page asks again for screens that others have before them
 const BLIND = 250; // milliseconds in which nobody can have judged: a double click answers once
 
 class Rater {
   constructor(root) {
     this.task = root.dataset.task;
     this.store = new Store(`palate:${root.dataset.rater}:`);
-    this.status = new Status();
+    this.status = new Status(() => this.store.lasts);
+    this.progress = new Progress();
     this.layout = new Layout(root, $("stage"));
     this.stopwatch = new Stopwatch();
     this.zoom = new Zoom();
@@ -37,10 +42,11 @@ class Rater {
       complete: (label) => this.vote("answer", label, { answers: this.questions.answers }),
       locked: () => !this.visible || performance.now() - this.shownAt < BLIND,
       marked: (captions) => this.mark(captions),
-      missing: (question) => this.status.hint(`Still to answer: ${question}`),
+      missing: (what) => this.status.hint(what),
     });
     this.outbox = new Outbox(this.store, {
-      failed: (error) => this.failed(error, this.outbox.entries.length),
+      changed: () => this.status.sending(this.outbox.entries.length),
+      failed: (error) => this.failed(error),
       saved: (entry, receipt) => this.saved(entry, receipt),
       refused: (entry, error) => this.refused(entry, error),
       stopped: (error) => this.status.stopped(error),
@@ -66,7 +72,7 @@ class Rater {
     for (const [id, key] of Object.entries(buttons)) $(id).addEventListener("click", doing[key]);
     $("again").addEventListener("click", async () => {
       await this.refill();
-      if (!$("end").hidden) this.status.say("Nothing new yet");
+      if (!$("end").hidden) this.status.remark("Nothing new yet");
     });
     document.addEventListener("visibilitychange", () => !document.hidden && !$("end").hidden && this.refill());
     for (const figure of $("stage").querySelectorAll("figure")) {
@@ -97,8 +103,9 @@ class Rater {
 
   async start() {
     welcome(this.store, () => (this.visible ? this.begin() : this.live?.text.focus()));
+    this.status.sending(this.outbox.entries.length);
     this.outbox.run();
-    if (this.outbox.entries.length) this.status.say("Sending the answers that were kept here…");
+    if (this.outbox.entries.length) this.await();
     else await this.refill();
   }
 
@@ -109,7 +116,7 @@ class Rater {
     const { turn } = this;
     let told;
     try {
-      told = await insist(`/api/screens?count=${AHEAD}`, undefined, (error) => this.failed(error, 0));
+      told = await insist(`/api/screens?count=${AHEAD}`, undefined, (error) => this.failed(error));
     } catch (error) {
       this.status.stopped(error);
       return;
@@ -117,6 +124,8 @@ class Rater {
     if (turn !== this.turn) return; // a later one is on its way
     this.status.reached();
     this.done = told.done;
+    this.progress.tell(told);
+    this.state = told.state;
     this.count();
     this.take(told.screens.filter((each) => !this.answered.has(each.assignment)));
   }
@@ -144,6 +153,7 @@ class Rater {
     this.current = screen;
     this.blank(screen.prompt);
     this.layout.ratio = screen.ratio;
+    $("stage").classList.toggle("mixed", screen.mixed);
     this.layout.apply();
     this.questions.restore(answers);
     screen.failed = () => this.current === screen && this.status.trouble(screen.failures > 1 ? UNSEEN : "");
@@ -181,21 +191,27 @@ class Rater {
 
   /** The next screen is not known yet, as answers are still on their way. */
   await() {
+    this.view("ask");
     this.current = null;
     this.blank("");
-    this.status.trouble(this.status.lost ? LOST : "");
+    this.status.trouble("");
+    const say = () => !this.current && this.status.trouble(this.status.lost ? LOST : SAVING);
+    if (this.status.lost) say();
+    else setTimeout(say, PATIENT);
   }
 
-  failed(error, unsent) {
-    this.status.failed(error, unsent);
+  failed(error) {
+    this.status.failed(error);
     if (!this.current) this.status.trouble(LOST);
   }
 
   finish() {
     this.current = null;
     this.visible = false;
-    $("end-done").textContent = this.done === 1 ? "You answered one screen." : `You answered ${this.done} screens.`;
+    this.progress.end(this.state);
     this.view(this.live ? "live" : "end");
+    clearTimeout(this.asking);
+    if (this.state === "waiting") this.asking = setTimeout(() => !$("end").hidden && this.refill(), AGAIN);
   }
 
   view(name) {
@@ -210,7 +226,7 @@ class Rater {
 
   /** Captions under the numbers of the images: a mark that one is chosen, or its rank. */
   mark(captions) {
-    this.status.unhint();
+    this.status.hint("");
     for (const [position, figure] of $("stage").querySelectorAll("figure").entries()) {
       figure.querySelector("figcaption span").textContent = captions[position] ?? "";
       figure.classList.toggle("chosen", Boolean(captions[position]));
@@ -240,7 +256,7 @@ class Rater {
     const uuid = newUuid();
     const last = this.past.pop();
     if (!last && this.total < 1) {
-      this.status.say("There is nothing to undo");
+      this.status.remark("There is nothing to undo");
       return;
     }
     this.label = "Undone";
@@ -283,7 +299,7 @@ class Rater {
   }
 
   count() {
-    $("done").textContent = `${this.total} done`;
+    this.progress.show(this.total);
     $("undo").setAttribute("aria-disabled", String(this.total < 1));
   }
 }

@@ -5,13 +5,18 @@ import { pause } from "./tools.js";
 
 const TINY = 128; // pixels of width; what is smaller is shown with its pixels, not blurred
 
+/** The geometric mean, which favours neither wide nor tall images. */
+const middle = (ratios) => Math.exp(ratios.reduce((sum, each) => sum + Math.log(each), 0) / ratios.length);
+
 export class Screen {
   /** @param {{assignment: number, prompt: string, images: {src: string, width: number, height: number}[]}} told */
   constructor(told) {
     this.assignment = told.assignment;
     this.prompt = told.prompt;
     this.shown = told.images;
-    this.ratio = told.images[0].width / told.images[0].height;
+    this.ratios = told.images.map(({ width, height }) => width / height);
+    this.mixed = new Set(this.ratios).size > 1;
+    this.ratio = this.mixed ? middle(this.ratios) : this.ratios[0]; // of the frames, which are alike
     this.failures = 0;
     this.wanted = true;
     this.failed = () => {};

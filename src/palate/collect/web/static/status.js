@@ -1,61 +1,108 @@
-// What the page says about itself: one quiet line for what goes well, a notice for what needs the rater.
+// What the page says about itself: a line that says whether all answers are saved, a hint, and a notice.
 
 import { Refused } from "./server.js";
 import { $, sentence } from "./tools.js";
 
+const QUICK = 250; // milliseconds in which an answer is usually saved: nothing is said before
+const SLOW = 3000; // milliseconds after which the server is slow to confirm an answer
+const BRIEF = 5000; // milliseconds for which a remark stays
+
 const counted = (n) => (n === 1 ? "1 answer" : `${n} answers`);
 
+/**
+ * The line never says "Saved" while an answer is on its way: it is written anew from what is known, and the number of
+ * answers that the server has not confirmed (`unsaved`) comes first.
+ */
 export class Status {
-  constructor() {
+  /** @param {function(): boolean} kept whether unsaved answers outlive this page */
+  constructor(kept) {
+    this.kept = kept;
     this.line = $("status");
     this.notice = $("notice");
-    this.lost = false;
-    addEventListener("offline", () => this.say("Offline", "trying"));
-    addEventListener("online", () => this.say("Online again", ""));
+    this.unsaved = 0;
+    this.since = 0; // when the first of them was given, or the last one before it was confirmed
+    this.problem = null; // why the last attempt came to nothing
+    this.ended = false; // the server does not take this page's requests any more
+    this.last = ""; // what was saved last, or that there is a connection again
+    for (const event of ["offline", "online"]) addEventListener(event, () => this.write());
     this.notice.querySelector("button").addEventListener("click", () => this.pressed());
   }
 
-  /** @param {string} state "" | "hint" | "saved" | "trying" | "stopped" */
-  say(text, state = "") {
-    this.line.textContent = text;
-    this.line.dataset.state = state;
+  /** So many answers are on their way; `progress` if one of them has just arrived. */
+  sending(unsaved, progress = false) {
+    if (progress || !this.unsaved) this.since = performance.now();
+    if (unsaved) this.last = "";
+    this.unsaved = unsaved;
+    this.write();
   }
 
-  saved(left, label) {
-    this.lost = false;
-    if (left) this.say(`${counted(left)} not saved yet`, "trying");
-    else this.say(label ? `Saved: ${label}` : "Saved", "saved");
+  /** The server has confirmed an answer; `unsaved` others are on their way. */
+  saved(unsaved, label) {
+    this.problem = null;
+    this.last = label ? `Saved: ${label}` : "Saved";
+    this.sending(unsaved, true);
   }
 
   /** An attempt came to nothing; there will be another. */
-  failed(error, unsaved) {
-    const what = unsaved ? `${counted(unsaved)} not saved yet` : "";
-    if (error instanceof Refused) this.say(what ? `${what}, waiting a moment` : "Waiting a moment", "trying");
-    else if (!navigator.onLine) this.say(what ? `Offline: ${what}, kept on this device` : "Offline", "trying");
-    else this.say(what ? `${what}, trying again` : "No connection, trying again", "trying");
-    this.lost = true;
+  failed(error) {
+    this.problem = error;
+    this.write();
   }
 
   /** There is a connection. */
   reached() {
-    if (this.lost && this.line.dataset.state === "trying") this.say("Connected again");
-    this.lost = false;
+    if (this.problem && !this.unsaved) this.last = "Connected again";
+    this.problem = null;
+    this.write();
+  }
+
+  get lost() {
+    return this.problem !== null;
+  }
+
+  get slow() {
+    return this.unsaved > 0 && performance.now() - this.since >= SLOW;
+  }
+
+  write() {
+    clearTimeout(this.timer);
+    const [text, state] = this.words();
+    if (this.line.textContent !== text) this.line.textContent = text;
+    this.line.dataset.state = state;
+    if (!this.unsaved || this.slow) return;
+    const passed = performance.now() - this.since;
+    this.timer = setTimeout(() => this.write(), (passed < QUICK ? QUICK : SLOW) - passed + 1);
+  }
+
+  /** @returns {[string, string]} the line and its state: "" | "saving" | "saved" | "trying" | "stopped" */
+  words() {
+    const open = `${counted(this.unsaved)} not saved yet`;
+    if (this.ended) return [this.unsaved ? `Stopped: ${open}` : "Stopped", "stopped"];
+    const offline = !navigator.onLine;
+    if (this.unsaved && offline) return [`Offline: ${open}, ${this.kept() ? "kept on this device" : "keep this page open"}`, "trying"];
+    if (offline) return ["Offline", "trying"];
+    if (this.unsaved && this.problem) return [`${open}, ${this.problem instanceof Refused ? "waiting a moment" : "trying again"}`, "trying"];
+    if (this.problem) return [this.problem instanceof Refused ? "Waiting a moment" : "No connection, trying again", "trying"];
+    if (this.slow) return [`${open}, the server is slow`, "trying"];
+    if (this.unsaved) return [performance.now() - this.since < QUICK ? "" : "Saving…", "saving"];
+    return [this.last, this.last.startsWith("Saved") ? "saved" : ""];
   }
 
   /** The server does not take this page's requests any more. */
   stopped(error) {
+    const fate = this.kept() ? "unsaved answers are kept" : "answers that are not saved are lost when it is closed";
     if (error.status === 401) {
-      this.tell("This browser is not known any more. Open the link that you were sent again; unsaved answers are kept.");
+      this.tell(`This browser is not known any more. Open the link that you were sent again; ${fate}.`);
     } else {
-      this.tell(`${sentence(error.message)} Unsaved answers are kept.`, "Reload", () => location.reload());
+      this.tell(`${sentence(error.message)} ${sentence(fate)}`, "Reload", () => location.reload());
     }
-    this.say("Stopped", "stopped");
+    this.ended = true;
+    this.write();
   }
 
   /** A vote that does not count. */
   refused(entry, error) {
     const what = entry.path === "/api/undo" ? "The last answer was not taken back" : "Your answer was not counted";
-    this.say("", "");
     this.tell(`${what}: ${error.message}. Here is what is open now.`, "OK", () => {});
   }
 
@@ -65,13 +112,19 @@ export class Status {
     $("trouble").textContent = text;
   }
 
-  /** What the rater is to do next; gone once they do something. */
+  /** What the rater is to do next, above what they do it with; gone once they do something. */
   hint(text) {
-    this.say(text, text ? "hint" : "");
+    clearTimeout(this.fading);
+    const above = document.querySelector(".single #questions:not([hidden] *)") ?? document.querySelector(".tools");
+    const bottom = Math.max(8, innerHeight - above.getBoundingClientRect().top + 4);
+    if (text) $("hint").style.setProperty("--hint", `${bottom}px`);
+    $("hint").textContent = text;
   }
 
-  unhint() {
-    if (this.line.dataset.state === "hint") this.hint("");
+  /** Something that a press of theirs came to; gone after a while. */
+  remark(text) {
+    this.hint(text);
+    this.fading = setTimeout(() => this.hint(""), BRIEF);
   }
 
   tell(text, button = "", pressed = () => {}) {

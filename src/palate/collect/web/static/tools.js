@@ -55,6 +55,11 @@ export class Store {
     this.memory = new Map();
   }
 
+  /** Whether the browser keeps what is set when this page is closed. */
+  get lasts() {
+    return this.memory.size === 0;
+  }
+
   get(name) {
     try {
       const text = localStorage.getItem(this.prefix + name);

@@ -124,19 +124,24 @@ export class Zoom {
   apply() {
     const pane = this.panes.firstElementChild;
     if (!pane || this.scale === undefined) return;
-    const width = Math.min(pane.clientWidth, pane.clientHeight * this.screen.ratio);
-    const height = width / this.screen.ratio;
+    const sizes = this.screen.ratios.map((ratio) => {
+      const width = Math.min(pane.clientWidth, pane.clientHeight * ratio);
+      return { width, height: width / ratio };
+    });
+    const widest = Math.max(...sizes.map(({ width }) => width));
+    const tallest = Math.max(...sizes.map(({ height }) => height));
     const clamp = (value, size, room) => {
       const most = Math.max(0, (size * this.scale - room) / 2);
       return Math.max(-most, Math.min(most, value));
     };
-    this.x = clamp(this.x, width, pane.clientWidth);
-    this.y = clamp(this.y, height, pane.clientHeight);
-    for (const image of this.panes.querySelectorAll("img")) {
+    this.x = clamp(this.x, widest, pane.clientWidth);
+    this.y = clamp(this.y, tallest, pane.clientHeight);
+    for (const [position, image] of this.panes.querySelectorAll("img").entries()) {
+      const { width, height } = sizes[position];
       image.style.width = `${width}px`;
       image.style.height = `${height}px`;
       image.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.scale})`;
-      image.classList.toggle("pixels", (width * this.scale) / this.screen.shown[0].width > 2.5);
+      image.classList.toggle("pixels", (width * this.scale) / this.screen.shown[position].width > 2.5);
     }
     this.dialog.querySelector("output").textContent = `${Math.round(this.scale * 100)}%`;
   }

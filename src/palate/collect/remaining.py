@@ -1,0 +1,152 @@
+"""How much still lies before a rater: screens, how long one takes them, and why there are none."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean, median
+from typing import Any, Literal
+
+from sqlalchemy import bindparam, case, func, select
+from sqlalchemy.orm import Session
+
+from palate.collect.asking import EXPIRED, LEASED, MIRROR_GAP
+from palate.collect.config import StudyConfig
+from palate.collect.study import OpenStudy
+from palate.collect.tables import Assignment, Item, Vote, standing
+from palate.core.seeds import numpy_generator
+
+AHEAD = 1000
+"""Screens whose kinds are worked out one by one; of those after them, repeats and gold are counted by their shares."""
+RECENT, LEAST = 20, 3
+"""Votes that a rater's pace is measured on, and how many it takes to know it."""
+BREAK = 3.0
+"""Times their median that one vote may count in the pace; what took longer was an interruption."""
+
+State = Literal["asking", "waiting", "others", "finished"]
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What still lies before a rater.
+
+    Attributes:
+        screens: to be answered until there is no more to ask of them, those that they have before them included, if
+            nobody else answers meanwhile.
+        pace: seconds that they take for a screen; None while too few votes say so.
+        state: `asking` where there are screens; `waiting` where others have the last ones before them, and may leave
+            one; `others` where items lack votes that this rater cannot give; `finished` where none lacks any.
+    """
+
+    screens: int
+    pace: float | None
+    state: State
+
+
+def remaining(study: OpenStudy, rater_id: int) -> Remaining:
+    """What lies before a rater, as the study stands; of a study in live mode, the drawings that they have not judged."""
+    config = study.config
+    told = {"me": rater_id, "k": config.raters_per_item, "now": time.time()}
+    with study.database.read() as session:
+        own = session.execute(_OWN, told).one()
+        free = (session.scalar(_LACKING, told) or 0) - (session.scalar(_LACKING_SEEN, told) or 0)
+        screens = own.open + (_to_be_assigned(session, config, rater_id, own, free) if free > 0 else 0)
+        pace = _pace(session.scalars(_SECONDS, told))
+        return Remaining(screens, pace, "asking" if screens else _state(session, told))
+
+
+def _state(session: Session, told: dict[str, Any]) -> State:
+    if session.scalar(_HELD, told) is not None:
+        return "waiting"
+    lacking = session.scalar(_LACKING, told) or session.scalar(_ANY_HELD, told)
+    return "others" if lacking else "finished"
+
+
+def _pace(found: Iterable[float | None]) -> float | None:
+    seconds = [each for each in found if each is not None]
+    if len(seconds) < LEAST:
+        return None
+    most = BREAK * median(seconds)
+    return fmean(min(each, most) for each in seconds)
+
+
+def _to_be_assigned(session: Session, config: StudyConfig, rater_id: int, own: Any, free: int) -> int:
+    """How many screens come until `free` items are asked: the draws of `asking` are keyed, so they are known.
+
+    A number that was only right on average would rise by one after each repeat and each gold, and tell which they were.
+    """
+    if not config.mirror and not config.gold_share:
+        return free
+    gold = session.scalar(_GOLD, {"me": rater_id}) or 0
+    young = deque(session.scalars(_YOUNG, {"me": rater_id}).all()[::-1])  # whether each may be repeated one day
+    old = max(0, own.once - own.repeats - sum(young))
+    count = 0
+    while free > 0 and count < AHEAD:
+        while len(young) > MIRROR_GAP + 1:  # the last votes, and the screen that is open when the next one is drawn
+            old += young.popleft()
+        drawn = _drawn(config.seed, rater_id, own.seen + count)
+        count += 1
+        if drawn < config.mirror and old > 0:
+            old, real = old - 1, 0
+        elif config.mirror <= drawn < config.mirror + config.gold_share and gold > 0:
+            gold, real = gold - 1, 0
+        else:
+            free, real = free - 1, 1
+        young.append(real)
+    each = 1 - config.mirror - (config.gold_share if gold else 0)
+    return count + math.ceil(free / max(each, config.mirror, 0.1))
+
+
+@lru_cache(maxsize=2**17)
+def _drawn(seed: int, rater_id: int, seen: int) -> float:
+    """What `asking` draws first for the screen after `seen` others."""
+    return float(numpy_generator(seed, "ask", rater_id, seen).random())
+
+
+# Statements are built once, as in `asking`.
+
+_ME: Any = bindparam("me")
+_K: Any = bindparam("k")
+_IS_REAL = Item.purpose == "real"
+_MINE = select(Assignment.item_id).join(Item).where(Assignment.rater_id == _ME)
+_ONCE = (Assignment.repeat == 0, Assignment.state != EXPIRED)
+
+
+def _own() -> Any:
+    """A query of a rater's screens: all, those that are open, items that were asked once, and repeats."""
+
+    def counted(*conditions: Any) -> Any:
+        both = conditions[0]
+        for each in conditions[1:]:
+            both = both & each
+        return func.coalesce(func.sum(case((both, 1), else_=0)), 0)
+
+    return _MINE.with_only_columns(
+        func.count().label("seen"),
+        counted(Assignment.state == LEASED).label("open"),
+        counted(_IS_REAL, *_ONCE).label("once"),
+        counted(Assignment.repeat == 1).label("repeats"),
+    )
+
+
+def _held() -> Any:
+    """A query of real items that others have before them."""
+    held = select(Assignment.item_id).join(Item).where(_IS_REAL, Assignment.state == LEASED)
+    return held.where(Assignment.until >= bindparam("now"), Assignment.repeat == 0)
+
+
+_OWN = _own()
+_LACKING = select(func.count(Item.id)).where(_IS_REAL, Item.filled < _K)
+_LACKING_SEEN = _MINE.with_only_columns(func.count()).where(*_ONCE, _IS_REAL, Item.filled < _K)
+_GOLD = select(func.count(Item.id)).where(
+    Item.purpose == "gold", Item.id.not_in(select(Assignment.item_id).where(Assignment.rater_id == _ME, *_ONCE))
+)
+_YOUNG = _MINE.with_only_columns(case(((Assignment.repeat == 0) & _IS_REAL, 1), else_=0))
+_YOUNG = _YOUNG.order_by(Assignment.id.desc()).limit(MIRROR_GAP + 1)
+_SECONDS = standing(_ME).with_only_columns(Vote.seconds).order_by(Vote.id.desc()).limit(RECENT)
+_ANY_HELD = _held().limit(1)
+_HELD = _held().where(Assignment.item_id.not_in(_MINE.where(*_ONCE))).limit(1)

@@ -1,0 +1,61 @@
+// How far a rater is, and how long the rest will take at their own pace.
+
+import { $ } from "./tools.js";
+
+const MINUTE = 60;
+const HOUR = 3600;
+
+const CLOSE = "You may close this page. Your link stays yours: open it again whenever you are asked to.";
+const STAY = "Leave this page open, or open your link again later.";
+const ENDS = {
+  finished: ["That was the last one", "The study has all the answers that it asks for."],
+  others: [
+    "That is all for you",
+    "You have seen all that you can answer. The study itself goes on: what is left needs somebody who has not seen it yet.",
+  ],
+  waiting: [
+    "Nothing for now",
+    "Others have the last screens before them. One that they leave comes to you: this page asks again by itself.",
+  ],
+};
+
+/** Seconds in words: "about 4 min left". */
+export function timeLeft(seconds) {
+  if (seconds < 0.75 * MINUTE) return "less than a minute left";
+  if (seconds < 1.5 * HOUR) return `about ${Math.max(1, Math.round(seconds / MINUTE))} min left`;
+  return `about ${Math.round((2 * seconds) / HOUR) / 2} h left`;
+}
+
+export class Progress {
+  constructor() {
+    this.done = 0; // screens, when the server was asked last
+    this.remaining = null; // screens at that time; null where there is no end, as in live mode
+    this.pace = null; // seconds a screen; null while it is not known
+  }
+
+  /** Says why there is nothing to answer: state as of ENDS. */
+  end(state) {
+    const [title, why] = ENDS[state] ?? ENDS.others;
+    $("end-title").textContent = title;
+    $("end-why").textContent = why;
+    const screens = this.done === 1 ? "one screen" : `${this.done} screens`;
+    $("end-done").textContent = this.done ? `Thank you. You answered ${screens}.` : "";
+    $("end-next").textContent = state === "waiting" ? STAY : CLOSE;
+  }
+
+  /** What the server says. */
+  tell({ done, remaining, pace }) {
+    Object.assign(this, { done, remaining, pace });
+  }
+
+  /** @param {number} total screens that are answered by now, those on their way too */
+  show(total) {
+    const left = this.remaining === null ? null : Math.max(0, this.remaining - (total - this.done));
+    const all = total + (left ?? 0);
+    $("done").textContent = left === null ? `${total} done` : all ? `${total} of ${all} done` : "";
+    $("left").textContent = left && this.pace ? timeLeft(left * this.pace) : "";
+    $("progress").hidden = left === null;
+    $("progress").max = Math.max(1, all);
+    $("progress").value = total;
+  }
+}
