@@ -48,21 +48,21 @@ class Remaining:
 
 
 def remaining(study: OpenStudy, rater_id: int) -> Remaining:
-    """What lies before a rater, as the study stands; of a study in live mode, the drawings that they have not judged."""
+    """What lies before a rater, as the study stands; in live mode, drawings that they have not judged."""
     config = study.config
-    told = {"me": rater_id, "k": config.raters_per_item, "now": time.time()}
+    values = {"me": rater_id, "k": config.raters_per_item, "now": time.time()}
     with study.database.read() as session:
-        own = session.execute(_OWN, told).one()
-        free = (session.scalar(_LACKING, told) or 0) - (session.scalar(_LACKING_SEEN, told) or 0)
+        own = session.execute(_OWN, values).one()
+        free = (session.scalar(_LACKING, values) or 0) - (session.scalar(_LACKING_SEEN, values) or 0)
         screens = own.open + (_to_be_assigned(session, config, rater_id, own, free) if free > 0 else 0)
-        pace = _pace(session.scalars(_SECONDS, told))
-        return Remaining(screens, pace, "asking" if screens else _state(session, told))
+        pace = _pace(session.scalars(_SECONDS, values))
+        return Remaining(screens, pace, "asking" if screens else _state(session, values))
 
 
-def _state(session: Session, told: dict[str, Any]) -> State:
-    if session.scalar(_HELD, told) is not None:
+def _state(session: Session, values: dict[str, Any]) -> State:
+    if session.scalar(_HELD, values) is not None:
         return "waiting"
-    lacking = session.scalar(_LACKING, told) or session.scalar(_ANY_HELD, told)
+    lacking = session.scalar(_LACKING, values) or session.scalar(_ANY_HELD, values)
     return "others" if lacking else "finished"
 
 

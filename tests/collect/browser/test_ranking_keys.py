@@ -1,4 +1,4 @@
-"""Keys of a ranking: a number always means an image, and Enter sends or says what is missing; neither changes a rank."""
+"""Keys of a ranking: a number means an image, Enter sends or says what is missing; neither changes a rank."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ export class Progress {
   }
 
   /** What the server says. */
-  tell({ done, remaining, pace }) {
+  set({ done, remaining, pace }) {
     Object.assign(this, { done, remaining, pace });
   }
 

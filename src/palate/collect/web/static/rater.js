@@ -124,7 +124,7 @@ class Rater {
     if (turn !== this.turn) return; // a later one is on its way
     this.status.reached();
     this.done = told.done;
-    this.progress.tell(told);
+    this.progress.set(told);
     this.state = told.state;
     this.count();
     this.take(told.screens.filter((each) => !this.answered.has(each.assignment)));
