@@ -20,7 +20,7 @@ from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Item, Vote, standing
 from palate.core.seeds import numpy_generator
 
-AHEAD = 1000
+AHEAD = 300
 """Screens whose kinds are worked out one by one; of those after them, repeats and gold are counted by their shares."""
 RECENT, LEAST = 20, 3
 """Votes that a rater's pace is measured on, and how many it takes to know it."""
@@ -48,7 +48,11 @@ class Remaining:
 
 
 def remaining(study: OpenStudy, rater_id: int) -> Remaining:
-    """What lies before a rater, as the study stands; in live mode, drawings that they have not judged."""
+    """What lies before a rater, as the study stands; in live mode, drawings that they have not judged.
+
+    Some milliseconds, and 20 more where 50,000 items are counted; so a page that asks at times, and takes its own
+    answers off in between, costs less than one that asks with every screen.
+    """
     config = study.config
     values = {"me": rater_id, "k": config.raters_per_item, "now": time.time()}
     with study.database.read() as session:

@@ -47,18 +47,23 @@ class ScreenOut(BaseModel):
     images: list[ShownImage]
 
 
+class AheadOut(BaseModel):
+    """What lies before the rater; see `collect.remaining`. Live mode has no end: `screens` is null."""
+
+    screens: int | None
+    pace: float | None
+    state: State
+
+
 class ScreensOut(BaseModel):
     """The screens to answer, the first one now; none where there is no more to ask.
 
-    `done` is how many the rater has answered. See `collect.remaining` for the rest; `remaining` is null in live mode,
-    which has no end.
+    `done` is how many the rater has answered; `ahead` is there where it was asked for, and where there is no screen.
     """
 
     screens: list[ScreenOut]
     done: int
-    remaining: int | None
-    pace: float | None
-    state: State
+    ahead: AheadOut | None
 
 
 class VoteIn(In):
@@ -104,20 +109,16 @@ def page(request: Request, study: Study) -> HTMLResponse:
 
 
 @router.get("/api/screens")
-def screens(request: Request, study: Study, count: Annotated[int, Query(ge=1, le=4)] = 2) -> ScreensOut:
+def screens(
+    request: Request, study: Study, count: Annotated[int, Query(ge=1, le=4)] = 2, ahead: bool = False
+) -> ScreensOut:
     """The screens that the rater is to answer: the first one now, the others to be loaded ahead."""
     who = session.rater(request)
     found = next_screens(study, who, count)
     with study.database.read() as database:
         done = database.scalars(_DONE, {"me": who}).one()
-    ahead = remaining(study, who)
-    return ScreensOut(
-        screens=[_screen(each) for each in found],
-        done=done,
-        remaining=None if study.config.live else ahead.screens,
-        pace=ahead.pace,
-        state=ahead.state,
-    )
+    known = _ahead(study, who) if ahead or not found else None
+    return ScreensOut(screens=[_screen(each) for each in found], done=done, ahead=known)
 
 
 @router.post("/api/votes", dependencies=[Depends(session.csrf)])
@@ -166,6 +167,11 @@ def picture(study: OpenStudy, file: str, cache: str) -> Response:
 def _screen(screen: Any) -> ScreenOut:
     images = [ShownImage(src=f"/i/{each.handle}", width=each.width, height=each.height) for each in screen.images]
     return ScreenOut(assignment=screen.assignment, prompt=screen.prompt, images=images)
+
+
+def _ahead(study: OpenStudy, rater: int) -> AheadOut:
+    found = remaining(study, rater)
+    return AheadOut(screens=None if study.config.live else found.screens, pace=found.pace, state=found.state)
 
 
 def _receipt(receipt: Receipt) -> ReceiptOut:

@@ -2,6 +2,7 @@
 
 import { $ } from "./tools.js";
 
+const FRESH = 10_000; // milliseconds
 const MINUTE = 60;
 const HOUR = 3600;
 
@@ -28,13 +29,17 @@ export function timeLeft(seconds) {
 
 export class Progress {
   constructor() {
-    this.done = 0; // screens, when the server was asked last
+    this.asked = -Infinity; // when the server said what lies ahead
+    this.done = 0; // screens, as the server counts them
+    this.counted = 0; // the same, when it said what lies ahead
     this.remaining = null; // screens at that time; null where there is no end, as in live mode
     this.pace = null; // seconds a screen; null while it is not known
+    this.state = "asking"; // or why there is no screen, as of ENDS
   }
 
-  /** Says why there is nothing to answer: state as of ENDS. */
-  end(state) {
+  /** Says why there is nothing to answer. */
+  end() {
+    const { state } = this;
     const [title, why] = ENDS[state] ?? ENDS.others;
     $("end-title").textContent = title;
     $("end-why").textContent = why;
@@ -43,14 +48,23 @@ export class Progress {
     $("end-next").textContent = state === "waiting" ? STAY : CLOSE;
   }
 
-  /** What the server says. */
-  set({ done, remaining, pace }) {
-    Object.assign(this, { done, remaining, pace });
+  /** Whether the server is to say anew what lies ahead: own answers are taken off here, those of others are not. */
+  get stale() {
+    return this.pace === null || this.state !== "asking" || performance.now() - this.asked > FRESH;
+  }
+
+  /** What the server says; `ahead` is null where it was not asked for. */
+  set({ done, ahead }) {
+    if (ahead) {
+      Object.assign(this, { counted: done, remaining: ahead.screens, pace: ahead.pace, state: ahead.state });
+      this.asked = performance.now();
+    }
+    this.done = done;
   }
 
   /** @param {number} total screens that are answered by now, those on their way too */
   show(total) {
-    const left = this.remaining === null ? null : Math.max(0, this.remaining - (total - this.done));
+    const left = this.remaining === null ? null : Math.max(0, this.remaining - (total - this.counted));
     const all = total + (left ?? 0);
     $("done").textContent = left === null ? `${total} done` : all ? `${total} of ${all} done` : "";
     $("left").textContent = left && this.pace ? timeLeft(left * this.pace) : "";

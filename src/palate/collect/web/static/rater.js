@@ -9,15 +9,12 @@ import { Progress } from "./progress.js";
 import { Questions } from "./questions.js";
 import { Screen } from "./screens.js";
 import { insist } from "./server.js";
-import { Status } from "./status.js";
+import { Status, WAITS } from "./status.js";
 import { $, Stopwatch, Store, isForPage, keyOf, newUuid } from "./tools.js";
 import { Zoom } from "./zoom.js";
 
 const AHEAD = 2; // screens: the one to answer and the one after it
 const BACK = 12; // screens that are kept in memory, so that an undo shows at once
-const UNSEEN = "The images do not load; trying again. You can skip or flag this screen.";
-const LOST = "The next screen comes once there is a connection. Your answers are kept here.";
-const SAVING = "The next screen comes once the server has saved your answers.";
 const PATIENT = 1000; // milliseconds of waiting for the next screen until the page says for what
 const AGAIN = 30_000; // milliseconds until the page asks again for screens that others have before them
 const BLIND = 250; // milliseconds in which nobody can have judged: a double click answers once
@@ -36,7 +33,6 @@ class Rater {
     this.queue = [];
     this.past = [];
     this.answered = new Set();
-    this.done = 0;
     this.turn = 0;
     this.questions = new Questions($("questions"), this.task, {
       complete: (label) => this.vote("answer", label, { answers: this.questions.answers }),
@@ -116,16 +112,14 @@ class Rater {
     const { turn } = this;
     let told;
     try {
-      told = await insist(`/api/screens?count=${AHEAD}`, undefined, (error) => this.failed(error));
+      told = await insist(`/api/screens?count=${AHEAD}&ahead=${this.progress.stale}`, undefined, (error) => this.failed(error));
     } catch (error) {
       this.status.stopped(error);
       return;
     }
     if (turn !== this.turn) return; // a later one is on its way
     this.status.reached();
-    this.done = told.done;
     this.progress.set(told);
-    this.state = told.state;
     this.count();
     this.take(told.screens.filter((each) => !this.answered.has(each.assignment)));
   }
@@ -156,7 +150,7 @@ class Rater {
     $("stage").classList.toggle("mixed", screen.mixed);
     this.layout.apply();
     this.questions.restore(answers);
-    screen.failed = () => this.current === screen && this.status.trouble(screen.failures > 1 ? UNSEEN : "");
+    screen.failed = () => this.current === screen && this.status.trouble(screen.failures > 1 ? WAITS.unseen : "");
     screen.failed();
     await screen.loaded;
     if (this.current !== screen || this.visible) return;
@@ -195,23 +189,23 @@ class Rater {
     this.current = null;
     this.blank("");
     this.status.trouble("");
-    const say = () => !this.current && this.status.trouble(this.status.lost ? LOST : SAVING);
+    const say = () => !this.current && this.status.trouble(this.status.lost ? WAITS.lost : WAITS.saving);
     if (this.status.lost) say();
     else setTimeout(say, PATIENT);
   }
 
   failed(error) {
     this.status.failed(error);
-    if (!this.current) this.status.trouble(LOST);
+    if (!this.current) this.status.trouble(WAITS.lost);
   }
 
   finish() {
     this.current = null;
     this.visible = false;
-    this.progress.end(this.state);
+    this.progress.end();
     this.view(this.live ? "live" : "end");
     clearTimeout(this.asking);
-    if (this.state === "waiting") this.asking = setTimeout(() => !$("end").hidden && this.refill(), AGAIN);
+    if (this.progress.state === "waiting") this.asking = setTimeout(() => !$("end").hidden && this.refill(), AGAIN);
   }
 
   view(name) {
@@ -277,7 +271,7 @@ class Rater {
   }
 
   saved(entry, receipt) {
-    this.done = receipt.done;
+    this.progress.set({ done: receipt.done });
     this.count();
     const left = this.outbox.entries.length;
     this.status.saved(left, this.label);
@@ -295,7 +289,7 @@ class Rater {
   /** Screens that are answered, those on their way too. */
   get total() {
     const ways = this.outbox.entries.map((entry) => (entry.path === "/api/undo" ? -1 : 1));
-    return Math.max(0, ways.reduce((sum, each) => sum + each, this.done));
+    return Math.max(0, ways.reduce((sum, each) => sum + each, this.progress.done));
   }
 
   count() {

@@ -7,6 +7,13 @@ const QUICK = 250; // milliseconds in which an answer is usually saved: nothing 
 const SLOW = 3000; // milliseconds after which the server is slow to confirm an answer
 const BRIEF = 5000; // milliseconds for which a remark stays
 
+/** Why there are no images to see. */
+export const WAITS = {
+  unseen: "The images do not load; trying again. You can skip or flag this screen.",
+  lost: "The next screen comes once there is a connection. Your answers are kept here.",
+  saving: "The next screen comes once the server has saved your answers.",
+};
+
 const counted = (n) => (n === 1 ? "1 answer" : `${n} answers`);
 
 /**
