@@ -19,6 +19,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     CLIPConfig,
@@ -35,7 +36,12 @@ PROMPT_LENGTH = 32
 
 
 def random_stable_diffusion(
-    folder: Path, prediction_type: str = "epsilon", seed: int = 0, width: int = 16, sample_size: int = 8
+    folder: Path,
+    prediction_type: str = "epsilon",
+    seed: int = 0,
+    width: int = 16,
+    sample_size: int = 8,
+    safety_threshold: float | None = None,
 ) -> Path:
     """A random `StableDiffusionPipeline` in `folder`.
 
@@ -44,6 +50,8 @@ def random_stable_diffusion(
         prediction_type: `epsilon`, `v_prediction` or `sample`, as diffusers spells them.
         width: channels of the UNet's first level.
         sample_size: latent cells a side; a picture has twice as many pixels a side.
+        safety_threshold: gives it a safety checker, which blanks each picture whose cosine similarity to one of its 17
+            concepts is above this: below -1 it blanks all, above 1 none.
     """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
@@ -69,7 +77,9 @@ def random_stable_diffusion(
         "scheduler": DDIMScheduler(**schedule, prediction_type=prediction_type),  # pyright: ignore[reportArgumentType]
     }
     parts |= {"safety_checker": None, "feature_extractor": None}
-    StableDiffusionPipeline(**parts, requires_safety_checker=False).save_pretrained(folder)
+    if safety_threshold is not None:
+        parts |= _tiny_safety_checker(safety_threshold)
+    StableDiffusionPipeline(**parts, requires_safety_checker=safety_threshold is not None).save_pretrained(folder)
     return Path(folder)
 
 
@@ -141,6 +151,16 @@ def _tiny_vae(resolution: int, **options: Any) -> AutoencoderKL:
         norm_num_groups=4,
     )
     return AutoencoderKL(**settings, **options)
+
+
+def _tiny_safety_checker(threshold: float) -> dict[str, Any]:
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+    vision = tower | {"image_size": 16, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+    checker.concept_embeds_weights.fill_(threshold)
+    checker.special_care_embeds_weights.fill_(2.0)  # which only lowers the other thresholds
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    return {"safety_checker": checker, "feature_extractor": processor}
 
 
 def random_clip(folder: Path) -> Path:

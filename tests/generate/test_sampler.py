@@ -63,3 +63,22 @@ def test_an_unknown_model_or_dtype_is_refused(model: Path) -> None:
         Sampler("nowhere")
     with pytest.raises(InputError, match="unknown dtype 'float8'"):
         Sampler(model, dtype="float8")
+
+
+def test_torch_keeps_32_bits_of_a_cpu_generator_s_seed() -> None:
+    """The fact that seeds of 32 bits rest on."""
+    wide, low = (torch.Generator().manual_seed(seed) for seed in (2**32 + 5, 5))
+    assert torch.equal(torch.randn(4, generator=wide), torch.randn(4, generator=low))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_torch_would_cut_short_is_refused(model: Path, seed: int) -> None:
+    with pytest.raises(InputError, match=f"from 0 to 4294967295, as far as torch keeps it, not {seed}"):
+        Sampler(model, device="cpu", steps=1).draw(["a"], [seed])
+
+
+def test_a_family_without_an_adapter_is_drawn_by_its_pipeline_alone(model: Path, monkeypatch) -> None:
+    expected = Sampler(model, device="cpu", steps=2).sample(["a cat"], [7])
+    monkeypatch.setattr("palate.models.families.FAMILIES", {})
+    found = Sampler(model, device="cpu", steps=2).sample(["a cat"], [7])
+    np.testing.assert_allclose(pixels(found), pixels(expected), atol=ROUNDING)

@@ -15,7 +15,7 @@ from palate.models.families import sizes_of
 from palate.models.source import resolve
 
 if TYPE_CHECKING:
-    from palate.generate.sampler import Sampler
+    from palate.generate.sampler import Sampled, Sampler
     from palate.score.base import Images, Scorer
 
 
@@ -66,18 +66,27 @@ class BestOf:
             yield [self.draw(sampler, item, batch)]
 
     def draw(self, sampler: Sampler, item: Item, batch: int) -> Drawn:
-        """The best candidate of one item; `candidate_scores` [n] are in the order of the candidates."""
-        candidates, images, scores = [item.candidate(number) for number in range(self.n)], [], []
+        """The best candidate of one item; `candidate_scores` [n] are in the order of the candidates.
+
+        A candidate that is not what the model drew (blanked by a safety checker) has no score, and is taken only where
+        all are so.
+        """
+        candidates = [item.candidate(number) for number in range(self.n)]
+        found: list[Sampled] = []
+        scores: list[float | None] = []
         for start in range(0, self.n, batch):
             seeds = [candidate.seed for candidate in candidates[start : start + batch]]
             prompts = [item.prompt] * len(seeds)
-            drawn = sampler.sample(prompts, seeds)
-            images += drawn
-            scores += _scores(self.scorer, drawn, prompts)
+            drawn = sampler.draw(prompts, seeds)
+            shown = [each.image for each in drawn if not each.blocked]
+            numbers = iter(_scores(self.scorer, shown, prompts[: len(shown)]) if shown else ())
+            found += drawn
+            scores += [None if each.blocked else next(numbers) for each in drawn]
         sign = 1 if self.scorer.higher_is_better else -1
-        best = max(range(self.n), key=lambda number: sign * scores[number])
+        known = [(sign * value, -number) for number, value in enumerate(scores) if value is not None]
+        best = -max(known)[1] if known else 0
         columns = {"score": scores[best], "candidate": best, "candidate_scores": scores}
-        return Drawn(candidates[best], images[best], columns)
+        return Drawn(candidates[best], found[best], columns)
 
 
 def generate_best(config: BestOfConfig) -> Path:
@@ -113,7 +122,8 @@ def _try(scorer: Scorer, config: GenerateConfig) -> None:
     source = resolve(config.model)
     source.check()
     side = sizes_of(source).native
-    _scores(scorer, [Image.new("RGB", (side, side))], load_prompts(config.prompts, 1))
+    size = (config.width or side, config.height or side)
+    _scores(scorer, [Image.new("RGB", size)], load_prompts(config.prompts, 1))
 
 
 def _scores(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list[float]:

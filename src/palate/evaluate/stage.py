@@ -24,7 +24,7 @@ from palate.generate.stage import GenerateConfig, generate
 from palate.models.families import sizes_of
 from palate.models.prompt_length import COUNT
 from palate.models.source import resolve
-from palate.records.image_folder import by_prompt, read_image_folder
+from palate.records.image_folder import BLOCKED, by_prompt, metadata_rows, read_image_folder
 from palate.score.load import load_scorer
 from palate.score.stage import ScoreConfig, read_scores, score
 from palate.world.renderer import SIZE
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SIDES = ("base", "aligned")
+LEFT_OUT = "prompts left out for a blocked image"
 FREE = frozenset({"out", "batch", "device"})
 """Fields that may change between the parts of one run: no result depends on them, up to float rounding."""
 
@@ -59,7 +60,8 @@ def evaluate(config: EvaluateConfig) -> Path:
         stages=stages(config),
     )
     run = RunFolder(config.out)
-    run.finish({**summarise(comparison, run.timings), **_prompts_cut_off(config)})
+    left_out = {LEFT_OUT: len(blocked)} if (blocked := _blocked_prompts(config)) else {}
+    run.finish({**summarise(comparison, run.timings), **_prompts_cut_off(config), **left_out})
     return run.path
 
 
@@ -74,7 +76,13 @@ def compare(config: EvaluateConfig) -> Comparison:
         with run.timer(f"score {side}"):
             score(_scoring(config, side))
     with run.timer("compare"):
-        records = {side: by_prompt(read_image_folder(config.out / side)) for side in SIDES}
+        blocked = _blocked_prompts(config)
+        records = {
+            side: [rows for rows in by_prompt(read_image_folder(config.out / side)) if rows[0].prompt_index not in blocked]
+            for side in SIDES
+        }
+        if not records["base"]:
+            raise InputError(f"every prompt has an image that is not the model's ({BLOCKED}): nothing to compare")
         images = {side: tuple(tuple(r.image for r in row) for row in rows) for side, rows in records.items()}
         distances = (
             np.array([[distance_between_seeds([image.open() for image in row])] for row in images[side]])
@@ -85,10 +93,16 @@ def compare(config: EvaluateConfig) -> Comparison:
             aligned=config.aligned,
             prompts=tuple(row[0].prompt for row in records["base"]),
             images=images,
-            verdicts=_verdicts(config, judges),
+            verdicts=_verdicts(config, judges, blocked),
             diversity=Paired(*distances),
             seed=config.seed,
         )
+
+
+def _blocked_prompts(config: EvaluateConfig) -> set[int]:
+    """The prompts of which one image or more, of either side, is not what the model drew; pairs need all of them."""
+    rows = (row for side in SIDES for _, row in metadata_rows(config.out / side))
+    return {row["prompt_index"] for row in rows if row.get(BLOCKED)}
 
 
 def _prompts_cut_off(config: EvaluateConfig) -> dict[str, int]:
@@ -155,8 +169,9 @@ def _scoring(config: EvaluateConfig, side: str) -> ScoreConfig:
     return ScoreConfig(images=images, scorer=tuple(specs), out=out, batch=config.batch, device=config.device)
 
 
-def _verdicts(config: EvaluateConfig, judges: Sequence[Judge]) -> tuple[Verdict, ...]:
-    rows = [read_scores(config.out / f"{side}-scores") for side in SIDES]
+def _verdicts(config: EvaluateConfig, judges: Sequence[Judge], blocked: set[int]) -> tuple[Verdict, ...]:
+    tables = [read_scores(config.out / f"{side}-scores") for side in SIDES]
+    rows = [[row for row in table if row["prompt_index"] not in blocked] for table in tables]
     for table in rows:
         table.sort(key=lambda row: (row["prompt_index"], row["image_index"]))
 

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from palate.core.device import pick_device
 from palate.core.errors import InputError
+from palate.core.finite import NotFiniteError, all_finite, find_not_finite
+from palate.models.conditioning import Conditioning
+from palate.models.families import find_adapter, sizes_of
 from palate.models.load import load_pipeline, resolve
+from palate.records.image_folder import BLACK, SAFETY_CHECKER
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
-EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-"""What the `encode_prompt` of Stable Diffusion (two), SDXL and SD3 (four) return, in their order."""
+    from palate.models.denoiser import Denoiser
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SEEDS = 2**32
+"""How many seeds a CPU generator of torch tells apart: it keeps the low 32 bits."""
 _CACHED_PROMPTS = 64
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One image that a pipeline gave.
+
+    Args:
+        image: the picture.
+        blocked: why it is not what the model drew, `SAFETY_CHECKER` or `BLACK`; "" where it is.
+    """
+
+    image: Image.Image
+    blocked: str = ""
 
 
 class Sampler:
@@ -28,7 +51,7 @@ class Sampler:
 
     Each image has its own seeded CPU generator and each prompt is encoded alone, so an image does not depend on its
     batch (up to float rounding), and `pipeline(prompt, generator=torch.Generator().manual_seed(seed))` makes it again
-    in plain diffusers.
+    in plain diffusers. A family without an adapter encodes its prompts with each batch.
 
     Args:
         model: as `models.load.resolve` takes it.
@@ -36,9 +59,12 @@ class Sampler:
         dtype: `float32`, `bfloat16` or `float16`; bfloat16 on a GPU and float32 on a CPU when left out.
         steps: the model's own (`palate.json` beside its index), else its pipeline's default, when left out.
         guidance: the same.
+        height: pixels; the pipeline's default when left out.
+        width: the same.
 
     Raises:
-        InputError: no such model, or a part of it is missing; before any weights are read.
+        InputError: no such model, a part of it is missing, or a size that it does not take, before any weights are
+            read; or weights that are not finite.
     """
 
     def __init__(
@@ -49,43 +75,117 @@ class Sampler:
         dtype: str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        height: int | None = None,
+        width: int | None = None,
     ) -> None:
         source = resolve(model)
         device = pick_device(device)
-        dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
-        if dtype not in DTYPES:
+        self.dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+        if self.dtype not in DTYPES:
             raise InputError(f"unknown dtype {dtype!r}; choose from {', '.join(DTYPES)}")
-        self.pipeline = load_pipeline(source, device=device, dtype=DTYPES[dtype])
+        if height or width:
+            sizes = sizes_of(source)
+            sizes.require(height or sizes.native, width or sizes.native)
+        self._size = {name: side for name, side in (("height", height), ("width", width)) if side}
+        self.pipeline = load_pipeline(source, device=device, dtype=DTYPES[self.dtype])
         self.pipeline.set_progress_bar_config(disable=True)
+        adapter: Any = find_adapter(source)
+        self._denoiser: Denoiser | None = adapter(self.pipeline) if adapter else None
         defaults = inspect.signature(self.pipeline.__call__).parameters
         card = {"steps": defaults["num_inference_steps"].default, "guidance": defaults["guidance_scale"].default}
         card |= source.card
         self.steps: int = card["steps"] if steps is None else steps
         self.guidance: float = card["guidance"] if guidance is None else guidance
-        self._embed = lru_cache(_CACHED_PROMPTS)(self._encode)
+        self._encode = lru_cache(_CACHED_PROMPTS)(self._encode_one)
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        """One image of each prompt and seed, as one batch, for callers who want what the model drew or nothing.
+
+        Raises:
+            InputError: also where one of the images is not the model's; says why.
+            NotFiniteError: as of `draw`.
+        """
+        drawn = self.draw(prompts, seeds)
+        for prompt, each in zip(prompts, drawn):
+            if each.blocked:
+                raise InputError(f"the picture of {prompt!r} is not the model's ({each.blocked}); try another prompt")
+        return [each.image for each in drawn]
 
     @torch.no_grad()
-    def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        """One image of each prompt and seed, as one batch."""
-        encoded = [self._embed(prompt) for prompt in prompts]
-        batch = {name: torch.cat([each[name] for each in encoded]) for name in encoded[0]}
-        return self.pipeline(
-            **batch,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance,
-        ).images
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
+        """One image of each prompt and seed, as one batch, with what became of it.
 
-    def _encode(self, prompt: str) -> dict[str, torch.Tensor]:
-        """The pipeline's embeddings of one prompt and of the empty one, [1, ...] by the name of its argument."""
-        wanted: dict[str, Any] = {
-            "prompt": [prompt],
-            "prompt_2": None,
-            "prompt_3": None,
-            "device": self.pipeline.device,
-            "num_images_per_prompt": 1,
-            "do_classifier_free_guidance": self.guidance > 1,
-        }
-        taken = inspect.signature(self.pipeline.encode_prompt).parameters
-        embeddings = self.pipeline.encode_prompt(**{name: value for name, value in wanted.items() if name in taken})
-        return {name: value for name, value in zip(EMBEDDINGS, embeddings) if value is not None}
+        Raises:
+            InputError: a seed that a generator would cut short.
+            NotFiniteError: latents or images overflowed; says where, and what to do.
+        """
+        if wrong := [seed for seed in seeds if not 0 <= seed < SEEDS]:
+            raise InputError(f"a seed is a whole number from 0 to {SEEDS - 1}, as far as torch keeps it, not {wrong[0]}")
+        with _decoder_watched(self.pipeline) as decoded, np.errstate(invalid="ignore"):  # NaN is asked for below
+            found = self.pipeline(
+                **self._inputs(prompts),
+                **self._size,
+                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                output_type="pt",
+            )
+        self._require_finite(found.images, decoded, prompts, seeds)
+        processor = self.pipeline.image_processor
+        images = processor.numpy_to_pil(processor.pt_to_numpy(found.images))
+        flags = getattr(found, "nsfw_content_detected", None) or [False] * len(images)
+        return [Sampled(image, _why_blocked(image, flag)) for image, flag in zip(images, flags, strict=True)]
+
+    def _inputs(self, prompts: Sequence[str]) -> Mapping[str, Any]:
+        """What the pipeline is given of a batch's prompts."""
+        if self._denoiser is None:
+            return {"prompt": list(prompts)}
+        positive = Conditioning.cat([self._encode(prompt) for prompt in prompts])
+        negative = Conditioning.cat([self._encode(None)] * len(prompts)) if self.guidance > 1 else None
+        return self._denoiser.pipeline_inputs(positive, negative)
+
+    def _encode_one(self, prompt: str | None) -> Conditioning:
+        assert self._denoiser
+        return self._denoiser.encode_prompt([prompt])
+
+    def _require_finite(
+        self, images: Tensor, decoded: Sequence[tuple[bool, bool]], prompts: Sequence[str], seeds: Sequence[int]
+    ) -> None:
+        """Raises NotFiniteError where a picture is NaN, or its decoder gave an infinity that the pipeline cut off."""
+        wrong = next((row for row, image in enumerate(images) if not all_finite(image)), None)
+        latents, pictures = (all(each) for each in zip(*decoded)) if decoded else (True, True)
+        if wrong is None and latents and pictures:
+            return
+        where = f"the image of {prompts[wrong or 0]!r}, seed {seeds[wrong or 0]}"
+        if not latents:
+            what = f"the latents of {where} are not finite: the network overflowed in {self.dtype}, or it diverged"
+            raise NotFiniteError(f"{what}; give --dtype float32, and if that does not help, another model")
+        numbers = f" ({find_not_finite(images[wrong])})" if wrong is not None else ""
+        what = f"{where} is not finite{numbers} though its latents are: the autoencoder overflowed in {self.dtype}"
+        raise NotFiniteError(f"{what}; give --dtype bfloat16 or float32")
+
+
+@contextmanager
+def _decoder_watched(pipeline: Any) -> Iterator[list[tuple[bool, bool]]]:
+    """Within it, each use of the autoencoder's decoder adds to a list whether latents and picture were finite.
+
+    The pipeline cuts pictures off at 0 and 1, so that the finished picture does not show an infinity.
+    """
+    seen: list[tuple[bool, bool]] = []
+
+    def look(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        seen.append((all_finite(inputs[0]), all_finite(getattr(output, "sample", output))))
+
+    decoder = getattr(getattr(pipeline, "vae", None), "decoder", None)
+    handle = decoder.register_forward_hook(look) if isinstance(decoder, torch.nn.Module) else None
+    try:
+        yield seen
+    finally:
+        if handle:
+            handle.remove()
+
+
+def _why_blocked(image: Image.Image, flagged: bool) -> str:
+    if flagged:
+        return SAFETY_CHECKER
+    return BLACK if not any(high for _, high in image.convert("RGB").getextrema()) else ""  # type: ignore[misc]

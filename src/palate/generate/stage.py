@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from palate.core.errors import RunFolderError
 from palate.core.files import write_atomic
-from palate.core.progress import bar
+from palate.core.progress import bar, note
 from palate.core.runs import RunFolder
 from palate.generate.plan import Item, parse_shard, plan
 from palate.generate.prompts import load_prompts
+from palate.models.families import sizes_of
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
-from palate.records.image_folder import METADATA
+from palate.records.image_folder import BLACK, BLOCKED, METADATA, SAFETY_CHECKER, metadata_rows
 from palate.records.jsonlines import JsonLines
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from palate.generate.sampler import Sampler
+    from palate.generate.sampler import Sampled, Sampler
 
 FREE = frozenset({"out", "batch", "device", "shard"})
 """Fields that may change between the parts of one run: no image depends on them, up to float rounding."""
@@ -44,11 +48,15 @@ class GenerateConfig:
     limit: int | None = None
     """Take only the first so many prompts."""
     seed: int = 0
-    """Of all the images' seeds."""
+    """Of all the images' seeds: any whole number. Each image gets one of 32 bits, as many as torch keeps on a CPU."""
     steps: int | None = None
     """Denoising steps; the model's own default when left out."""
     guidance: float | None = None
     """Classifier-free guidance scale; the model's own default when left out."""
+    height: int | None = None
+    """Pixels; the model's own default when left out."""
+    width: int | None = None
+    """Pixels; the model's own default when left out."""
     shard: str = "0/1"
     """Make only part i of n, written i/n with i from 0; the parts may run at once into the same folder."""
     batch: int = 16
@@ -59,7 +67,8 @@ class GenerateConfig:
     """Of the model's weights; bfloat16 on a GPU and float32 on a CPU when left out."""
 
     def __post_init__(self) -> None:
-        positive = {"images": self.images, "batch": self.batch, "limit": self.limit, "steps": self.steps}
+        names = ("images", "batch", "limit", "steps", "height", "width")
+        positive = {name: getattr(self, name) for name in names}
         if wrong := [f"{name} must be above zero, not {n}" for name, n in positive.items() if n is not None and n <= 0]:
             raise ValueError("; ".join(wrong))
         parse_shard(self.shard)
@@ -71,12 +80,12 @@ class Drawn:
 
     Args:
         item: what was made, with the seed that it was made from: the plan's, or that of one of its candidates.
-        image: the picture.
+        sampled: the picture, and whether it is what the model drew.
         columns: what else its line in `metadata.jsonl` says; `candidate` where the seed is not the plan's.
     """
 
     item: Item
-    image: Image.Image
+    sampled: Sampled
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -88,8 +97,8 @@ def draw_once(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[l
     """One picture an item, from its own seed."""
     for start in range(0, len(items), batch):
         part = items[start : start + batch]
-        images = sampler.sample([item.prompt for item in part], [item.seed for item in part])
-        yield [Drawn(item, image) for item, image in zip(part, images, strict=True)]
+        drawn = sampler.draw([item.prompt for item in part], [item.seed for item in part])
+        yield [Drawn(item, sampled) for item, sampled in zip(part, drawn, strict=True)]
 
 
 def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
@@ -113,33 +122,42 @@ def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
     items = plan(prompts, config.images, config.seed)
     source = resolve(config.model)
     source.check()
-    made_by = {"model": source.fingerprint(*source.parts())}
-    run = RunFolder.open(config.out, "generate", config, free=FREE, inputs=made_by)
+    if config.height or config.width:
+        sizes = sizes_of(source)
+        sizes.require(config.height or sizes.native, config.width or sizes.native)
+    made_from = {"model": source.identity(), "prompts": digest_texts(prompts)}
+    run = RunFolder.open(config.out, "generate", config, free=FREE, inputs=made_from)
     cut = note_cut_off(cut_off(prompts, text_limits(source)), config.model)
     shard, shards = parse_shard(config.shard)
     folder = run.path if shards == 1 else run.path / f"shard-{shard}-of-{shards}"
-    done = _done(run.path, folder, items)
+    _forget_lost_images(folder)
+    done = _done(run.path, items)
     mine = [item for item in items if item.prompt_index % shards == shard]
     if left := [item for item in mine if item not in done]:
-        with run.timer("generate"):
+        with RunFolder(folder).timer("generate"):  # of its own, so that shards do not write each other's
             _sample(config, draw, left, folder, len(mine))
-        done |= set(left)
+        done = _done(run.path, items)  # other shards may have ended meanwhile
     if len(done) == len(items):
-        run.finish({"images": len(items), "prompts": len(prompts), "model": config.model, **cut})
+        blocked = _note_blocked(done.values(), config.model)
+        run.finish({"images": len(items), "prompts": len(prompts), "model": config.model, **cut, **blocked})
     return run.path
+
+
+def digest_texts(texts: Sequence[str]) -> str:
+    """A short name for a list of texts in its order."""
+    return hashlib.blake2b(json.dumps(list(texts)).encode(), digest_size=16).hexdigest()
 
 
 def _sample(config: GenerateConfig, draw: Draw, items: Sequence[Item], folder: Path, total: int) -> None:
     from palate.generate.sampler import Sampler
 
-    sampler = Sampler(
-        config.model, device=config.device, dtype=config.dtype, steps=config.steps, guidance=config.guidance
-    )
+    names = ("device", "dtype", "steps", "guidance", "height", "width")
+    sampler = Sampler(config.model, **{name: getattr(config, name) for name in names})
     metadata = JsonLines(folder / METADATA)
     with bar("generating", total, done=total - len(items)) as progress:
         for batch in draw(sampler, items, config.batch):
             for drawn in batch:
-                write_atomic(folder / drawn.item.file_name, _png(drawn.image))
+                write_atomic(folder / drawn.item.file_name, _png(drawn.sampled.image))
             metadata.append(_row(drawn, config.model, sampler) for drawn in batch)
             progress.advance(len(batch))
 
@@ -155,31 +173,49 @@ def _row(drawn: Drawn, model: str, sampler: Sampler) -> dict[str, Any]:
         "model": model,
         "steps": sampler.steps,
         "guidance": sampler.guidance,
+        BLOCKED: drawn.sampled.blocked,
         **drawn.columns,
     }
 
 
-def _done(run: Path, folder: Path, items: Sequence[Item]) -> set[Item]:
-    """The items whose images are there; lines of `folder`'s metadata whose image was lost are taken out of it."""
+def _forget_lost_images(folder: Path) -> None:
+    """Takes the lines out of a shard's metadata whose image is not there, so that it is made again."""
     own = JsonLines(folder / METADATA)
     rows = own.read()
     kept = [row for row in rows if (folder / row["file_name"]).is_file()]
     if len(kept) < len(rows):
         own.replace(kept)
-    return set(_listed(run, items))
 
 
-def _listed(run: Path, items: Sequence[Item]) -> Iterator[Item]:
-    planned = {item.file_name: item for item in items}
-    for file in sorted(run.rglob(METADATA)):
-        for row in JsonLines(file).read():
-            item = planned.get(row["file_name"])
-            seed = item and item.candidate(row.get("candidate", 0)).seed
-            if item is None or (item.prompt, seed) != (row["prompt"], row["seed"]):
-                name, prompt = row["file_name"], row["prompt"]
-                mend = "name another folder for the new prompts, or bring the old ones back"
-                raise RunFolderError(f"the prompts changed since {run} was begun ({name} is of {prompt!r}); {mend}")
-            yield item
+def _done(run: Path, items: Sequence[Item]) -> dict[Item, Mapping[str, Any]]:
+    """The items that a line of any shard's metadata lists, each with its line.
+
+    Raises:
+        RunFolderError: a line is of another prompt or seed than the plan's.
+    """
+    planned, done = {item.file_name: item for item in items}, {}
+    for _, row in metadata_rows(run):
+        item = planned.get(row["file_name"])
+        seed = item and item.candidate(row.get("candidate", 0)).seed
+        if item is None or (item.prompt, seed) != (row["prompt"], row["seed"]):
+            name, prompt = row["file_name"], row["prompt"]
+            fix = "name another folder for the new prompts, or bring the old ones back"
+            raise RunFolderError(f"the prompts changed since {run} was begun ({name} is of {prompt!r}); {fix}")
+        done[item] = row
+    return done
+
+
+def _note_blocked(rows: Iterable[Mapping[str, Any]], model: str) -> dict[str, Any]:
+    """Says how many pictures are not what the model drew; the entry of a summary, empty where there is none."""
+    count = Counter(row[BLOCKED] for row in rows if row.get(BLOCKED))
+    if not count:
+        return {}
+    if count[SAFETY_CHECKER]:
+        note(f"{model}'s safety checker blanked {count[SAFETY_CHECKER]} images; later stages leave them out")
+    if count[BLACK]:
+        why = "where their prompts do not ask for that, the model or its precision is at fault"
+        note(f"{count[BLACK]} images are black in every pixel, and later stages leave them out; {why}")
+    return {BLOCKED: dict(count)}
 
 
 def _png(image: Image.Image) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,6 +15,9 @@ from palate.models.sizes import Sizes
 
 Configs = Callable[[str], dict[str, Any]]
 """The configuration of a part of a pipeline by its name."""
+
+PIPELINE_MULTIPLE = 8
+"""Pixels a side of which diffusers' pipelines take multiples, whatever their autoencoder."""
 
 
 class Adapter:
@@ -31,9 +35,12 @@ class Adapter:
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
-        """Which pictures the model takes, from its configuration alone."""
+        """Which pictures the model takes, from its configuration alone.
+
+        A UNet of diffusers takes any number of cells; its pipelines take multiples of 8 pixels only.
+        """
         factor = autoencoder.factor(configs("vae"))
-        return Sizes(native=configs(cls.part)["sample_size"] * factor, multiple=factor)
+        return Sizes(native=configs(cls.part)["sample_size"] * factor, multiple=math.lcm(factor, PIPELINE_MULTIPLE))
 
     def image_conditioning(self, frames: Frames) -> Conditioning:
         """Nothing: the network is given nothing about the image itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from palate.diffusion.parametrization import Parametrization
 from palate.diffusion.schedule import FlowSchedule
 from palate.models import autoencoder
-from palate.models.adapter import Adapter, Configs
+from palate.models.adapter import PIPELINE_MULTIPLE, Adapter, Configs
 from palate.models.conditioning import Conditioning
 from palate.models.sizes import Sizes
 
@@ -27,7 +28,8 @@ class StableDiffusion3(Adapter):
         """Whole patches, no more on a side than there are position embeddings for."""
         network, factor = configs(cls.part), autoencoder.factor(configs("vae"))
         patch = network["patch_size"] * factor
-        return Sizes(network["sample_size"] * factor, patch, network["pos_embed_max_size"] * patch)
+        multiple = math.lcm(patch, PIPELINE_MULTIPLE)
+        return Sizes(network["sample_size"] * factor, multiple, network["pos_embed_max_size"] * patch)
 
     def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
         """With the scheduler's shift, which may depend on the size of the picture."""

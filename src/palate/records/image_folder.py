@@ -23,6 +23,10 @@ from palate.records.tables import read_text
 from palate.records.tally import Tally
 
 METADATA = "metadata.jsonl"
+BLOCKED = "blocked"
+"""The column that says why an image is not what the model drew, one of the two below; empty where it is."""
+SAFETY_CHECKER, BLACK = "safety checker", "black"
+"""The pipeline's safety checker put a black picture in its place; every pixel is black without that."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Of the images of a folder without a table, in lower case."""
 Rows = list[tuple[Path, dict[str, Any]]]
@@ -59,7 +63,8 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
     Args:
         folder: a run of `palate generate`, any ImageFolder whose `metadata.jsonl` has a `prompt` in each row, or image
             files with a text of the same name beside each.
-        tally: whether bad rows are refused (the default) or left out and counted.
+        tally: whether bad rows are refused (the default) or left out and counted. Images that are not what the model
+            drew (`BLOCKED`) are always left out and counted.
         unprompted: take images without a prompt too, and every image file of a folder that has no table at all.
 
     Raises:
@@ -79,6 +84,9 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
     prompts: dict[str, int] = {}
     seen: Counter[str] = Counter()
     for file, row in track(rows, "checking images"):
+        if reason := row.get(BLOCKED):
+            tally.drop(f"{BLOCKED} ({reason})")
+            continue
         with tally.row(f"{file}, image {row.get('file_name')!r}"):
             prompt = str(row.get("prompt") or "")
             index = prompts.setdefault(prompt, len(prompts))
@@ -87,6 +95,8 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
             seen[prompt] += 1
             record.image.open()
             records.append(record)
+    if not records and all(row.get(BLOCKED) for _, row in rows):
+        raise InputError(f"no image of {folder} is what the model drew: each is {BLOCKED} ({rows[0][1][BLOCKED]})")
     return sorted(records, key=lambda record: (record.prompt_index, record.image_index))
 
 
