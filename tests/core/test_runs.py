@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from palate import __version__
+from palate.core import runs
 from palate.core.errors import RunFolderError
 from palate.core.runs import RunFolder, read_config
 
@@ -191,3 +192,19 @@ def test_a_timer_adds_up_over_sittings_and_failures(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt), RunFolder(run.path).timer("train"):
         raise KeyboardInterrupt
     assert run.timings == {"train": 3.5}
+
+
+def test_a_folder_that_another_process_of_the_run_makes_at_that_moment_is_opened(tmp_path, monkeypatch):
+    """Two shards that start at once: the second looks for a configuration just before the first writes it."""
+    RunFolder.open(tmp_path / "run", "train", Config())
+    read, looked = runs.read_config, []
+
+    def too_early(path):
+        looked.append(path)
+        return None if len(looked) == 1 else read(path)
+
+    monkeypatch.setattr(runs, "read_config", too_early)
+    RunFolder.open(tmp_path / "run", "train", Config())
+    looked.clear()
+    with pytest.raises(RunFolderError, match="holds another run"):
+        RunFolder.open(tmp_path / "run", "score", Config())

@@ -21,7 +21,9 @@ def test_a_side_that_does_not_fit_is_refused_with_the_nearest_that_do(side, fitt
 def test_each_side_is_asked_by_its_name():
     sizes = Sizes(native=512, multiple=8)
     sizes.require(504, 4096)
-    with pytest.raises(InputError, match="width 100 does not fit the model, whose sides are multiples of 8; give 96 or"):
+    with pytest.raises(
+        InputError, match="width 100 does not fit the model, whose sides are multiples of 8; give 96 or"
+    ):
         sizes.require(512, 100)
     with pytest.raises(InputError, match="height 100"):
         sizes.require(100, 512)

@@ -62,8 +62,8 @@ class RunFolder:
         wanted |= {"inputs": dict(inputs)} if inputs else {}
         stored = read_config(path)
         if stored is None:
-            _require_empty(path)
-        else:
+            stored = _made_meanwhile(path)
+        if stored is not None:
             _require_same(path, stored, wanted, {*free, "palate"})
         if stored != wanted:
             write_atomic(path / "config.yaml", write_yaml(wanted))
@@ -160,6 +160,17 @@ def read_config(path: Path | str) -> dict[str, Any] | None:
     if missing := [key for key in ("stage", "palate") if key not in config]:
         raise RunFolderError(f"{file} has no '{missing[0]}', so it is no run folder's; name another folder")
     return config
+
+
+def _made_meanwhile(path: Path) -> dict[str, Any] | None:
+    """The configuration that another process of the run wrote since it was looked for; None for an empty folder."""
+    try:
+        _require_empty(path)
+    except RunFolderError:
+        if stored := read_config(path):
+            return stored
+        raise
+    return None
 
 
 def _require_empty(path: Path) -> None:

@@ -78,7 +78,9 @@ def compare(config: EvaluateConfig) -> Comparison:
     with run.timer("compare"):
         blocked = _blocked_prompts(config)
         records = {
-            side: [rows for rows in by_prompt(read_image_folder(config.out / side)) if rows[0].prompt_index not in blocked]
+            side: [
+                rows for rows in by_prompt(read_image_folder(config.out / side)) if rows[0].prompt_index not in blocked
+            ]
             for side in SIDES
         }
         if not records["base"]:

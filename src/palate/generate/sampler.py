@@ -120,7 +120,9 @@ class Sampler:
             NotFiniteError: latents or images overflowed; says where, and what to do.
         """
         if wrong := [seed for seed in seeds if not 0 <= seed < SEEDS]:
-            raise InputError(f"a seed is a whole number from 0 to {SEEDS - 1}, as far as torch keeps it, not {wrong[0]}")
+            raise InputError(
+                f"a seed is a whole number from 0 to {SEEDS - 1}, as far as torch keeps it, not {wrong[0]}"
+            )
         with _decoder_watched(self.pipeline) as decoded, np.errstate(invalid="ignore"):  # NaN is asked for below
             found = self.pipeline(
                 **self._inputs(prompts),
