@@ -18,6 +18,7 @@ from palate.collect.tables import Image
 from palate.collect.voting import Ballot, cast
 from palate.collect.web.app import create_app
 from palate.collect.web.schema import QualityOut
+from palate.collect.web.session import cookie_of
 
 HERE = "http://study.test"
 READS = ("/owner", "/owner/api/quality", "/owner/i/1")
@@ -60,7 +61,7 @@ def test_nobody_but_the_owner_sees_or_changes_anything(made):
     token, link = made.add_rater("Eve"), made.renew_owner()
     strangers = [client_of(made), client_of(made), client_of(made)]
     strangers[1].get(f"/r/{token}")
-    strangers[2].cookies.set("palate_owner", token)
+    strangers[2].cookies.set(cookie_of(made, "owner"), token)
     for client in strangers:
         assert [client.get(path).status_code for path in READS] == [401] * 3
         assert [client.post(path, json=body).status_code for path, body in CHANGES.items()] == [401] * 3

@@ -19,6 +19,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from palate.collect.live import Painter
+from palate.collect.web.guard import FILES
 
 DATABASES = ("sqlite", "postgresql")
 PEOPLE = ("stranger", "rater", "owner")
@@ -98,7 +99,7 @@ def test_every_answer_is_one_that_the_schema_declares(schema, people, who, mode)
 def test_the_schema_has_every_route_but_the_pages(world, schema):
     pages = {"/", "/r/{token}", "/owner", "/owner/enter/{token}"}
     fuzzed = {operation.ok().path for operation in schema.get_all_operations()}
-    routes = {path for path in routes_of(world.app.routes) if not path.startswith("/static")}
+    routes = {path for path in routes_of(world.app.routes) if not path.startswith(FILES)}
     assert routes == fuzzed | pages
 
 

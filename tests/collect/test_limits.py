@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from collect.database import rows
 from collect.web import Site, screens, site, vote
 from fastapi.testclient import TestClient
 
-from palate.collect.web import guard
+from palate.collect.web import guard, rates
+from palate.collect.web.addresses import Trusted, client_of
 from palate.collect.web.guard import LARGEST_BODY
 
 RATE = 3.0
-BURST = int(RATE * guard.BURST_SECONDS)
+BURST = int(RATE * rates.BURST_SECONDS)
 JSON = {"content-type": "application/json"}
 
 
@@ -23,7 +25,7 @@ JSON = {"content-type": "application/json"}
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What the guard takes for the time; it stands still unless a test moves it."""
     now = [1000.0]
-    monkeypatch.setattr(guard.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(rates.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -33,12 +35,19 @@ def limited(tmp_path: Path, clock: list[float]) -> Iterator[Site]:
         yield made
 
 
+def rater(made: Site, clock: list[float], name: str = "a") -> TestClient:
+    """A rater who has opened the page, and has waited until a whole burst of requests is allowed again."""
+    client = made.rater(name)
+    clock[0] += rates.BURST_SECONDS
+    return client
+
+
 def statuses(client: TestClient, count: int, path: str = "/api/screens") -> list[int]:
     return [client.get(path).status_code for _ in range(count)]
 
 
 def test_who_asks_too_fast_is_told_to_wait_and_served_again_after_that(limited, clock):
-    client = limited.rater("a")
+    client = rater(limited, clock)
     assert statuses(client, BURST) == [200] * BURST
     refused = client.get("/api/screens")
     assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 0
@@ -47,35 +56,127 @@ def test_who_asks_too_fast_is_told_to_wait_and_served_again_after_that(limited, 
     assert client.get("/api/screens").status_code == 200
 
 
-def test_others_are_unaffected_also_those_of_the_same_address(limited):
-    client, other = limited.rater("a"), limited.rater("b")
+def test_others_are_unaffected_also_those_of_the_same_address(limited, clock):
+    client, other = (rater(limited, clock, name) for name in "ab")
     statuses(client, BURST + 20)
     assert client.get("/api/screens").status_code == 429
     assert statuses(other, BURST) == [200] * BURST
 
 
-def test_made_up_cookies_buy_nothing_and_cost_the_others_nothing(limited):
-    client, flood = limited.rater("a"), limited.stranger()
-    made_up = [flood.get("/api/screens", headers={"cookie": f"palate_rater={k:043}"}) for k in range(BURST + 20)]
-    assert [each.status_code for each in made_up[-20:]] == [429] * 20
-    own = flood.get("/api/screens", headers={"cookie": f"palate_rater={0:043}; {client.headers.get('cookie', '')}"})
-    assert own.status_code == 429
+def made_up(number: int) -> str:
+    return f"{number:043}"
+
+
+def flood(made: Site, times: int, client: str = "testclient", **options: Any) -> list[int]:
+    """What a stranger gets, who shows a made-up token in each request."""
+    stranger, name = made.stranger(client=(client, 50000), **options), made.cookie("rater")
+    return [stranger.get("/api/screens", headers={"cookie": f"{name}={made_up(k)}"}).status_code for k in range(times)]
+
+
+def test_made_up_cookies_buy_nothing_and_cost_the_others_nothing(limited, clock):
+    client = rater(limited, clock)
+    assert flood(limited, BURST + 20)[-20:] == [429] * 20
     assert statuses(client, BURST) == [200] * BURST
 
 
-def test_a_real_cookie_behind_a_made_up_one_buys_nothing_either(limited):
-    client = limited.rater("a")
-    real = client.cookies["palate_rater"]
-    flood = limited.stranger()
-    answers = [
-        flood.get("/api/screens", headers={"cookie": f"palate_rater={k:043}; palate_rater={real}"})
-        for k in range(2 * BURST + 20)
-    ]
-    assert [each.status_code for each in answers[-20:]] == [429] * 20
+def test_a_real_cookie_beside_made_up_ones_buys_nothing_more(limited, clock):
+    client, name = rater(limited, clock), limited.cookie("rater")
+    real, stranger = client.cookies[name], limited.stranger()
+    for order in ("{0}={1}; {0}={2}", "{0}={2}; {0}={1}"):
+        answers = [
+            stranger.get("/api/screens", headers={"cookie": order.format(name, made_up(k), real)})
+            for k in range(2 * BURST + 20)
+        ]
+        assert [each.status_code for each in answers[-20:]] == [429] * 20
+
+
+def test_a_newcomer_opens_a_link_from_an_address_that_floods_the_study(limited, clock):
+    """Also somebody who was invited after the flood began, and the owner."""
+    flood(limited, BURST + 20)
+    for name in ("early", "late"):
+        token = limited.study.add_rater(name)
+        clock[0] += rates.REREAD
+        assert set(flood(limited, 20)[-10:]) == {429}
+        assert limited.rater(name, token).get("/api/screens").status_code == 200
+    clock[0] += rates.REREAD
+    assert limited.owner().get("/owner/api/quality").status_code == 200
+
+
+def test_made_up_links_are_counted_like_other_requests_of_strangers(limited):
+    stranger = limited.stranger()
+    found = [stranger.get(f"/r/{made_up(k)}").status_code for k in range(BURST + 5)]
+    assert found == [404] * BURST + [429] * 5
+
+
+def test_strangers_of_many_addresses_together_are_limited_and_raters_are_not(limited, clock):
+    client = rater(limited, clock)
+    found = [status for k in range(10) for status in flood(limited, BURST, f"203.0.113.{k}")]
+    assert found.count(401) == guard.STRANGERS * BURST and found.count(429) == 5 * BURST
+    assert statuses(client, BURST) == [200] * BURST
+
+
+def test_addresses_of_one_ipv6_network_are_one_client(limited):
+    assert set(flood(limited, BURST, "2001:db8::1")) == {401}
+    assert set(flood(limited, 5, "2001:db8::ffff:2")) == {429}
+    assert set(flood(limited, 5, "2001:db8:0:1::1")) == {401}
+
+
+def test_tokens_that_nobody_has_cost_one_query_a_second_however_many_there_are(limited, monkeypatch):
+    read, times = rates.Tokens._read, []
+    monkeypatch.setattr(rates.Tokens, "_read", lambda self: times.append(1) or read(self))
+    flood(limited, BURST)
+    assert len(times) == 1
+
+
+def test_who_is_refused_in_a_browser_sees_a_page_and_a_script_gets_json(limited):
+    stranger = limited.stranger()
+    statuses(stranger, BURST)
+    page = stranger.get("/", headers={"accept": "text/html"})
+    assert page.status_code == 429 and "text/html" in page.headers["content-type"]
+    assert "too many requests" in page.text and int(page.headers["retry-after"]) > 0
+    style = page.text.split('rel="stylesheet" href="')[1].split('"')[0]
+    assert stranger.get(style).status_code == 200  # and it has its looks
+    script = stranger.get("/api/screens")
+    assert script.status_code == 429 and "too many requests" in script.json()["detail"]
+
+
+PROXY, ELSEWHERE = "127.0.0.1", "198.51.100.7"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "forwarded", "seen"),
+    [
+        ((), PROXY, ELSEWHERE, PROXY),
+        ((PROXY,), PROXY, ELSEWHERE, ELSEWHERE),
+        ((PROXY,), "203.0.113.1", ELSEWHERE, "203.0.113.1"),
+        ((PROXY,), PROXY, f"192.0.2.66, {ELSEWHERE}", ELSEWHERE),
+        ((PROXY, "10.0.0.0/8"), PROXY, f"192.0.2.66, {ELSEWHERE}, 10.1.2.3", ELSEWHERE),
+        ((PROXY,), PROXY, f"{ELSEWHERE}:4711", ELSEWHERE),
+        (("::1",), "::1", "[2001:db8::5]:4711", "2001:db8::5"),
+        ((PROXY,), "::ffff:127.0.0.1", f"::ffff:{ELSEWHERE}", ELSEWHERE),
+        ((PROXY,), PROXY, "unknown", PROXY),
+        ((PROXY,), PROXY, "x" * 5000, PROXY),
+        ((PROXY,), PROXY, "", PROXY),
+    ],
+)
+def test_the_address_that_a_request_is_counted_under(trusted, peer, forwarded, seen):
+    assert client_of(peer, forwarded, Trusted(trusted)) == seen
+
+
+def test_forwarded_addresses_are_read_from_named_servers_alone(tmp_path, clock):
+    """Else one client could be any number of others, and use up what belongs to them."""
+    for number, behind in enumerate(((), (PROXY,))):
+        with site(tmp_path / f"study {number}", serve={"rate": RATE, "behind_proxy": behind}) as made:
+            stranger = made.stranger(client=(PROXY, 50000))
+            found = [
+                stranger.get("/api/screens", headers={"x-forwarded-for": f"198.51.100.{k}"}).status_code
+                for k in range(BURST + 10)
+            ]
+            assert found == ([401] * (BURST + 10) if behind else [401] * BURST + [429] * 10)
 
 
 def test_a_vote_that_is_refused_for_haste_can_be_sent_again(limited, clock):
-    client = limited.rater("a")
+    client = rater(limited, clock)
     own = screens(client)[0]["assignment"]
     statuses(client, BURST)
     name = "00000000-0000-4000-8000-00000000000a"

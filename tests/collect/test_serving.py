@@ -20,6 +20,7 @@ from palate.collect.secrets import hashed
 from palate.collect.study import open_study
 from palate.collect.web.guard import LARGEST_BODY
 from palate.collect.web.server import listening
+from palate.collect.web.session import cookie_of
 
 UP = (
     "..%2f..%2f",
@@ -58,7 +59,8 @@ def test_no_path_leads_out_of_what_is_to_be_served(process):
     folder, port, log = process
     study = open_study(folder)
     owner = log.read_text().rsplit("/", 1)[1].strip()
-    cookies = {"cookie": f"palate_rater={study.add_rater('path')}; palate_owner={owner}"}
+    rater = f"{cookie_of(study, 'rater')}={study.add_rater('path')}"
+    cookies = {"cookie": f"{rater}; {cookie_of(study, 'owner')}={owner}"}
     study.close()
     for start in PARAMETERS:
         for path in PATHS:
@@ -117,9 +119,9 @@ def test_answers_are_sent_at_once_and_not_held_back_for_more():
 
 
 def test_ctrl_c_ends_it_in_peace_also_while_the_owner_looks_on(tmp_path):
-    with site(tmp_path / "study", items=3), served(tmp_path / "study") as (port, log, process):
+    with site(tmp_path / "study", items=3) as made, served(tmp_path / "study") as (port, log, process):
         owner = log.read_text().rsplit("/", 1)[1].strip()
-        assert asked(port, "GET", "/owner", {"cookie": f"palate_owner={owner}"})[0].status == 200
+        assert asked(port, "GET", "/owner", {"cookie": f"{made.cookie('owner')}={owner}"})[0].status == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0 and "Traceback" not in log.read_text()
 

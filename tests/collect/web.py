@@ -19,6 +19,7 @@ from palate.collect.config import ServeConfig
 from palate.collect.new import new_study
 from palate.collect.study import OpenStudy, open_study
 from palate.collect.web.app import create_app
+from palate.collect.web.session import cookie_of
 
 HERE = "http://study.test"
 Visit = Callable[..., TestClient]
@@ -42,6 +43,10 @@ class Site:
     def owner(self) -> TestClient:
         """The owner, likewise."""
         return self.visit(f"/owner/enter/{self.study.renew_owner()}", "/owner")
+
+    def cookie(self, whose: str) -> str:
+        """The name of the study's cookie of a `rater` or of the `owner`."""
+        return cookie_of(self.study, whose)
 
     def visit(self, link: str, page: str) -> TestClient:
         client = self.stranger()
@@ -79,10 +84,19 @@ def vote(client: TestClient, assignment: int, answer: Any = "left", **changes: A
 
 
 @contextmanager
-def served(folder: Path, *flags: str) -> Iterator[tuple[int, Path, subprocess.Popen[bytes]]]:
-    """A study in a process of its own: the port of `palate collect serve`, the file of what it says, the process."""
+def served(
+    folder: Path, *flags: str, files: int | None = None, host: str = "127.0.0.1"
+) -> Iterator[tuple[int, Path, subprocess.Popen[bytes]]]:
+    """A study in a process of its own: the port of `palate collect serve`, the file of what it says, the process.
+
+    Args:
+        files: how many files and connections the system lets the process have open.
+        host: of the first address that it says.
+    """
     log = folder.parent / f"{folder.name}.log"
     command = [sys.executable, "-u", "-m", "palate", "collect", "serve", "--study", str(folder), "--port", "0", *flags]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
     with open(log, "wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
     try:
@@ -90,7 +104,7 @@ def served(folder: Path, *flags: str) -> Iterator[tuple[int, Path, subprocess.Po
         while "owner:" not in log.read_text():
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.05)
-        yield int(re.findall(r" at http://127\.0\.0\.1:(\d+)", log.read_text())[0]), log, process
+        yield int(re.findall(rf" at http://{re.escape(host)}:(\d+)", log.read_text())[0]), log, process
     finally:
         process.terminate()
         process.wait(20)

@@ -28,8 +28,8 @@ class InviteConfig:
     """Folder of the study."""
     rater: tuple[str, ...]
     """Names, one or more; the owner sees them."""
-    url: str = "http://127.0.0.1:8642"
-    """Address that the study is served at."""
+    url: str | None = None
+    """Address that the study is served at; where `palate collect serve` serves it, or did last, when left out."""
     renew: bool = False
     """Give those who are raters already a new link, which makes the old one void, instead of refusing."""
 
@@ -68,9 +68,13 @@ def _serve(argv: Sequence[str]) -> int:
     _need_extra()
     from palate.collect.web.server import serve
 
-    def ready(study: Any, url: str) -> None:
-        print(f"serving {config.study} at {url} until Ctrl-C")
-        print(f"owner: {url}/owner/enter/{study.renew_owner()}", flush=True)
+    def ready(study: Any, addresses: Sequence[str]) -> None:
+        print(f"serving {config.study} at {addresses[0]} until Ctrl-C")
+        for also in addresses[1:]:
+            print(f"also at {also}")
+        if config.url is None and config.host not in ("127.0.0.1", "::1", "localhost"):
+            print("hint: give --url where raters open another address than these, such as that of a server in front")
+        print(f"owner: {addresses[0]}/owner/enter/{study.renew_owner()}", flush=True)
 
     serve(config, ready)
     return 0
@@ -79,11 +83,13 @@ def _serve(argv: Sequence[str]) -> int:
 def _invite(argv: Sequence[str]) -> int:
     config = parse(InviteConfig, argv, prog="palate collect invite", description=INVITE)
     _need_extra()
+    from palate.collect.claim import last_address
     from palate.collect.study import open_study
 
     study = open_study(config.study)
+    url = (config.url or last_address(study.folder) or "http://127.0.0.1:8642").rstrip("/")
     for name, token in zip(config.rater, study.invite(config.rater, config.renew)):
-        print(f"{name}: {config.url.rstrip('/')}/r/{token}")
+        print(f"{name}: {url}/r/{token}")
     study.close()
     return 0
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 Task = Literal["pairwise", "best", "ranking", "rating"]
 
@@ -84,7 +89,7 @@ class StudyConfig:
         for name in ("mirror", "gold_share"):
             if not 0 <= getattr(self, name) <= 0.5:
                 wrong.append(f"{name} is a share from 0 to 0.5, not {getattr(self, name)}")
-        if self.lease < 1:
+        if not 1 <= self.lease < math.inf:
             wrong.append(f"lease must be a second or more, not {self.lease}")
         if self.database and not self.database.startswith(("postgresql://", "postgresql+psycopg://")):
             wrong.append("database is a URL such as postgresql://user@host/name, or left out for SQLite")
@@ -114,8 +119,11 @@ class ServeConfig:
     port: int = 8642
     """Port to listen on."""
     url: str | None = None
-    """Address that raters open, if a server in front has another, such as https://study.example.org; links and the
-    check of a request's origin go by it."""
+    """Address that raters open, if a server in front has another, such as https://study.example.org or
+    https://example.org/palate; links and the check of a request's origin go by it."""
+    behind_proxy: tuple[str, ...] = ()
+    """Addresses of the servers in front, such as 127.0.0.1 or 10.0.0.0/8: what these say in X-Forwarded-For is taken as
+    the address of whoever asks, which limits go by. Nobody's word is taken when left out."""
     device: str | None = None
     """Of live mode's model, such as cpu or cuda; the best one there is when left out."""
     rate: float = 20.0
@@ -123,9 +131,46 @@ class ServeConfig:
     while."""
 
     def __post_init__(self) -> None:
+        wrong = [*_wrong_url(self.url), *_wrong_networks(self.behind_proxy)]
         if not 0 <= self.port < 65536:
-            raise ValueError(f"port must be from 0 to 65535, not {self.port}")
-        if self.rate <= 0:
-            raise ValueError(f"rate must be above zero, not {self.rate}")
-        if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url must begin with http:// or https://, not be {self.url!r}")
+            wrong.append(f"port must be from 0 to 65535, not {self.port}")
+        if not 0 < self.rate < math.inf:
+            wrong.append(f"rate must be a number above zero, not {self.rate}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    @property
+    def path(self) -> str:
+        """The path of `url`, under which all of the study's addresses stand; "" where it has none."""
+        return urlsplit(self.url).path.rstrip("/") if self.url else ""
+
+
+OWN_PATHS = ("api", "i", "owner", "r", "static")
+"""What the paths of a study's own addresses begin with."""
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
+
+
+def _wrong_url(url: str | None) -> Iterator[str]:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, or half an IPv6 address
+        sound = False
+    if not sound:
+        yield f"url must be an address such as https://study.example.org, not {url!r}"
+    elif parts.query or parts.fragment or parts.username is not None or not _PATH.fullmatch(parts.path):
+        yield f"url must be a host, a port and a plain path, such as https://example.org/palate, not {url!r}"
+    elif {".", ".."} & set(parts.path.split("/")):
+        yield f"url must have a path without dots that lead elsewhere, not {url!r}"
+    elif (first := parts.path.strip("/").partition("/")[0]) in OWN_PATHS:
+        yield f"url must not begin with /{first}, as the study's own addresses do; choose another path"
+
+
+def _wrong_networks(names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        try:
+            ipaddress.ip_network(name, strict=False)
+        except ValueError:
+            yield f"behind_proxy must be addresses or networks such as 127.0.0.1 or 10.0.0.0/8, not {name!r}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,18 @@ PASSWORD = "pgpass"
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATING = 0x70616C617465
 """PostgreSQL's lock of whoever migrates; the letters of `palate`."""
+SERVING = MIGRATING + 1
+"""PostgreSQL's lock of the process that serves the study."""
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""What SQLite's files are named by, after the name of the database."""
 
 
 class Database:
     """Transactions on a study.
 
     SQLite has one writer: writers of this process wait for each other here, and not by its polling. Every commit is on
-    disk before it is acknowledged (WAL with synchronous FULL; PostgreSQL's default).
+    disk before it is acknowledged (WAL with synchronous FULL; PostgreSQL's default). Nobody but their owner can read
+    SQLite's files, also those of a study that an earlier version made.
 
     Args:
         url: a PostgreSQL URL, or a path to SQLite's file.
@@ -41,6 +47,8 @@ class Database:
 
     def __init__(self, url: str | Path, password: Path | None = None) -> None:
         self.is_sqlite = isinstance(url, Path)
+        if isinstance(url, Path):
+            _make_private(url)
         options: dict[str, Any] = {"pool_size": 16, "max_overflow": 16, "pool_pre_ping": not self.is_sqlite}
         if password is not None and password.is_file():
             options["connect_args"] = {"passfile": str(password)}
@@ -84,9 +92,35 @@ class Database:
         with self._writer, Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Whether this process alone serves the study while the block lasts, as PostgreSQL sees it.
+
+        It lets go of a process that ends in any way. SQLite's file is beside the one that `claim.claimed` locks.
+        """
+        if self.is_sqlite:
+            yield True
+            return
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                yield bool(connection.scalar(select(func.pg_try_advisory_lock(SERVING))))
+            finally:
+                connection.invalidate()  # the lock belongs to the connection, which must not go back to the others
+
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
+
+
+def _make_private(file: Path) -> None:
+    """Makes SQLite's file, if it is not there, and lets its owner alone read it and the files that SQLite puts beside
+    it; those that do not belong to this user stay as they are."""
+    with suppress(OSError):  # SQLite says what is wrong when it opens the file
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    for ending in BESIDE:
+        with suppress(OSError):
+            file.with_name(file.name + ending).chmod(0o600)
 
 
 def _address(url: str | Path) -> URL:

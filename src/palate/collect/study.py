@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,19 +152,25 @@ def _name(text: str) -> str:
     return name
 
 
+def _make_private(folder: Path) -> None:
+    with suppress(OSError):  # another user's folder, or a file system without permissions
+        folder.chmod(0o700)
+
+
 def create(config: StudyConfig) -> OpenStudy:
-    """A study with all tables, and nothing in them unless it was begun before.
+    """A study with all tables, and nothing in them unless it was begun before; nobody else can look into its folder.
 
     Raises:
         InputError: the database cannot be reached.
     """
+    _make_private(config.out)
     database = Database(config.database or config.out / FILE, config.out / PASSWORD)
     database.migrate()
     return OpenStudy(config.out, database, config, secrets.token_hex(32))
 
 
 def open_study(folder: Path | str) -> OpenStudy:
-    """A study that `palate collect new` made.
+    """A study that `palate collect new` made; nobody but its owner can look into its folder from then on.
 
     Raises:
         InputError: there is none, or its database cannot be opened.
@@ -174,6 +181,7 @@ def open_study(folder: Path | str) -> OpenStudy:
         raise InputError(f"{folder} is no study; give a folder that `palate collect new` made")
     if not stored.get("database") and not (folder / FILE).is_file():
         raise InputError(f"the study in {folder} lacks {FILE}; run `palate collect new` again")
+    _make_private(folder)
     database = Database(stored.get("database") or folder / FILE, folder / PASSWORD)
     database.migrate()
     with database.read() as session:

@@ -21,7 +21,7 @@ from palate.collect.quality.study import Quality, quality
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
 from palate.collect.web import live_routes, owner_routes, rater_routes, session
-from palate.collect.web.guard import ADDED, Guard
+from palate.collect.web.guard import ADDED, FILES, Guard
 
 STATIC = Path(__file__).parent / "static"
 mimetypes.add_type("text/javascript", ".js")  # some systems have another type for it, which browsers refuse
@@ -50,18 +50,19 @@ def create_app(study: OpenStudy, serve: ServeConfig, measure: Callable[[OpenStud
         InputError: the model of a study in live mode is not there.
     """
     told: dict[str, Any] = {"title": "Palate collect", "version": __version__, "responses": REFUSALS}
-    app = FastAPI(**told, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(**told, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.study, app.state.serve, app.state.measure = study, serve, measure
     app.state.painter = painter_of(study, serve.device)
     app.include_router(rater_routes.router)
     app.include_router(live_routes.router)
     app.include_router(owner_routes.router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for path in FILES:
+        app.mount(path, StaticFiles(directory=STATIC))
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _failed)
-    app.add_middleware(Guard, rate=serve.rate)
+    app.add_middleware(Guard, study=study, serve=serve, refuse=_said)
     return app
 
 

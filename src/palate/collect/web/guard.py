@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections import OrderedDict
-from typing import Any
+import logging
+import re
+from collections.abc import Callable
 
+from fastapi import Request
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from palate.collect.secrets import hashed
-from palate.collect.web.session import KNOWN, OWNER, RATER
+from palate.collect.config import ServeConfig
+from palate.collect.study import OpenStudy
+from palate.collect.web import session
+from palate.collect.web.addresses import Trusted, client_of, group_of
+from palate.collect.web.rates import Buckets, Tokens
 
+FILES = ("/static", "/owner/static")
+"""Where the pages' own files are, for raters and for the owner."""
 LARGEST_BODY = 64 * 1024
-BURST_SECONDS = 10.0
-CLIENTS = 10_000
-"""How many clients' rates are remembered."""
+STRANGERS = 5
+"""Requests of all those together who show no valid token, as a multiple of what one client may send."""
 TOO_LARGE = f"a request has at most {LARGEST_BODY} bytes"
+TOO_MANY = "too many requests; wait a moment, then reload the page"
+AGAIN = "2"
+"""Seconds after which who was refused is to ask again."""
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -31,69 +39,95 @@ HEADERS = {
 ADDED = {**HEADERS, "cache-control": "no-store"}
 """What every answer has that says nothing else itself."""
 _ADDED = [(name.encode(), value.encode()) for name, value in ADDED.items()]
+_LINK = re.compile(r"/(?:r|owner/enter)/([\w-]{43})", re.ASCII)
+
+log = logging.getLogger("palate.collect.guard")
+Refuse = Callable[[Request, int, str], Response]
 
 
 class Guard:
     """An ASGI app around another.
 
-    Whoever showed a valid cookie once is counted alone; all others of one address are counted together, whatever
-    cookies they make up.
+    Whoever shows a valid token, in a cookie or a link, is counted alone. All others of one address are counted
+    together, whatever they make up, and so are all others of all addresses: they can keep each other out, but nobody
+    who has a link.
 
     Args:
         app: the other.
-        rate: requests a second that a client may send on average; in bursts, ten seconds' worth.
+        study: whose tokens are valid.
+        serve: the limits, the servers in front, and the path that all addresses begin with.
+        refuse: makes the answer to a request that is refused, from its status and a sentence.
     """
 
-    def __init__(self, app: ASGIApp, rate: float) -> None:
-        self.app, self.rate, self.burst = app, rate, rate * BURST_SECONDS
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._known: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, app: ASGIApp, study: OpenStudy, serve: ServeConfig, refuse: Refuse) -> None:
+        self.app, self.path, self.refuse = app, serve.path, refuse
+        self._trusted, self._tokens = Trusted(serve.behind_proxy), Tokens(study)
+        self._cookies = session.cookie_of(study, session.RATER), session.cookie_of(study, session.OWNER)
+        self._clients, self._strangers = Buckets(serve.rate), Buckets(STRANGERS * serve.rate)
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, or refuses it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        scope = self._as_raters_see_it(scope)
+        request = Request(scope)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = _completed(message["headers"])
             await send(message)
 
-        if not self._admitted(self._client(scope, headers)):
-            await _refuse(with_headers, 429, "too many requests; wait a moment", {"retry-after": "2"})
-        elif _announced(headers) > LARGEST_BODY:
-            await _refuse(with_headers, 413, TOO_LARGE)
+        if not await self._admitted(request):
+            answer = self.refuse(request, 429, TOO_MANY)
+            answer.headers["retry-after"] = AGAIN
+            await answer(scope, receive, with_headers)
+        elif _announced(request) > LARGEST_BODY:
+            await self.refuse(request, 413, TOO_LARGE)(scope, receive, with_headers)
         else:
-            state = scope.setdefault("state", {})
             await self.app(scope, _counted(receive), with_headers)
-            self._remember(state.get(KNOWN))
 
-    def _client(self, scope: Scope, headers: dict[str, str]) -> str:
-        """A rater's or the owner's cookie, else the address, behind which there may be many people."""
-        for part in headers.get("cookie", "").split(";"):
-            name, _, value = part.strip().partition("=")
-            if name in (RATER, OWNER) and (known := f"{name}:{hashed(value)}") in self._known:
-                return known
-        return f"address:{(scope.get('client') or ('',))[0]}"
+    def _as_raters_see_it(self, scope: Scope) -> Scope:
+        """The request with the study's own path, whether or not a server in front took the common part away, and with
+        the scheme that a server in front was asked by, if its word is taken."""
+        path, scheme = scope["path"], scope["scheme"]
+        raw: bytes = scope.get("raw_path") or b""
+        if self.path and (path == self.path or path.startswith(self.path + "/")):
+            path, raw = path.removeprefix(self.path) or "/", raw.removeprefix(self.path.encode()) or b"/"
+        forwarded = _header(scope, b"x-forwarded-proto")
+        if forwarded in ("http", "https") and _peer(scope) in self._trusted:
+            scheme = forwarded
+        return {**scope, "path": path, "raw_path": raw, "scheme": scheme}
 
-    def _remember(self, known: str | None) -> None:
-        if known is not None:
-            self._known[known] = None
-            self._known.move_to_end(known)
-            if len(self._known) > CLIENTS:
-                self._known.popitem(last=False)
+    async def _admitted(self, request: Request) -> bool:
+        path = request.scope["path"]
+        files = " files" if path.startswith(FILES) else ""  # who is refused is to see a page with style
+        if (token := self._token(request, path)) and (known := await self._tokens.known(token)):
+            return self._clients.take(known + files)
+        return self._clients.take(self._address(request) + files) and self._strangers.take("all" + files)
 
-    def _admitted(self, client: str) -> bool:
-        """A token bucket a client: `rate` tokens a second flow in, `burst` fit, a request takes one."""
-        now = time.monotonic()
-        left, since = self._buckets.pop(client, (self.burst, now))
-        left = min(self.burst, left + (now - since) * self.rate)
-        self._buckets[client] = (left - 1 if left >= 1 else left, now)
-        if len(self._buckets) > CLIENTS:
-            self._buckets.popitem(last=False)
-        return left >= 1
+    def _token(self, request: Request, path: str) -> str | None:
+        """What opens the study: the link that is opened just now, else the owner's cookie or a rater's, by the path."""
+        if link := _LINK.fullmatch(path):
+            return link[1]
+        return request.cookies.get(self._cookies[path.startswith("/owner")])
+
+    def _address(self, request: Request) -> str:
+        peer, forwarded = _peer(request.scope), ",".join(request.headers.getlist("x-forwarded-for"))
+        if forwarded and peer not in self._trusted and not self._warned:
+            self._warned = True
+            log.warning("requests come with X-Forwarded-For, which is not read; if %s is a server in front of this "
+                        "one, give --behind-proxy %s", peer, peer)  # fmt: skip
+        return group_of(client_of(peer, forwarded, self._trusted))
+
+
+def _peer(scope: Scope) -> str:
+    return (scope.get("client") or ("",))[0]
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 def _counted(receive: Receive) -> Receive:
@@ -111,19 +145,11 @@ def _counted(receive: Receive) -> Receive:
     return counted
 
 
-def _announced(headers: dict[str, str]) -> int:
-    length = headers.get("content-length", "0")
+def _announced(request: Request) -> int:
+    length = request.headers.get("content-length", "0")
     return int(length) if length.isdecimal() and len(length) < 20 else LARGEST_BODY + 1
 
 
 def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     there = {name.lower() for name, _ in headers}
     return [*headers, *(pair for pair in _ADDED if pair[0] not in there)]
-
-
-async def _refuse(send: Send, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-    body = json.dumps({"detail": message}).encode()
-    told: dict[str, Any] = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
-    pairs = [(name.encode(), value.encode()) for name, value in told.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})

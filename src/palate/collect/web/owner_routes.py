@@ -61,6 +61,7 @@ def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Respo
 
 
 @router.get("", include_in_schema=False, dependencies=OWNER)
+@router.get("/", include_in_schema=False, dependencies=OWNER)
 def dashboard(request: Request, study: Study) -> HTMLResponse:
     """The page on which the owner follows a study."""
     return session.render(request, "dashboard.html.jinja", **view(request.app.state.measure(study), study.config))

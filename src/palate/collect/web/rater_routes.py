@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import bindparam, select
 
-from palate.collect.asking import next_screens
+from palate.collect.asking import Screen, next_screens
 from palate.collect.pictures import Picture
 from palate.collect.refusal import Refusal
 from palate.collect.remaining import State, remaining
@@ -118,7 +118,8 @@ def screens(
     with study.database.read() as database:
         done = database.scalars(_DONE, {"me": who}).one()
     known = _ahead(study, who) if ahead or not found else None
-    return ScreensOut(screens=[_screen(each) for each in found], done=done, ahead=known)
+    base = session.path_of(request)
+    return ScreensOut(screens=[_screen(each, base) for each in found], done=done, ahead=known)
 
 
 @router.post("/api/votes", dependencies=[Depends(session.csrf)])
@@ -136,13 +137,12 @@ def take_back(request: Request, study: Study, wish: UndoIn) -> ReceiptOut:
 @router.get("/i/{handle}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 def image(request: Request, study: Study, handle: Annotated[str, HANDLE]) -> Response:
     """A picture of one of the rater's own screens, by its random name."""
-    token = request.cookies.get(session.RATER, "")
+    token = session.token_of(request, session.RATER)
     with study.database.read() as database:
         file = database.scalar(_FILE, {"handle": handle, "token": hashed(token)})
     if file is None:
         session.rater(request)
         raise Refusal(404, "there is no such picture among your screens")
-    session.welcome(request, session.RATER, token)
     return picture(study, file, "private, max-age=86400, immutable")
 
 
@@ -164,8 +164,8 @@ def picture(study: OpenStudy, file: str, cache: str) -> Response:
     return Response(data, media_type="image/png", headers={"cache-control": cache})
 
 
-def _screen(screen: Any) -> ScreenOut:
-    images = [ShownImage(src=f"/i/{each.handle}", width=each.width, height=each.height) for each in screen.images]
+def _screen(screen: Screen, base: str) -> ScreenOut:
+    images = [ShownImage(src=f"{base}/i/{each.handle}", width=each.width, height=each.height) for each in screen.images]
     return ScreenOut(assignment=screen.assignment, prompt=screen.prompt, images=images)
 
 

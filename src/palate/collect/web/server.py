@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
+from palate.collect.claim import claimed
 from palate.collect.config import ServeConfig
 from palate.collect.quality.apart import Apart
 from palate.collect.study import OpenStudy, open_study
+from palate.collect.web.addresses import Trusted, reachable
 from palate.collect.web.app import create_app
+from palate.collect.web.connections import KEEP_ALIVE, Connections, affordable, limited
+from palate.collect.web.logs import logging_to
 from palate.core.errors import PalateError
 
 SWITCH = 5e-4
@@ -23,32 +32,57 @@ through several threads, and would wait that long at each turn."""
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
+AT_ONCE = 64
+"""Connections that are accepted before the limit on them is looked at again; fewer than `affordable` reserves."""
 
-def serve(config: ServeConfig, ready: Callable[[OpenStudy, str], None] = lambda study, url: None) -> None:
-    """Serves a study until Ctrl-C or SIGTERM.
+LAST_ANSWERS = 10
+"""Seconds that requests are given to end when the server is stopped."""
+
+log = logging.getLogger("palate.collect.server")
+
+
+def serve(
+    config: ServeConfig, ready: Callable[[OpenStudy, Sequence[str]], None] = lambda study, addresses: None
+) -> None:
+    """Serves a study until Ctrl-C or SIGTERM; what goes wrong is written into `serve.log` in the study's folder.
 
     Args:
         config: where.
-        ready: is told the study and its address once the server listens.
+        ready: is called with the study and its addresses, the best one first, once the server listens.
 
     Raises:
         InputError: there is no such study.
-        PalateError: the address cannot be listened on.
+        PalateError: the study is served already, or the address cannot be listened on.
     """
-    study, measure = open_study(config.study), Apart()
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH)
-    try:
+    with ExitStack() as stack:
+        study = open_study(config.study)
+        stack.callback(study.close)
+        note = stack.enter_context(claimed(study))
+        stack.enter_context(logging_to(study.folder))
+        stack.enter_context(_switching_often())
+        measure = Apart()
+        stack.callback(measure.close)
+        limits = Connections(affordable(), proxies=Trusted(config.behind_proxy))
         app = create_app(study, config, measure)
-        options = uvicorn.Config(app, log_level="warning", server_header=False, access_log=False)
-        with listening(config) as wire, suppress(KeyboardInterrupt):  # uvicorn passes Ctrl-C on once it has stopped
-            host = f"[{config.host}]" if wire.family == socket.AF_INET6 else config.host
-            url = (config.url or f"http://{host}:{wire.getsockname()[1]}").rstrip("/")
-            _Server(options, lambda: ready(study, url)).run([wire])
-    finally:
-        sys.setswitchinterval(before)
-        measure.close()
-        study.close()
+        wire = stack.enter_context(listening(config))
+        addresses = addresses_of(config, wire)
+
+        def begun() -> None:
+            note(addresses[0])
+            log.info("serving at %s, at most %d connections", addresses[0], limits.most)
+            ready(study, addresses)
+
+        _Server(_options(app, limits), limits, begun).run([wire])
+        limits.report()
+        log.info("stopped")
+
+
+def addresses_of(config: ServeConfig, wire: socket.socket) -> list[str]:
+    """The addresses that raters can open: the configured one, or all under which this machine can be reached."""
+    if config.url:
+        return [config.url.rstrip("/")]
+    port = wire.getsockname()[1]
+    return [f"http://{host}:{port}" for host in reachable(config.host, wire.family)]
 
 
 def listening(config: ServeConfig) -> socket.socket:
@@ -76,14 +110,57 @@ def listening(config: ServeConfig) -> socket.socket:
         raise PalateError(f"cannot listen on {config.host}:{config.port} ({why}); {mend}") from error
 
 
-class _Server(uvicorn.Server):
-    """Says that it listens once it does."""
+@contextmanager
+def _switching_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+
+def _options(app: FastAPI, limits: Connections) -> uvicorn.Config:
+    """uvicorn's configuration: always the same loop and parser, whatever else is installed; no header of a server in
+    front is read, as `guard` does that; and logs are ours."""
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=limited(limits),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=AT_ONCE,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=LAST_ANSWERS,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says that it listens once it does, and closes connections that are overdue."""
+
+    def __init__(self, config: uvicorn.Config, limits: Connections, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._limits, self._ready = limits, ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for wire in sockets or []:
+            wire.listen(BACKLOG)  # asyncio has set it to AT_ONCE, as it has one number for both
+        self._watching = asyncio.create_task(self._limits.watch())
         if self.started:
             self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ends the server at Ctrl-C or SIGTERM, at once if Ctrl-C comes again.
+
+        uvicorn would also send the signal to the process again afterwards, which then ends before it has cleaned up.
+        """
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._watching.cancel()

@@ -19,9 +19,9 @@ from palate.collect.refusal import Refusal
 from palate.collect.secrets import hashed, same, signed
 from palate.collect.study import OpenStudy
 
-RATER, OWNER = "palate_rater", "palate_owner"
+RATER, OWNER = "rater", "owner"
+"""Whose cookies there are."""
 CSRF_HEADER = "x-csrf-token"
-KNOWN = "palate_known"
 WEEKS = 8 * 7 * 24 * 3600
 
 _PAGES = jinja2.Environment(
@@ -46,17 +46,27 @@ async def study(request: Request) -> OpenStudy:
 Study = Annotated[OpenStudy, Depends(study)]
 
 
+def cookie_of(study: OpenStudy, whose: str) -> str:
+    """The name of a study's cookie: browsers keep those of one host together, whatever the port, so each study has a
+    name of its own."""
+    return f"palate_{whose}_{signed(study.secret, 'cookie')[:12]}"
+
+
+def token_of(request: Request, whose: str) -> str:
+    """What the cookie of a rater, or of the owner, holds; "" where there is none."""
+    return request.cookies.get(cookie_of(study_of(request), whose), "")
+
+
 def rater(request: Request) -> int:
     """The number of the rater who asks.
 
     Raises:
         Refusal: there is no such rater (401).
     """
-    token = request.cookies.get(RATER)
+    token = token_of(request, RATER)
     found = study_of(request).rater(token) if token else None
-    if found is None or token is None:
+    if found is None:
         raise Refusal(401, "open the link that you were sent: this browser is not known here")
-    welcome(request, RATER, token)
     return found
 
 
@@ -66,15 +76,9 @@ def owner(request: Request) -> None:
     Raises:
         Refusal: somebody else asks (401).
     """
-    token = request.cookies.get(OWNER)
+    token = token_of(request, OWNER)
     if not token or not study_of(request).is_owner(token):
         raise Refusal(401, "open the owner's link, which `palate collect serve` prints")
-    welcome(request, OWNER, token)
-
-
-def welcome(request: Request, cookie: str, token: str) -> None:
-    """Tells the guard whose cookie this is: from now on its requests are counted as one person's."""
-    setattr(request.state, KNOWN, f"{cookie}:{hashed(token)}")
 
 
 async def csrf(request: Request) -> None:
@@ -85,7 +89,7 @@ async def csrf(request: Request) -> None:
     """
     if request.headers.get("origin") != origin(request):
         raise Refusal(403, "this request comes from another page; reload the study's own")
-    if not request.cookies.get(_cookie(request)):
+    if not token_of(request, _whose(request)):
         raise Refusal(401, "this browser is not known here any more; open your link again")
     if not same(request.headers.get(CSRF_HEADER, ""), csrf_token(request)):
         raise Refusal(403, "this page is too old; reload it")
@@ -93,21 +97,32 @@ async def csrf(request: Request) -> None:
 
 def csrf_token(request: Request) -> str:
     """What a page must send back; bound to the cookie of whoever loads it."""
-    name = _cookie(request)
-    return signed(study_of(request).secret, "csrf", name, hashed(request.cookies.get(name, "")))
+    whose = _whose(request)
+    return signed(study_of(request).secret, "csrf", whose, hashed(token_of(request, whose)))
 
 
-def _cookie(request: Request) -> str:
-    return OWNER if request.url.path.startswith("/owner") else RATER
+def _whose(request: Request) -> str:
+    return OWNER if request.scope["path"].startswith("/owner") else RATER
 
 
 def origin(request: Request) -> str:
     """The study's own origin, such as `http://127.0.0.1:8642`."""
     serve: ServeConfig = request.app.state.serve
     if serve.url:
-        parts = urlsplit(serve.url)
-        return f"{parts.scheme}://{parts.netloc}"
+        return origin_of(serve.url)
     return f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+def origin_of(url: str) -> str:
+    """The origin of an address, as browsers write it: in lower case, without the port that the scheme has anyway."""
+    parts = urlsplit(url.lower())
+    usual = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}"
+
+
+def path_of(request: Request) -> str:
+    """What the paths of all of the study's addresses begin with for whoever asks; "" mostly."""
+    return request.app.state.serve.path
 
 
 def link_of(request: Request, token: str) -> str:
@@ -116,17 +131,21 @@ def link_of(request: Request, token: str) -> str:
     return f"{(serve.url or origin(request)).rstrip('/')}/r/{token}"
 
 
-def enter(request: Request, cookie: str, token: str, to: str) -> Response:
+def enter(request: Request, whose: str, token: str, to: str) -> Response:
     """Moves a token from the address into a cookie, and goes on to a page."""
-    response = RedirectResponse(to, status_code=303)
-    secure = origin(request).startswith("https://")
-    path = "/owner" if cookie == OWNER else "/"
-    response.set_cookie(cookie, token, max_age=WEEKS, path=path, secure=secure, httponly=True, samesite="lax")
+    base = path_of(request)
+    response = RedirectResponse(base + to, status_code=303)
+    about = {"secure": origin(request).startswith("https://"), "httponly": True, "samesite": "lax", "max_age": WEEKS}
+    path = f"{base}/owner" if whose == OWNER else base or "/"
+    response.set_cookie(cookie_of(study_of(request), whose), token, path=path, **about)
     return response
 
 
 def render(request: Request, page: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page of `pages/`, everything put into it escaped."""
     config = study_of(request).config
-    common = {"title": config.title, "csrf": csrf_token(request)}
+    base = path_of(request)
+    # The owner's browser sends its cookie to paths below /owner alone: its files are there, so that limits know it.
+    files = f"{base}/owner/static" if _whose(request) == OWNER else f"{base}/static"
+    common = {"title": config.title, "csrf": csrf_token(request), "base": base, "files": files}
     return HTMLResponse(_PAGES.get_template(page).render(**common | values), status)

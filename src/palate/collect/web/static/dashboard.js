@@ -1,6 +1,6 @@
 // The owner's page: shows the newest numbers every ten seconds, and changes who votes and who counts.
 
-import { ask, Refused } from "./server.js";
+import { BASE, ask, Refused } from "./server.js";
 import { morph } from "./morph.js";
 import { $ } from "./tools.js";
 
@@ -18,7 +18,7 @@ function say(text, trouble = false) {
 /** Puts the newest numbers into the page; what has the focus keeps it. */
 async function refresh() {
   try {
-    const answer = await fetch("/owner", { headers: { accept: "text/html" } });
+    const answer = await fetch(`${BASE}/owner`, { headers: { accept: "text/html" } });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok) throw new Error(page.querySelector('[role="alert"]')?.textContent ?? `status ${answer.status}`);
     const focus = document.activeElement;

@@ -17,16 +17,19 @@ export class Refused extends Error {
   }
 }
 
+/** What the paths of the study begin with, where it shares its host with others. */
+export const BASE = document.querySelector('meta[name="path"]').content;
+
 /**
  * Asks once.
- * @param {string} path
+ * @param {string} path within the study
  * @param {object=} body makes it a POST, which goes on when the page is closed meanwhile
  */
 export async function ask(path, body) {
   const giveUp = new AbortController();
   const timer = setTimeout(() => giveUp.abort(), PATIENCE);
   try {
-    const answer = await fetch(path, { ...request(body), signal: giveUp.signal });
+    const answer = await fetch(BASE + path, { ...request(body), signal: giveUp.signal });
     if (answer.status >= 500 || answer.status === 408) throw new Unreachable(`status ${answer.status}`);
     const told = await answer.json();
     if (answer.ok) return told;

@@ -1,0 +1,71 @@
+"""How fast each client may ask."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+
+from palate.collect.secrets import hashed
+from palate.collect.study import OpenStudy
+from palate.collect.tables import Rater, Study
+
+BURST_SECONDS = 10.0
+CLIENTS = 10_000
+"""How many clients' rates are remembered."""
+REREAD = 1.0
+"""Seconds between two readings of the study's tokens, at least."""
+
+
+class Buckets:
+    """A token bucket for each client: `rate` requests a second on average, and ten seconds' worth at once.
+
+    Args:
+        rate: requests a second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.burst = rate, rate * BURST_SECONDS
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> bool:
+        """Whether a client may send a request now; it then has one less."""
+        now = time.monotonic()
+        left, since = self._left.pop(client, (self.burst, now))
+        left = min(self.burst, left + (now - since) * self.rate)
+        self._left[client] = (left - 1 if left >= 1 else left, now)
+        if len(self._left) > CLIENTS:
+            self._left.popitem(last=False)
+        return left >= 1
+
+
+class Tokens:
+    """Which tokens belong to somebody, as far as limits go: whom they let in is asked of the database each time.
+
+    All their hashes are kept in memory, so that those who make tokens up cost no query each.
+
+    Args:
+        study: whose raters and owner.
+    """
+
+    def __init__(self, study: OpenStudy) -> None:
+        self._study = study
+        self._hashes: frozenset[str] = frozenset()
+        self._next = 0.0
+
+    async def known(self, token: str) -> str | None:
+        """The hash of a token that is a rater's or the owner's, else None; a new one may be unknown for a second, or
+        for longer where there are very many."""
+        digest = hashed(token)
+        if digest not in self._hashes and (start := time.monotonic()) >= self._next:
+            self._next = start + REREAD  # nobody else begins with it meanwhile
+            self._hashes = await run_in_threadpool(self._read)
+            end = time.monotonic()
+            self._next = end + max(REREAD, 20 * (end - start))
+        return digest if digest in self._hashes else None
+
+    def _read(self) -> frozenset[str]:
+        with self._study.database.read() as session:
+            return frozenset([*session.scalars(select(Rater.token_hash)), *session.scalars(select(Study.owner_hash))])

@@ -1,0 +1,223 @@
+"""Connections that say nothing, say it slowly or do not listen: each is closed in time, and nobody else waits."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from palate.collect.web import connections
+from palate.collect.web.addresses import Trusted
+from palate.collect.web.connections import Connections, Phase, affordable, limited
+
+LARGE = 8_000_000
+"""Bytes of an answer that no socket holds."""
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    """An app that reads what it is sent, and answers `LARGE` bytes at /large, nothing at /never, two anywhere else."""
+    while (message := await receive())["type"] == "http.request" and message["more_body"]:
+        pass
+    while scope["path"] == "/never" and message["type"] != "http.disconnect":
+        message = await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x" * (LARGE if scope["path"] == "/large" else 2)})
+
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Dial = Callable[[], Awaitable[Ends]]
+
+
+@asynccontextmanager
+async def server(limits: Connections) -> AsyncIterator[Dial]:
+    """A server of that app, whose connections are looked at all the time; gives what opens a connection to it."""
+    config = uvicorn.Config(answer, http=limited(limits), ws="none", lifespan="off", log_config=None)
+    config.load()
+    state, opened = ServerState(), list[Ends]()
+    made = await asyncio.get_running_loop().create_server(
+        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),  # type: ignore[call-arg]
+        "127.0.0.1",
+        0,
+    )
+
+    async def dial() -> Ends:
+        opened.append(await asyncio.open_connection(*made.sockets[0].getsockname()))
+        return opened[-1]
+
+    watching = asyncio.create_task(limits.watch())
+    try:
+        yield dial
+    finally:
+        watching.cancel()
+        made.close()
+        for _, writer in opened:
+            writer.transport.abort()
+        await until(lambda: not state.connections and not state.tasks)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> dict[Phase, float]:
+    """Less patience, so that tests end; what a test does not look at is given time."""
+    patience = {**connections.PATIENCE, Phase.HEADER: 30.0, Phase.BODY: 30.0, Phase.TAKING: 30.0}
+    monkeypatch.setattr(connections, "PATIENCE", patience)
+    monkeypatch.setattr(connections, "SWEEP", 0.02)
+    monkeypatch.setattr(Connections, "report", lambda self: None)  # so that tests can count what was closed
+    return patience
+
+
+async def closed_after(reader: asyncio.StreamReader, within: float = 20.0) -> float:
+    """Seconds until the other side closes."""
+    start = time.monotonic()
+    with suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(-1), within)
+    return time.monotonic() - start
+
+
+GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n"
+LARGE_GET = b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n"
+SLOW = {
+    "nothing": (Phase.HEADER, (b"",)),
+    "half a header": (Phase.HEADER, (b"GET / HTTP/1.1\r\n",)),
+    "a header a byte at a time": (Phase.HEADER, (*(b"GET / HTTP/1.1\r\nx: ", *[b"y"] * 400),)),
+    "half a header after a request": (Phase.HEADER, (GET, b"GET / HT")),
+    "half a body": (Phase.BODY, (POST, b"x" * 50)),
+    "a body a byte at a time": (Phase.BODY, (POST, *[b"x"] * 99)),
+}
+
+
+@pytest.mark.parametrize("how", SLOW)
+def test_a_client_that_is_slow_is_closed_in_time_however_it_dribbles(brief, how):
+    phase, pieces = SLOW[how]
+    brief[phase] = 0.3
+
+    async def visit() -> float:
+        limits = Connections()
+        async with server(limits) as dial:
+            reader, writer = await dial()
+            closing = asyncio.create_task(closed_after(reader))
+            for piece in pieces:
+                writer.write(piece)
+                if closing.done():
+                    break
+                await asyncio.sleep(0.02)
+            waited = await closing
+            assert len(limits) == 0 and list(limits.closed.values()) == [1], limits.closed
+            assert phase.value in next(iter(limits.closed))
+            return waited
+
+    assert 0.25 < asyncio.run(visit()) < 10.0
+
+
+def test_a_client_that_takes_no_answer_is_closed_and_one_that_is_slow_is_not(brief, monkeypatch):
+    brief[Phase.TAKING] = 0.3
+    monkeypatch.setattr(connections, "SLOWEST", 100e6)
+
+    async def visit() -> None:
+        limits = Connections()
+        async with server(limits) as dial:
+            for end in (b"", b"connection: close\r\n"):
+                reader, writer = await dial()
+                reader._transport.pause_reading()  # type: ignore[attr-defined]
+                writer.write(LARGE_GET[:-2] + end + b"\r\n")
+                await until(lambda: limits.closed.total() == 1)
+                assert len(limits) == 0
+                limits.closed.clear()
+            monkeypatch.setattr(connections, "SLOWEST", 100e3)
+            reader, writer = await dial()
+            writer.write(LARGE_GET)
+            taken = 0
+            while taken < LARGE:
+                taken += len(await reader.read(400_000))
+                await asyncio.sleep(0.02)
+            writer.write(GET)
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n") and not limits.closed
+
+    asyncio.run(visit())
+
+
+async def until(true: Any, within: float = 20.0) -> None:
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+def test_patient_requests_on_one_connection_are_all_answered(brief):
+    """A connection is given its time for each request anew."""
+    brief[Phase.HEADER] = brief[Phase.BODY] = 0.6
+
+    async def visit() -> None:
+        limits = Connections()
+        async with server(limits) as dial:
+            reader, writer = await dial()
+            for _ in range(4):
+                for piece in (POST[:20], POST[20:], b"x" * 50, b"x" * 50):
+                    writer.write(piece)
+                    await asyncio.sleep(0.1)
+                assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+                await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+            assert not limits.closed
+
+    asyncio.run(visit())
+
+
+def test_room_is_made_by_the_oldest_that_waits_and_not_by_those_being_answered(brief):
+    async def visit() -> None:
+        limits = Connections(most=4, each=3)
+        async with server(limits) as dial:
+            answered, reading = await dial(), await dial()
+            answered[1].write(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n")
+            reading[1].write(LARGE_GET)
+            reading[0]._transport.pause_reading()  # type: ignore[attr-defined]
+            await until(lambda: [each.awaits for each in limits.all()] == [Phase.BUSY, Phase.TAKING])
+            first = await dial()
+            await until(lambda: len(limits) == 3)
+            second = await dial()
+            assert await closed_after(first[0]) < 10 and len(limits) == 3
+            second[1].write(GET)
+            assert b" 200 " in await second[0].readuntil(b"\r\n\r\n")
+            assert [each.awaits for each in limits.all()] == [Phase.BUSY, Phase.TAKING, Phase.IDLE]
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize(("proxies", "left"), [((), 5), (("127.0.0.1",), 10)])
+def test_an_address_has_its_share_of_connections_and_a_server_in_front_may_have_all(brief, proxies, left):
+    async def visit() -> None:
+        limits = Connections(most=10, each=5, proxies=Trusted(proxies))
+        async with server(limits) as dial:
+            _ = [await dial() for _ in range(12)]
+            await until(lambda: limits.closed.total() == 12 - left)
+            assert len(limits) == left
+
+    asyncio.run(visit())
+
+
+def test_connections_are_as_many_as_there_are_file_descriptors_for():
+    resource = pytest.importorskip("resource")
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 900:
+        pytest.skip("this system lets a process open very few files")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+        assert affordable(500, reserved=200) == 500  # it may ask for more, and does
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 700
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_what_is_closed_is_reported_once_a_minute_in_one_line(caplog):
+    limits = Connections()
+    for second in range(180):
+        limits.closed["too slow"] += 10
+        limits.sweep(1000.0 + second)
+    lines = [each.getMessage() for each in caplog.records]
+    assert len(lines) == 3 and sum(int(re.findall(r"(\d+) \(too slow", line)[0]) for line in lines) == 1210
