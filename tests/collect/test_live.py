@@ -19,6 +19,7 @@ from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy, open_study
 from palate.collect.tables import Item
 from palate.collect.voting import Ballot, cast
+from palate.collect.web.logs import FILE, logging_to
 from palate.core.errors import InputError
 
 
@@ -99,22 +100,64 @@ def test_a_rater_waits_for_their_own_drawings_and_sees_no_others(live: OpenStudy
     assert wait(painter, other, painter.ask(other, "a star")) == "ready"
 
 
-def test_a_model_that_fails_is_said_and_the_next_prompt_is_drawn(live: OpenStudy) -> None:
-    rater = live.rater(live.add_rater("me"))
-    assert rater
-    calls: list[int] = []
+def failing(error: Exception) -> Callable[[], Callable]:
+    """A model that fails at its first prompt, and draws those after it."""
+    errors = [error]
 
-    def once(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        calls.append(1)
-        if len(calls) == 1:
-            raise RuntimeError("out of paint")
+    def sample(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
+        if errors:
+            raise errors.pop()
         return flat(prompts, seeds)
 
-    painter = Painter(live, lambda: once)
-    job = painter.ask(rater, "a star")
-    assert wait(painter, rater, job) == "failed"
-    assert painter.job(rater, job).message == "the model failed (RuntimeError); tell the owner"
-    assert wait(painter, rater, painter.ask(rater, "a star")) == "ready"
+    return lambda: sample
+
+
+def test_a_model_that_fails_is_said_to_rater_and_owner_and_the_next_prompt_is_drawn(live: OpenStudy, capsys) -> None:
+    """The rater reads no path and no traceback; the owner finds both in the log."""
+    rater = live.rater(live.add_rater("me"))
+    assert rater
+    with logging_to(live.folder):
+        painter = Painter(live, failing(RuntimeError("no memory for /home/me/model")))
+        job = painter.ask(rater, "a star\u200b")
+        assert wait(painter, rater, job) == "failed"
+        message = painter.job(rater, job).message
+        assert message == "the model failed (RuntimeError); tell the owner of the study"
+        assert wait(painter, rater, painter.ask(rater, "a star")) == "ready"
+    file, screen = (live.folder / FILE).read_text(), capsys.readouterr().err
+    assert "Traceback" in file and "no memory for /home/me/model" in file and f"of rater {rater}" in file
+    assert screen.count("\n") == 1 and "no memory for /home/me/model" in screen and "a star" in screen
+
+
+def test_a_prompt_that_the_model_refuses_is_told_why_and_is_no_fault(live: OpenStudy) -> None:
+    rater = live.rater(live.add_rater("me"))
+    assert rater
+    with logging_to(live.folder):
+        painter = Painter(live, failing(InputError("the picture is not the model's; try another prompt")))
+        job = painter.ask(rater, "a star")
+        assert wait(painter, rater, job) == "failed"
+    assert painter.job(rater, job).message == "the picture is not the model's; try another prompt"
+    file = (live.folder / FILE).read_text()
+    assert "try another prompt" in file and "Traceback" not in file
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_again_and_its_path_is_for_the_owner_alone(live: OpenStudy) -> None:
+    rater = live.rater(live.add_rater("me"))
+    assert rater
+    loads: list[int] = []
+
+    def load() -> Callable:
+        loads.append(1)
+        if len(loads) == 1:
+            raise InputError("/home/me/model has no weights")
+        return flat
+
+    with logging_to(live.folder):
+        painter = Painter(live, load)
+        job = painter.ask(rater, "a star")
+        assert wait(painter, rater, job) == "failed"
+        assert "/home" not in painter.job(rater, job).message
+        assert wait(painter, rater, painter.ask(rater, "a star")) == "ready"
+    assert "/home/me/model has no weights" in (live.folder / FILE).read_text()
 
 
 def test_the_built_in_model_draws(live: OpenStudy) -> None:

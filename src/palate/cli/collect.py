@@ -54,10 +54,14 @@ def run(argv: Sequence[str]) -> int:
 def _new(argv: Sequence[str]) -> int:
     config = parse(StudyConfig, argv, prog="palate collect new", description=NEW)
     _need_extra()
-    from palate.collect.new import new_study
+    from palate.collect.new import MADE_SMALLER, SEVERAL_SIZES, new_study
 
     made = new_study(config)
     print(f"{made.folder} has " + ", ".join(f"{count} {what}" for what, count in made.counts.items()))
+    if smaller := made.counts.get(MADE_SMALLER):
+        print(f"note: {smaller} images are as small as the smallest beside them; --sizes keep leaves each as it is")
+    elif mixed := made.counts.get(SEVERAL_SIZES):
+        print(f"note: {mixed} screens have images of several sizes, by which raters may know systems; see --sizes fit")
     where = f"--study {made.folder}"
     print(f"next: palate collect invite {where} --rater NAME, then palate collect serve {where}")
     return 0
@@ -97,11 +101,12 @@ def _invite(argv: Sequence[str]) -> int:
 def _status(argv: Sequence[str]) -> int:
     config = parse(StatusConfig, argv, prog="palate collect status", description=STATUS)
     _need_extra()
+    from palate.collect.characters import shown
     from palate.collect.quality.study import quality, told
     from palate.collect.study import open_study
 
     study = open_study(config.study)
-    print("\n".join(told(quality(study))))
+    print("\n".join(map(shown, told(quality(study)))))
     study.close()
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from palate.collect.characters import typed
 from palate.collect.config import LARGEST_SET, Task
 from palate.core.errors import InputError
 from palate.records.ranked import rank
@@ -48,7 +49,7 @@ def checked_answers(task: Task, answers: Any, questions: Sequence[str], order: S
 
 
 def checked_reason(kind: str, reason: Any) -> str:
-    """The reason of a skip or a flag.
+    """The reason of a skip or a flag, without what changes the direction of a text.
 
     Raises:
         InputError: it is none.
@@ -58,7 +59,10 @@ def checked_reason(kind: str, reason: Any) -> str:
         raise InputError(f"a vote is an answer, a skip or a flag, not {kind!r:.80}")
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON or reason.partition(":")[0] not in known:
         raise InputError(f"the reason of a {kind} is one of {', '.join(known)}, words of one's own after a colon")
-    return reason
+    try:
+        return typed(reason)
+    except ValueError as error:
+        raise InputError(f"the reason cannot be kept: {error}; leave that out") from error
 
 
 def _by_position(task: Task, answer: Any, n: int) -> list[int]:

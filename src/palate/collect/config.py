@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from palate.collect.characters import typed
+
 Task = Literal["pairwise", "best", "ranking", "rating"]
 
 QUESTIONS = {
@@ -50,6 +52,9 @@ class StudyConfig:
     """What raters read before they begin."""
     raters_per_item: int = 5
     """How many raters see each screen; five in Wallace et al. 2023, who take the majority of three or more."""
+    sizes: Literal["fit", "keep"] = "fit"
+    """fit: images of several sizes on one screen are made as small as the smallest beside them, so that no size tells
+    which system made which; keep: each stays as it is, and raters may tell systems apart by their sizes."""
     limit: int | None = None
     """At most so many screens, drawn at random over all prompts."""
     mirror: float = 0.05
@@ -80,6 +85,12 @@ class StudyConfig:
             wrong.append(
                 f"n of a {self.task} task is {low}{f' to {high}' if high > low else ''}, not {self.per_screen}"
             )
+        for name, texts in (
+            ("title", [self.title]),
+            ("instructions", [self.instructions]),
+            ("questions", self.questions),
+        ):
+            wrong += [f"{name} cannot be shown: {why}" for text in texts for why in _unshowable(text)]
         if not self.questions or len(set(self.questions)) < len(self.questions):
             wrong.append("questions must be at least one, each once")
         if self.raters_per_item < 1:
@@ -105,6 +116,14 @@ class StudyConfig:
         """What is asked, by the short name of each question."""
         known = RATING_QUESTIONS if self.task == "rating" else QUESTIONS
         return {each: known.get(each, each) for each in self.questions}
+
+
+def _unshowable(text: str) -> Iterator[str]:
+    try:
+        if typed(text) != text:
+            yield "one has characters that change the direction of a text"
+    except ValueError as error:
+        yield str(error)
 
 
 @dataclass(frozen=True, kw_only=True)

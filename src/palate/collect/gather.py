@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from palate.collect.characters import unstorable
 from palate.collect.config import StudyConfig
 from palate.core.errors import InputError
 from palate.core.seeds import derive
 from palate.prefer.load import iterate_preferences
-from palate.records.image_folder import read_image_folder
+from palate.records.image_folder import ImageRecord, read_image_folder
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
+
+CAPTIONS = (".txt", ".caption")
+"""Endings of the texts that may stand beside images."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def gather(config: StudyConfig, tally: Tally) -> list[Question]:
     if config.live:
         return []
     groups = _of_sets(config.preferences, tally) if config.preferences else _of_folders(config, tally)
-    questions = [question for group in groups for question in _split(config, group, tally)]
+    questions = [question for group in _sound(groups, tally) for question in _split(config, group, tally)]
     if not questions:
         raise InputError("there is nothing to compare: no prompt has images enough; give more images, or a smaller n")
     questions.sort(key=lambda each: derive(config.seed, "item", _key(each)))
@@ -63,9 +68,9 @@ def gather_gold(config: StudyConfig, tally: Tally) -> list[Question]:
     if config.gold is None:
         return []
     n, found = config.per_screen, []
-    for each in iterate_preferences(config.gold, tally):
-        if each.ranks and len(each.images) == n and len(set(each.ranks)) > 1:
-            found.append(Question(each.prompt, _originals(each), each.ranks))
+    for each in _sound(_of_sets(config.gold, tally), tally):
+        if each.answer and len(each.originals) == n and len(set(each.answer)) > 1:
+            found.append(each)
         else:
             tally.drop("gold without a winner, or of another size")
     if not found:
@@ -83,7 +88,7 @@ def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
     groups: dict[tuple[str, int, int], list[Original]] = defaultdict(list)
     for name, folder in named:
         seen: Counter[tuple[str, int]] = Counter()  # a prompt may stand in a folder twice
-        for record in read_image_folder(folder, tally):
+        for record in _inside(read_image_folder(folder, tally), folder, tally):
             about = (("image_index", record.image_index), ("file_name", record.file_name))
             original = Original(record.image, name or record.model, _seed(record.seed), about)
             key = (record.prompt, record.image_index)
@@ -104,9 +109,63 @@ def _named(text: str) -> tuple[str, Path]:
     return (name.strip() if equals else path.name), path
 
 
+def _inside(records: Iterable[ImageRecord], folder: Path, tally: Tally) -> Iterator[ImageRecord]:
+    """The records whose image, and the text beside it, are in the folder: raters are shown both."""
+    _require_inside(folder.rglob("metadata.*"), folder)
+    for record in records:
+        check = partial(_require_inside, _files_of(record.image), folder)
+        if _passes(tally, f"{folder}, image {record.file_name!r}", check):
+            yield record
+
+
+def _files_of(image: StoredImage) -> list[Path]:
+    """The file of an image and the texts that may stand beside it; none where the image is in a table."""
+    beside = [image.path.with_suffix(ending) for ending in CAPTIONS] if image.path else []
+    return [image.path, *(path for path in beside if path.is_file())] if image.path else []
+
+
+def _require_inside(paths: Iterable[Path], folder: Path) -> None:
+    """Raises InputError where a name such as `../x.png`, or a link, leads out of the folder."""
+    for path in paths:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            fix = "raters would be shown it; copy it into the folder, or leave it out"
+            raise InputError(f"{path} lies outside of {folder} and is not taken, as {fix}")
+
+
 def _of_sets(source: str, tally: Tally) -> Iterator[Question]:
+    """Every ranked set, whose ranking is the answer; where the source is a file or a folder, all images are in it."""
+    given = Path(source).expanduser()
+    folder = given if given.is_dir() else given.parent if given.is_file() else None
     for each in iterate_preferences(source, tally):
-        yield Question(each.prompt, _originals(each))
+        question = Question(each.prompt, _originals(each), tuple(each.ranks) if each.ranks else None)
+        paths = [image.path for image in each.images if image.path]
+        if folder is None or _passes(tally, _named_by(question), partial(_require_inside, paths, folder)):
+            yield question
+
+
+def _sound(groups: Iterable[Question], tally: Tally) -> Iterator[Question]:
+    """Those whose prompt and names of systems can be kept in every database."""
+    for each in groups:
+        if _passes(tally, _named_by(each), partial(_require_storable, each)):
+            yield each
+
+
+def _require_storable(question: Question) -> None:
+    for text in (question.prompt, *(original.system for original in question.originals)):
+        if wrong := unstorable(text):
+            raise InputError(f"the prompt, or the name of a system, has {wrong}, which no database keeps; leave it out")
+
+
+def _passes(tally: Tally, name: str, check: Callable[[], None]) -> bool:
+    """Whether something passes a check; where bad rows are left out and counted, else they are refused."""
+    with tally.row(name):
+        check()
+        return True
+    return False
+
+
+def _named_by(question: Question) -> str:
+    return f"prompt {question.prompt!r:.80}"
 
 
 def _originals(ranked: RankedSet) -> tuple[Original, ...]:

@@ -7,6 +7,7 @@ There the image that won stayed on for the next choice, which makes comparisons 
 from __future__ import annotations
 
 import io
+import logging
 import queue
 import threading
 import time
@@ -16,13 +17,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from palate.collect.asking import assign_item
+from palate.collect.characters import typed
 from palate.collect.gather import Original, Question
 from palate.collect.new import Album, add_item
 from palate.collect.refusal import Refusal
 from palate.collect.secrets import new_handle
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Rater
-from palate.core.errors import PalateError
+from palate.core.errors import InputError
 from palate.core.seeds import derive
 from palate.records.images import StoredImage
 
@@ -38,6 +40,9 @@ REMEMBERED = 2000
 Sample: TypeAlias = "Callable[[Sequence[str], Sequence[int]], list[Image.Image]]"
 """Prompts and seeds to images."""
 State = Literal["waiting", "drawing", "ready", "failed"]
+
+
+log = logging.getLogger("palate.collect.live")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,10 @@ class Painter:
         Raises:
             Refusal: no prompt (400), or too many are waiting (429).
         """
-        prompt = " ".join(prompt.split())
+        try:
+            prompt = typed(" ".join(prompt.split())).strip()
+        except ValueError as error:
+            raise Refusal(400, f"the prompt cannot be drawn: {error}; leave that out") from error
         if not 0 < len(prompt) <= LONGEST_PROMPT:
             raise Refusal(400, f"a prompt has 1 to {LONGEST_PROMPT} characters, not {len(prompt)}")
         with self._lock:
@@ -104,12 +112,23 @@ class Painter:
             try:
                 sample = sample or self._load()
                 self._draw(name, sample)
-            except PalateError as error:
-                self._note(name, state="failed", message=str(error))
             except Exception as error:  # whatever a model raises, the next prompt must be drawn
-                self._note(name, state="failed", message=f"the model failed ({type(error).__name__}); tell the owner")
+                self._failed(name, error, loaded=sample is not None)
             else:
                 self._note(name, state="ready")
+
+    def _failed(self, name: str, error: Exception, loaded: bool) -> None:
+        """Says to the rater what they can do, and to the owner, in the log, what went wrong."""
+        job = self._jobs.get(name)
+        prompt, rater = (job.prompt, job.rater) if job else ("", 0)
+        if loaded and isinstance(error, InputError):  # it is about the prompt, or about what the model made of it
+            log.warning("the prompt %r of rater %d was not drawn: %s", prompt, rater, error)
+            message = str(error)
+        else:
+            what = "drawing" if loaded else "loading the model for"
+            log.error("%s the prompt %r of rater %d failed", what, prompt, rater, exc_info=error)
+            message = f"the model failed ({type(error).__name__}); tell the owner of the study"
+        self._note(name, state="failed", message=message)
 
     def _draw(self, name: str, sample: Sample) -> None:
         config, job = self.study.config, self._jobs[name]
@@ -118,7 +137,11 @@ class Painter:
         originals = [Original(_stored(image), config.live or "", seed) for image, seed in zip(images, seeds)]
         with self.study.database.write() as session:
             item = add_item(
-                session, self.study, "live", Question(job.prompt, tuple(originals)), Album(self.study.folder)
+                session,
+                self.study,
+                "live",
+                Question(job.prompt, tuple(originals)),
+                Album(self.study.folder, config.sizes == "keep"),
             )
             assign_item(session, config, session.get_one(Rater, job.rater), item, time.time())
 

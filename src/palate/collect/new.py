@@ -27,6 +27,9 @@ from palate.models.source import resolve
 from palate.records.images import StoredImage
 from palate.records.tally import Tally
 
+SEVERAL_SIZES, MADE_SMALLER = "items with images of several sizes", "images made smaller"
+"""What a summary calls them."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -38,7 +41,7 @@ class Made:
 
 
 def new_study(config: StudyConfig) -> Made:
-    """Copies the pictures, without metadata and in one size a comparison, and writes what is asked.
+    """Copies the pictures, without metadata and in one size a comparison (see `sizes`), and writes what is asked.
 
     A password in the database's URL is kept in a file of its own, and in no configuration.
 
@@ -75,13 +78,13 @@ def new_study(config: StudyConfig) -> Made:
 def _write(config: StudyConfig, asked: Sequence[tuple[str, Question]], owner: str) -> dict[str, int]:
     """All of a study in one transaction: whatever stops it, the database has the whole of it or nothing."""
     study = create(config)
+    album = Album(study.folder, config.sizes == "keep")
     try:
         with study.database.write() as session:
             if study.begin(session, owner):
-                album = Album(study.folder)
                 for purpose, question in track(asked, "preparing pictures"):
                     add_item(session, study, purpose, question, album)
-        return study.counts()
+        return study.counts() | album.counts()
     except IntegrityError as error:  # somebody else began a study there at the same moment
         raise InputError("the database holds a study already; name another database") from error
     finally:
@@ -109,18 +112,30 @@ class Album:
 
     Args:
         folder: of the study.
+        keep: let each picture keep its size, whatever the sizes of those beside it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, keep: bool = False) -> None:
+        self.folder, self.keep = folder, keep
+        self._made_smaller: set[str] = set()
+        self._mixed = 0
         self.ids: dict[str, int] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         self._stored: dict[tuple[str, tuple[int, int]], Stored] = {}
 
     def pictures(self, originals: Sequence[Original]) -> list[Stored]:
-        """The pictures of a comparison, all of one size."""
-        size = common_size([self._size(each.image) for each in originals])
-        return [self._store(each.image, size) for each in originals]
+        """The pictures of a comparison, all of one size unless they keep their own."""
+        sizes = [self._size(each.image) for each in originals]
+        mixed, common = len(set(sizes)) > 1, common_size(sizes)
+        self._mixed += mixed
+        if mixed and not self.keep:
+            self._made_smaller |= {each.image.digest() for each, size in zip(originals, sizes) if size != common}
+        return [self._store(each.image, size if self.keep else common) for each, size in zip(originals, sizes)]
+
+    def counts(self) -> dict[str, int]:
+        """How many screens have images of several sizes, and how many images were made smaller; where there are any."""
+        found = {SEVERAL_SIZES: self._mixed, MADE_SMALLER: len(self._made_smaller)}
+        return {name: count for name, count in found.items() if count}
 
     def _size(self, image: StoredImage) -> tuple[int, int]:
         if image.digest() not in self._sizes:

@@ -1,4 +1,4 @@
-"""Pictures as raters see them: one format and one size a comparison, nothing in them but pixels."""
+"""Pictures as raters see them: one format, mostly one size a comparison, and nothing in them but pixels."""
 
 from __future__ import annotations
 

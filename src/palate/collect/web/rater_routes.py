@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import bindparam, select
 
 from palate.collect.asking import Screen, next_screens
+from palate.collect.characters import shown
 from palate.collect.pictures import Picture
 from palate.collect.refusal import Refusal
 from palate.collect.remaining import State, remaining
@@ -166,7 +167,7 @@ def picture(study: OpenStudy, file: str, cache: str) -> Response:
 
 def _screen(screen: Screen, base: str) -> ScreenOut:
     images = [ShownImage(src=f"{base}/i/{each.handle}", width=each.width, height=each.height) for each in screen.images]
-    return ScreenOut(assignment=screen.assignment, prompt=screen.prompt, images=images)
+    return ScreenOut(assignment=screen.assignment, prompt=shown(screen.prompt), images=images)
 
 
 def _ahead(study: OpenStudy, rater: int) -> AheadOut:

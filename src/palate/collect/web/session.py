@@ -14,6 +14,7 @@ import jinja2
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from palate.collect.characters import shown
 from palate.collect.config import ServeConfig
 from palate.collect.refusal import Refusal
 from palate.collect.secrets import hashed, same, signed
@@ -30,6 +31,7 @@ _PAGES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
+    finalize=lambda value: shown(value) if type(value) is str else value,
 )
 
 
