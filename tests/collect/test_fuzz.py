@@ -97,7 +97,7 @@ def test_every_answer_is_one_that_the_schema_declares(schema, people, who, mode)
 
 
 def test_the_schema_has_every_route_but_the_pages(world, schema):
-    pages = {"/", "/r/{token}", "/owner", "/owner/enter/{token}"}
+    pages = {"/", "/r/{token}", "/owner", "/owner/", "/owner/enter/{token}"}
     fuzzed = {operation.ok().path for operation in schema.get_all_operations()}
     routes = {path for path in routes_of(world.app.routes) if not path.startswith(FILES)}
     assert routes == fuzzed | pages

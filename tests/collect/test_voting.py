@@ -162,7 +162,7 @@ def test_a_malformed_vote_is_refused_in_words_and_the_screen_stays(study, tmp_pa
     assert cast(study, 1, ballot(number, answer)).new
 
 
-@pytest.mark.parametrize("kind, reason", [("skip", "loading"), ("flag", "broken: \0 \ud800 all grey")])
+@pytest.mark.parametrize("kind, reason", [("skip", "loading"), ("flag", "broken: \ufffd 灰 all grey")])
 def test_a_skip_and_a_flag_free_the_item_for_another_rater(study, kind, reason):
     study = study(items=1, raters_per_item=1, **PLAIN)
     number = first(study, 1)
