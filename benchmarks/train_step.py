@@ -114,7 +114,7 @@ def bare_step(trainer: Trainer) -> Callable[[int], None]:
 
     def step(number: int) -> None:
         errors(trainer.denoiser, batch, trainer.dtype).mean().backward()
-        for parameter in trainer.parameters:
+        for parameter in trainer.learner.parameters:
             parameter.grad = None
 
     return step
@@ -144,9 +144,9 @@ def plain_step(trainer: Trainer, model: str, images: torch.Tensor) -> Callable[[
                 answer = frozen.predict(x_t, t, told)
         error, error_ref = ((p.float() - target).pow(2).mean((1, 2, 3)).view(pairs, 2) for p in (prediction, answer))
         method.loss(Measured(error, error_ref, error.new_empty(pairs, 0)))[0].mean().backward()
-        torch.nn.utils.clip_grad_norm_(trainer.parameters, 1.0)
-        trainer.optimizer.step()
-        trainer.optimizer.zero_grad()
+        torch.nn.utils.clip_grad_norm_(trainer.learner.parameters, 1.0)
+        trainer.learner.part.optimizer.step()
+        trainer.learner.part.optimizer.zero_grad()
 
     return step
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from palate.align.batches import Batch, Batches
 from palate.core.seeds import derive
 from palate.diffusion.schedule import broadcast
 from palate.objectives.adversarial import discriminator, fooling
+from palate.training.checkpoint import Part
+from palate.training.learner import average_gradients
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -74,7 +76,8 @@ class Adversary:
             torch.manual_seed(derive(seed, "discriminator"))
             network = Discriminator(batches.latents.shape[1], batches.conditioning[:1].prompt_vector().shape[-1])
         self.network = network.to(accelerator.device)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.5, 0.99), weight_decay=0.0)
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.5, 0.99), weight_decay=0.0)
+        self.part = Part(self.network, optimizer)
         self.batches, self.accelerator = batches, accelerator
         self._shown: list[tuple[Tensor, ...]] = []
 
@@ -104,9 +107,7 @@ class Adversary:
         self._shown.clear()
         loss, metrics = discriminator(self.network(real, signal, told), self.network(fake, signal, told))
         (weight * loss).mean().backward()
-        for parameter in self.network.parameters():
-            reduced: Any = self.accelerator.reduce(parameter.grad, "mean")
-            parameter.grad = reduced
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        average_gradients(self.network.parameters(), self.accelerator)
+        self.part.optimizer.step()
+        self.part.optimizer.zero_grad()
         return {"loss_discriminator": loss.detach(), **metrics}

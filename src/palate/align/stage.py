@@ -18,7 +18,6 @@ from palate.align.output import save_model
 from palate.align.plan import Plan
 from palate.align.prepare import prepare
 from palate.align.trainer import Trainer
-from palate.core.config import to_mapping
 from palate.core.runs import RunFolder
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
@@ -32,6 +31,8 @@ from palate.prefer.grades import load_graded
 from palate.prefer.load import load_preferences
 from palate.training.cache import default_root, digest
 from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
+from palate.training.run_folder import open_run
+from palate.training.trackers import tracked
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -71,17 +72,15 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     examples = Examples.of(method.examples(LOADERS[method.learns_from](config.preferences)))
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-    with accelerator.main_process_first():
-        inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest()}
-        run = RunFolder.open(config.out, f"align {method.name}", config, free=FREE, inputs=inputs)
+    inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest()}
+    run = open_run(accelerator, f"align {method.name}", config, FREE, inputs)
     if run.finished:
         return run.path
     cut = cut_off(examples.prompts, text_limits(source)) if accelerator.is_main_process else []
     counted = note_cut_off(cut, config.model)
     with explain_memory("a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"):
         trainer = assemble(config, method, source, examples, run, accelerator)
-        accelerator.init_trackers("palate", config=to_mapping(config))
-        with run.timer("train"):
+        with run.timer("train"), tracked(accelerator, config):
             trainer.train()
     if accelerator.is_main_process:
         made = {"method": method.name, "training_steps": config.steps, "palate": __version__}
@@ -148,7 +147,10 @@ def make_trainable(network: Any, config: AlignConfig) -> None:
 def _summary(config: AlignConfig, method: Method, examples: Examples, run: RunFolder) -> dict[str, Any]:
     """The outcome; metrics are means over the last tenth of the run, since single lines are noisy."""
     late = [line for line in run.metrics() if line["step"] > 0.9 * config.steps]
-    names = [name for name in late[-1] if name not in ("step", "epoch", "lr")]
-    means = {name: sum(line[name] for line in late) / len(late) for name in names}
+    columns: dict[str, list[float]] = {}
+    for line in late:
+        for name in line.keys() - {"step", "epoch", "lr"}:
+            columns.setdefault(name, []).append(line[name])  # a line lacks what nothing in its steps measured
+    means = {name: sum(column) / len(column) for name, column in columns.items()}
     counts = {"examples": len(examples), "images": len(examples.images), "steps": config.steps}
     return {"method": method.name, "model": config.model, **counts, "seconds": run.timings, "last_tenth": means}

@@ -1,10 +1,9 @@
-"""The offline training loop: one step is one forward and backward of the policy, and little else."""
+"""The step of an offline training: one forward and backward of the policy, and little else."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +15,12 @@ from palate.align.batches import Batch, Batches, predicted, to_device
 from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
 from palate.align.plan import Plan
-from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.models.denoiser import Denoiser
 from palate.objectives.error import mean_error
-from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint
 from palate.training.device import micro_batch
-from palate.training.interrupt import deferred_interrupt
-from palate.training.meter import Meter
+from palate.training.learner import Learner, micro_batches
+from palate.training.loop import Loop
 from palate.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:
@@ -57,62 +54,42 @@ class Trainer:
         accelerator: Accelerator,
         dtype: torch.dtype,
     ) -> None:
-        self.config, self.method, self.batches, self.run = config, method, batches, run
+        self.config, self.method, self.batches, self.denoiser = config, method, batches, denoiser
         self.plan, self.reference, self.accelerator, self.dtype = plan, reference, accelerator, dtype
-        self.network: nn.Module = denoiser.network.eval()  # dropout would be randomness that is not keyed
-        self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = make_optimizer(self.parameters, config.optimizer, config.weight_decay)
-        self.denoiser, self.adversary = denoiser, None
-        self.parts = {"policy": Part(self.network, self.optimizer)}
+        network: nn.Module = denoiser.network.eval()  # dropout would be randomness that is not keyed
+        denoiser.network = accelerator.prepare_model(network)
+        optimizer = make_optimizer(network, config.optimizer, config.weight_decay)
+        self.learner = Learner(network, optimizer, config.clip, accelerator, denoiser.network)
+        self.adversary, parts = None, {"policy": self.learner.part}
         if config.adversarial:
             self.adversary = Adversary(batches, config.discriminator_lr, config.seed, accelerator)
-            self.parts["discriminator"] = Part(self.adversary.network, self.adversary.optimizer)
-        denoiser.network = accelerator.prepare_model(self.network)
+            parts["discriminator"] = self.adversary.part
         self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-        self.meter = Meter()
+        self.loop = Loop(config, parts, accelerator, run, len(batches.examples))
+        self.meter = self.loop.meter
+
+    @property
+    def network(self) -> nn.Module:
+        """The network of the policy, not wrapped."""
+        return self.learner.part.network
 
     def train(self) -> None:
-        """Runs all steps that no checkpoint has done.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is there.
-        """
-        steps, first = self.config.steps, self._resume()
-        title = f"align {self.method.name}"
-        with bar(title, steps, done=first) as progress, deferred_interrupt() as interrupted:
-            for done in range(first + 1, steps + 1):
-                self.step(done - 1)
-                last = done == steps
-                if done % self.config.log_every == 0 or last:
-                    progress.set(self._log(done))
-                stop = self._agreed(interrupted, done)
-                if done % self.config.checkpoint_every == 0 or last or stop:
-                    self._save(done)
-                progress.advance()
-                if stop and not last:
-                    raise KeyboardInterrupt
+        """Runs all steps that no checkpoint has done; raises what `Loop.run` does."""
+        self.loop.run(f"align {self.method.name}", self.step)
 
     def step(self, step: int) -> None:
         """One update, the first is step 0. Nothing here waits for the device."""
         rows, draws = self.plan.step(step)
-        shares = [(rows[share], draws[share]) for share in self._shares(len(rows))]
+        mine = micro_batches(len(rows), self.micro_batch, self.accelerator)
+        shares = [(rows[share], draws[share]) for share in mine]
         mean = self._mean_of_all(shares) if self.method.batchwise and len(shares) > 1 else None
-        for i, share in enumerate(shares):
-            last = i == len(shares) - 1  # only then do the processes exchange gradients
-            with nullcontext() if last else self.accelerator.no_sync(self.denoiser.network):
-                self._backward(*share, len(shares), mean)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        rate = self.config.rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        norm = self.learner.update(shares, lambda share: self._loss(*share, mean), self.config.rate(step))
         if self.adversary:
             self.meter.add(**self.adversary.learn())
-        self.meter.add(gradient_norm=norm.detach().view(1))
+        self.meter.add(gradient_norm=norm)
 
-    def _backward(self, rows: np.ndarray, draws: np.ndarray, shares: int, mean: Tensor | None) -> None:
-        """Adds the gradient of one micro-batch of B examples, of which a process has `shares`."""
+    def _loss(self, rows: np.ndarray, draws: np.ndarray, mean: Tensor | None) -> Tensor:
+        """The mean loss of one micro-batch of B examples; measures it."""
         batch, prediction, measured = self._measure(rows, draws)
         if self.method.batchwise and mean is None:
             mean = self._mean(self.method.statistic(measured).detach())
@@ -121,11 +98,11 @@ class Trainer:
             first = torch.arange(0, len(prediction), measured.error.shape[1], device=prediction.device)
             term = self.adversary.term(batch, prediction, first, self.method.exemplary(measured))
             loss, metrics = loss + self.config.adversarial * term, {**metrics, "adversarial": term.detach()}
-        weight = to_device(torch.from_numpy(self.batches.examples.weight[rows]), self.accelerator.device)
-        self.accelerator.backward((weight * loss).mean() / shares)
         self.meter.add(loss=loss.detach(), **metrics, **self._by_role("error", measured.error.detach()))
         if measured.error_ref is not None:
             self.meter.add(**self._by_role("error_ref", measured.error_ref))
+        weight = to_device(torch.from_numpy(self.batches.examples.weight[rows]), self.accelerator.device)
+        return (weight * loss).mean()
 
     def _measure(self, rows: np.ndarray, draws: np.ndarray) -> tuple[Batch, Tensor, Measured]:
         """One forward of B examples at their draws: what was asked, what the policy predicted, and the errors."""
@@ -153,44 +130,3 @@ class Trainer:
     def _by_role(self, name: str, errors: Tensor) -> dict[str, Tensor]:
         roles = self.method.roles(errors.shape[1])
         return {f"{name}_{role}": error for role, error in zip(roles, errors.unbind(1), strict=True)}
-
-    def _shares(self, batch: int) -> Iterator[slice]:
-        """This process' micro-batches of a batch; together those of all processes are the batch."""
-        stride = self.micro_batch * self.accelerator.num_processes
-        for start in range(self.micro_batch * self.accelerator.process_index, batch, stride):
-            yield slice(start, start + self.micro_batch)
-
-    def _log(self, done: int) -> str:
-        """Writes the mean of the steps since the last line; the only place that waits for the device."""
-        values: dict[str, Any] = self.meter.fetch(self.accelerator)
-        values["lr"] = self.optimizer.param_groups[0]["lr"]
-        values["epoch"] = round(done * self.config.batch / len(self.batches.examples), 4)
-        if self.accelerator.is_main_process:
-            self.run.log(done, **values)
-            self.accelerator.log(values, step=done)
-        return "  ".join(f"{name} {values[name]:.3f}" for name in ("loss", "accuracy") if name in values)
-
-    def _save(self, done: int) -> None:
-        state = {"step": done, "meter": self.meter.state(self.accelerator)}
-        if self.accelerator.is_main_process:
-            folder = self.run.path / "checkpoints"
-            save_checkpoint(folder, self.parts, state, self.config.keep_checkpoints)
-
-    def _resume(self) -> int:
-        """Goes back to the latest checkpoint, if there is one; returns how many steps are done."""
-        found = checkpoints(self.run.path / "checkpoints")
-        state = load_checkpoint(found[-1], self.parts) if found else {"step": 0, "meter": {}}
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            self.run.rewind(state["step"])
-            self.meter.restore(state["meter"], self.accelerator.device)
-        return state["step"]
-
-    def _agreed(self, interrupted: Any, done: int) -> bool:
-        """Whether to stop here: every process of a run must stop at the same step, so they ask each other rarely."""
-        if self.accelerator.num_processes == 1:
-            return interrupted()
-        if done % self.config.log_every:
-            return False
-        asked: Any = self.accelerator.reduce(torch.tensor(float(interrupted()), device=self.accelerator.device))
-        return bool(asked.item())

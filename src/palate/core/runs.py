@@ -33,9 +33,16 @@ _ABSENT = "(absent)"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that belongs to one stage with one configuration."""
+    """A folder that belongs to one stage with one configuration.
+
+    Attributes:
+        path: of the folder.
+        writes: whether this process writes to it; of several processes that work on one run, one does, and what the
+            others log, time and finish is not written.
+    """
 
     path: Path
+    writes: bool = True
 
     @classmethod
     def open(
@@ -46,6 +53,7 @@ class RunFolder:
         *,
         free: Collection[str] = (),
         inputs: Mapping[str, str] | None = None,
+        writes: bool = True,
     ) -> RunFolder:
         """Makes the folder, or goes on with one of the same stage, configuration and inputs.
 
@@ -53,11 +61,18 @@ class RunFolder:
             stage: what the run does, such as `"align dpo"`.
             free: fields that change no result (device, batch sizes, `out` itself) and so may differ on resuming.
             inputs: digests of what the configuration only names, such as a model: what bears a name may change.
+            writes: of several processes, whether this is the one that writes; it must have opened the folder before
+                the others do.
 
         Raises:
             RunFolderError: the folder is another run's, with each differing key and both its values, or no run's.
         """
         path = Path(path)
+        if not writes:
+            if not (path / "config.yaml").is_file():
+                fix = "put it on a disk that all nodes share"
+                raise RunFolderError(f"the run folder '{path}' is not on the disk of this node; {fix}")
+            return cls(path, writes=False)
         wanted = {"stage": stage, "palate": __version__, **to_mapping(config)}
         wanted |= {"inputs": dict(inputs)} if inputs else {}
         stored = read_config(path)
@@ -73,6 +88,8 @@ class RunFolder:
 
     def log(self, step: int, **metrics: Any) -> None:
         """Appends one line to metrics.jsonl: numbers, text, or one-element tensors; nan and infinity become null."""
+        if not self.writes:
+            return
         record = {"step": step} | {name: _json_value(value) for name, value in metrics.items()}
         line = to_json(record, str(self._metrics))
         with explain_os_errors(f"write {self._metrics}"), open(self._metrics, "a", encoding="utf-8") as file:
@@ -98,7 +115,7 @@ class RunFolder:
 
     def rewind(self, step: float) -> None:
         """Drops the lines after `step`, and a half-written last line, before a run resumes from its checkpoint."""
-        if self._metrics.is_file():
+        if self.writes and self._metrics.is_file():
             kept = [record for record in self.metrics() if record["step"] <= step]
             text = "".join(to_json(record, str(self._metrics)) + "\n" for record in kept)
             if text.encode() != self._metrics.read_bytes():
@@ -106,7 +123,8 @@ class RunFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Writes summary.json, which marks the run as finished."""
-        write_json(self.path / "summary.json", summary)
+        if self.writes:
+            write_json(self.path / "summary.json", summary)
 
     @property
     def finished(self) -> dict[str, Any] | None:
@@ -130,9 +148,10 @@ class RunFolder:
         try:
             yield
         finally:
-            timings = self.timings
-            timings[name] = round(timings.get(name, 0.0) + time.perf_counter() - start, 3)
-            write_json(self.path / "timings.json", timings)
+            if self.writes:
+                timings = self.timings
+                timings[name] = round(timings.get(name, 0.0) + time.perf_counter() - start, 3)
+                write_json(self.path / "timings.json", timings)
 
     @property
     def timings(self) -> dict[str, float]:

@@ -26,6 +26,8 @@ from palate.score.reward import Card, RewardModel
 from palate.training.cache import default_root
 from palate.training.config import FREE
 from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
+from palate.training.run_folder import open_run
+from palate.training.trackers import tracked
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -46,12 +48,11 @@ def train_reward(config: RewardConfig) -> Path:
     """
     task = config.task()
     examples = Examples.of(task.examples())
-    accelerator = make_accelerator(config.device)
+    accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     backbone = load_backbone(config.backbone)
-    run = RunFolder.open(
-        config.out, f"reward train {task.name}", config, free=FREE, inputs={"feedback": examples.digest()}
-    )
+    inputs = {"feedback": examples.digest()}
+    run = open_run(accelerator, f"reward train {task.name}", config, FREE, inputs)
     if run.finished:
         return run.path
     summary = _counted(examples, backbone, accelerator)
@@ -60,7 +61,7 @@ def train_reward(config: RewardConfig) -> Path:
     outside = np.isin(own, list(kept))
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
         learner = _Learner(config, task, examples, accelerator, backbone)
-        with run.timer("train"):
+        with run.timer("train"), tracked(accelerator, config):
             trainer = learner.trainer(np.flatnonzero(~outside), run)
             trainer.train(f"reward {task.name}")
         if outside.any():
@@ -140,7 +141,9 @@ class _Learner:
             if not kept.is_file():
                 trainer = self.trainer(np.flatnonzero(fold != number), None)
                 trainer.train(f"fold {number + 1} of {self.config.folds}")
-                kept.parent.mkdir(exist_ok=True)
-                write_json(kept, trainer.scores(self.examples.take(rows)).tolist())
+                found = trainer.scores(self.examples.take(rows)).tolist()
+                if run.writes:
+                    write_json(kept, found)
+                self.accelerator.wait_for_everyone()
             scores[rows] = json.loads(kept.read_text())
         return self.task.judge(scores, self.examples, np.arange(len(self.examples)))

@@ -1,16 +1,14 @@
-"""The training loop of a reward: resumable, keyed, the same on any number of processes up to rounding."""
+"""The step of a reward's training: keyed, the same on any number of processes up to rounding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.core.seeds import numpy_generator
 from palate.objectives.metrics import Metrics
@@ -19,10 +17,9 @@ from palate.reward.embed import Frozen, Learning
 from palate.reward.examples import Examples
 from palate.reward.tasks import Task
 from palate.score.reward import Perceptron, RewardModel
-from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint
 from palate.training.device import micro_batch
-from palate.training.interrupt import deferred_interrupt
-from palate.training.meter import Meter
+from palate.training.learner import Learner, micro_batches
+from palate.training.loop import Loop
 from palate.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:
@@ -55,48 +52,30 @@ class RewardTrainer:
         accelerator: Accelerator,
     ) -> None:
         self.config, self.task, self.embed, self.examples = config, task, embed, examples
-        self.model, self.run, self.accelerator = model.to(accelerator.device).eval(), run, accelerator
+        self.model, self.accelerator = model.to(accelerator.device).eval(), accelerator
         self._standardise()
-        self.parameters = [each for each in model.parameters() if each.requires_grad]
-        self.optimizer = make_optimizer(self.parameters, "adamw", config.weight_decay)
-        self.parts = {"reward": Part(model, self.optimizer)}
+        optimizer = make_optimizer(model, "adamw", config.weight_decay)
+        self.learner = Learner(model, optimizer, config.clip, accelerator)
         self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-        self.meter = Meter()
+        self.loop = Loop(config, {"reward": self.learner.part}, accelerator, run, len(examples))
 
     def train(self, title: str) -> None:
-        """Runs all steps that no checkpoint has done.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is there.
-        """
-        steps, first = self.config.steps, self._resume()
-        with bar(title, steps, done=first) as progress, deferred_interrupt() as interrupted:
-            for done in range(first + 1, steps + 1):
-                self.step(done - 1)
-                if self.run and (done % self.config.log_every == 0 or done == steps):
-                    self._log(done)
-                stop = interrupted() and self.accelerator.num_processes == 1
-                if self.run and (done % self.config.checkpoint_every == 0 or done == steps or stop):
-                    self._save(done)
-                progress.advance()
-                if stop and done < steps:
-                    raise KeyboardInterrupt
+        """Runs all steps that no checkpoint has done; raises what `Loop.run` does."""
+        self.loop.run(title, self.step)
 
     def step(self, step: int) -> None:
         """One update, the first is step 0."""
         rows = self._rows(step)
-        shares = [rows[share] for share in self._shares(len(rows))]
-        for share in shares:
-            loss, metrics = self.loss(share)
-            weight = torch.from_numpy(self.examples.weight[share]).to(loss.device)
-            self.accelerator.backward((weight * loss).mean() / len(shares))
-            self.meter.add(loss=loss.detach(), **metrics)
-        self._exchange()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate(step)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        shares = [rows[share] for share in micro_batches(len(rows), self.micro_batch, self.accelerator)]
+        norm = self.learner.update(shares, self._mean_loss, self.config.rate(step))
+        self.loop.meter.add(gradient_norm=norm)
+
+    def _mean_loss(self, rows: np.ndarray) -> Tensor:
+        """The mean loss of one micro-batch of B examples; measures it."""
+        loss, metrics = self.loss(rows)
+        self.loop.meter.add(loss=loss.detach(), **metrics)
+        weight = torch.from_numpy(self.examples.weight[rows]).to(loss.device)
+        return (weight * loss).mean()
 
     def loss(self, rows: np.ndarray) -> tuple[Tensor, Metrics]:
         """The task's loss [B] and metrics of some examples [B]."""
@@ -136,37 +115,6 @@ class RewardTrainer:
     @lru_cache(maxsize=2)  # noqa: B019  # a trainer lives as long as its run
     def _order(self, epoch: int) -> np.ndarray:
         return numpy_generator(self.config.seed, "order", epoch).permutation(len(self.examples))
-
-    def _shares(self, batch: int) -> Iterator[slice]:
-        stride = self.micro_batch * self.accelerator.num_processes
-        for start in range(self.micro_batch * self.accelerator.process_index, batch, stride):
-            yield slice(start, start + self.micro_batch)
-
-    def _exchange(self) -> None:
-        if self.accelerator.num_processes > 1:
-            for parameter in self.parameters:
-                if parameter.grad is not None:
-                    reduced: Any = self.accelerator.reduce(parameter.grad, "mean")
-                    parameter.grad = reduced
-
-    def _log(self, done: int) -> None:
-        values = self.meter.fetch(self.accelerator)
-        if self.accelerator.is_main_process and self.run:
-            self.run.log(done, **values, lr=self.optimizer.param_groups[0]["lr"])
-
-    def _save(self, done: int) -> None:
-        state = {"step": done, "meter": self.meter.state(self.accelerator)}
-        if self.accelerator.is_main_process and self.run:
-            save_checkpoint(self.run.path / "checkpoints", self.parts, state, self.config.keep_checkpoints)
-
-    def _resume(self) -> int:
-        found = checkpoints(self.run.path / "checkpoints") if self.run else []
-        state = load_checkpoint(found[-1], self.parts) if found else {"step": 0, "meter": {}}
-        self.accelerator.wait_for_everyone()
-        if self.run and self.accelerator.is_main_process:
-            self.run.rewind(state["step"])
-            self.meter.restore(state["meter"], self.accelerator.device)
-        return state["step"]
 
 
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +56,12 @@ def load_checkpoint(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def tensors_of(part: Part) -> Iterator[tuple[str, torch.Tensor]]:
+    """The trained parameters and the optimiser's state, by name: what a checkpoint holds of a part."""
+    yield from _trained(part.network).items()
+    yield from ((f"optimizer.{name}", value) for name, value in optimizer_tensors(part.optimizer).items())
 
 
 def _trained(network: nn.Module) -> dict[str, torch.Tensor]:

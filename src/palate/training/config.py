@@ -24,7 +24,7 @@ class TrainingConfig:
     micro_batch: int | None = None
     """Examples of one forward; changes memory, not results. All of a process' share when left out."""
     lr: float | None = None
-    """Learning rate after the warm-up."""
+    """Learning rate after the warm-up; 1e-4 when left out."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises linearly."""
     weight_decay: float = 0.01
@@ -63,7 +63,7 @@ class TrainingConfig:
 
     def learning_rate(self) -> float:
         """The learning rate after the warm-up."""
-        raise NotImplementedError(f"{type(self).__name__} has no learning rate of its own")
+        return self.lr or 1e-4
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ...: a linear rise over the warm-up, then constant."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +12,7 @@ import torch
 
 from palate.core.device import best_device
 from palate.core.errors import ConfigError, PalateError
+from palate.training.trackers import require_tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,8 +33,7 @@ def make_accelerator(device: str | None = None, tracker: str | None = None, fold
     """
     from accelerate import Accelerator
 
-    if tracker and find_spec(tracker) is None:
-        raise ConfigError(f"the tracker {tracker} is not installed; pip install 'palate[track]'")
+    require_tracker(tracker)
     if device not in (None, "cpu", best_device()):
         mend = "leave device out to take the best there is; CUDA_VISIBLE_DEVICES picks one of several"
         raise ConfigError(f"no device {device!r} on this machine; {mend}")

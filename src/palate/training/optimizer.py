@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -11,8 +10,12 @@ from torch import Tensor, nn
 Kind = Literal["adamw", "adafactor"]
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], kind: Kind, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW, or Adafactor with the settings of Diffusion-DPO's code; the learning rate is set at every step."""
+def make_optimizer(network: nn.Module, kind: Kind, weight_decay: float) -> torch.optim.Optimizer:
+    """An optimiser of the parameters that require a gradient; the learning rate is set at every step.
+
+    AdamW, or Adafactor with the settings of Diffusion-DPO's code.
+    """
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if kind == "adamw":
         # betas and eps: torch's defaults, and those of the paper's code.
         return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=True)

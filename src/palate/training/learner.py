@@ -1,0 +1,84 @@
+"""One update of what learns: gradients of micro-batches add up over all processes, are clipped, and a step is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from palate.training.checkpoint import Part
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+T = TypeVar("T")
+
+
+class Learner:
+    """The parameters of a network that require a gradient, and their optimiser.
+
+    Args:
+        network: what learns, not wrapped.
+        optimizer: of its parameters.
+        clip: the largest norm of a gradient.
+        accelerator: the device and the processes.
+        wrapped: the network as `accelerator.prepare_model` gave it, if losses go through it: then the processes average
+            gradients during the last backward. Left out, they do so after it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clip: float,
+        accelerator: Accelerator,
+        wrapped: nn.Module | None = None,
+    ) -> None:
+        self.part = Part(network, optimizer)
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.clip, self.accelerator, self.wrapped = clip, accelerator, wrapped
+
+    def update(self, shares: Sequence[T], loss: Callable[[T], Tensor], rate: float) -> Tensor:
+        """One optimiser step down the mean of the losses of a batch. Never waits for the device.
+
+        Args:
+            shares: this process' part of the batch in micro-batches of one size, all processes having as many.
+            loss: the mean loss, a scalar with a gradient, of a micro-batch.
+            rate: the learning rate.
+
+        Returns:
+            The gradient's norm before it was clipped [1].
+        """
+        for i, share in enumerate(shares):
+            with self._alone(i < len(shares) - 1):
+                self.accelerator.backward(loss(share) / len(shares))
+        if self.wrapped is None:
+            average_gradients(self.parameters, self.accelerator)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        for group in self.part.optimizer.param_groups:
+            group["lr"] = rate
+        self.part.optimizer.step()
+        self.part.optimizer.zero_grad()
+        return norm.detach().view(1)
+
+    def _alone(self, alone: bool) -> Any:
+        """A context in which a backward exchanges no gradients: more are to come."""
+        return self.accelerator.no_sync(self.wrapped) if alone and self.wrapped is not None else nullcontext()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
+    """Gives every process the mean over the processes of each gradient."""
+    if accelerator.num_processes > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                mean: Any = accelerator.reduce(parameter.grad, "mean")
+                parameter.grad = mean
+
+
+def micro_batches(batch: int, size: int, accelerator: Accelerator) -> Iterator[slice]:
+    """This process' micro-batches of `size` of a batch; together those of all processes are the batch."""
+    for start in range(size * accelerator.process_index, batch, size * accelerator.num_processes):
+        yield slice(start, start + size)

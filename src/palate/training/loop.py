@@ -1,0 +1,138 @@
+"""The step loop of every training: go on from the last checkpoint, step, watch, log, keep a checkpoint, stop on Ctrl-C.
+
+What a step does is the training's own affair: one `Learner.update` in `align` and `reward`; a rollout, its rewards and
+several updates in a training that samples from what it trains. It measures into `loop.meter` and never waits for the
+device; the loop does, where it logs or saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from palate.core.finite import NotFiniteError, find_not_finite
+from palate.core.progress import bar
+from palate.core.runs import RunFolder
+from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint, tensors_of
+from palate.training.config import TrainingConfig
+from palate.training.interrupt import RELAYED, deferred_interrupt
+from palate.training.meter import Meter
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+SHOWN = ("loss", "accuracy")  # metrics beside the progress bar
+
+
+class Loop:
+    """Runs the steps of a training.
+
+    Args:
+        config: what every training shares.
+        parts: what learns, by name: what a checkpoint holds.
+        accelerator: the device and the processes.
+        run: where metrics and checkpoints go; without one there are none, and an interrupted training begins again.
+        examples: how many there are to learn from, for the number of epochs in the metrics.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        parts: Mapping[str, Part],
+        accelerator: Accelerator,
+        run: RunFolder | None = None,
+        examples: int | None = None,
+    ) -> None:
+        self.config, self.parts, self.accelerator = config, parts, accelerator
+        self.run_folder, self.examples, self.meter = run, examples, Meter()
+
+    def run(self, title: str, step: Callable[[int], None]) -> None:
+        """Runs all steps that no checkpoint has done.
+
+        Args:
+            title: of the progress bar.
+            step: one step, the first is step 0; measures into `meter`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is there.
+            NotFiniteError: a measurement or a weight is NaN or infinite; the last checkpoint is from before that.
+        """
+        config, first = self.config, self._resume()
+        relayed = RELAYED if self.accelerator.num_processes > 1 else 0.0
+        with bar(title, config.steps, done=first) as progress, deferred_interrupt(relayed) as interrupted:
+            for done in range(first + 1, config.steps + 1):
+                step(done - 1)
+                self.meter.mark(done)
+                last = done == config.steps
+                log = last or done % config.log_every == 0
+                stop = self._agreed(interrupted, log)
+                save = last or stop or done % config.checkpoint_every == 0
+                if log or save:
+                    self._require_finite_measurements()
+                if save:
+                    self._require_finite_weights(done)
+                if log:
+                    progress.set(self._log(done))
+                if save:
+                    self._save(done)
+                progress.advance()
+                if stop and not last:
+                    raise KeyboardInterrupt
+
+    def _resume(self) -> int:
+        """Goes back to the latest checkpoint, if there is one; returns how many steps are done."""
+        found = checkpoints(self.run_folder.path / "checkpoints") if self.run_folder else []
+        state = load_checkpoint(found[-1], self.parts) if found else {"step": 0, "meter": {}}
+        self.accelerator.wait_for_everyone()
+        if self.run_folder and self.accelerator.is_main_process:
+            self.run_folder.rewind(state["step"])
+            self.meter.restore(state["meter"], self.accelerator.device)
+        return state["step"]
+
+    def _agreed(self, interrupted: Callable[[], bool], log: bool) -> bool:
+        """Whether to stop here: every process must stop at the same step, so they ask each other, but rarely."""
+        if self.accelerator.num_processes == 1:
+            return interrupted()
+        if not log:
+            return False
+        asked: Any = torch.tensor(float(interrupted()), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked))
+
+    def _log(self, done: int) -> str:
+        """Writes the mean of the steps since the last line; returns what to show beside the bar."""
+        values = self.meter.fetch(self.accelerator) | {"lr": self.config.rate(done - 1)}
+        if self.examples:
+            values["epoch"] = round(done * self.config.batch / self.examples, 4)
+        if self.run_folder and self.accelerator.is_main_process:
+            self.run_folder.log(done, **values)
+            self.accelerator.log(values, step=done)
+        return "  ".join(f"{name} {values[name]:.3f}" for name in SHOWN if name in values)
+
+    def _save(self, done: int) -> None:
+        state = {"step": done, "meter": self.meter.state(self.accelerator)}
+        if self.run_folder and self.accelerator.is_main_process:
+            folder = self.run_folder.path / "checkpoints"
+            save_checkpoint(folder, self.parts, state, self.config.keep_checkpoints)
+
+    def _require_finite_measurements(self) -> None:
+        if broken := self.meter.broken(self.accelerator):
+            names = ", ".join(broken.names)
+            raise NotFiniteError(f"training diverged at step {broken.step}: not finite: {names}; {self._advice()}")
+
+    def _require_finite_weights(self, done: int) -> None:
+        tensors = {f"{name}.{key}": value for name, part in self.parts.items() for key, value in tensors_of(part)}
+        device = self.accelerator.device
+        finite = torch.stack([value.isfinite().all().to(device, non_blocking=True) for value in tensors.values()])
+        if not finite.all():  # the device is waited for once, not for each tensor
+            raise NotFiniteError(f"training diverged by step {done}: {find_not_finite(tensors)}; {self._advice()}")
+
+    def _advice(self) -> str:
+        """What is left of a training that diverged, and how to begin another."""
+        found = checkpoints(self.run_folder.path / "checkpoints") if self.run_folder else []
+        kept = f"the last good checkpoint is {found[-1].name}" if found else "there was no checkpoint yet"
+        config = self.config
+        now = f"now {config.learning_rate():g}, {config.warmup:g} and {config.clip:g}"
+        fix = f"a lower --lr, a longer --warmup or a smaller --clip ({now}), or --precision fp32"
+        return f"{kept}; begin again with {fix}, in another --out"

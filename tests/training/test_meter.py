@@ -1,0 +1,69 @@
+"""Means of measurements; what was not measured, and what is not finite, are two things."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from palate.objectives.metrics import Partly
+from palate.training.meter import Meter
+
+CPU = Accelerator(cpu=True)
+NAN = math.nan
+
+
+def test_means_are_over_all_that_was_added() -> None:
+    meter = Meter()
+    meter.add(loss=torch.tensor([1.0, 2.0]), accuracy=torch.tensor([True, False]))
+    meter.add(loss=torch.tensor([6.0]))
+    assert meter.fetch(CPU) == {"loss": 3.0, "accuracy": 0.5}
+    assert meter.fetch(CPU) == {}
+
+
+def test_what_was_not_measured_counts_nowhere_whatever_its_value() -> None:
+    meter = Meter()
+    meter.add(accuracy=Partly(torch.tensor([1.0, NAN, 0.0]), torch.tensor([True, False, True])))
+    meter.add(rare=Partly(torch.tensor([NAN]), torch.tensor([False])))
+    meter.mark(1)
+    assert meter.broken(CPU) is None
+    assert meter.fetch(CPU) == {"accuracy": 0.5}
+
+
+@pytest.mark.parametrize("bad", [NAN, math.inf, -math.inf])
+def test_a_measured_number_that_is_not_finite_is_named_with_its_step(bad: float) -> None:
+    meter = Meter()
+    for step in range(1, 6):
+        wrong = bad if step >= 3 else 0.0
+        meter.add(loss=torch.tensor([1.0]), margin=torch.tensor([wrong, 0.0]))
+        meter.add(accuracy=Partly(torch.tensor([wrong]), torch.tensor([step == 4])))
+        meter.mark(step)
+    broken = meter.broken(CPU)
+    assert broken is not None and broken.step == 3 and broken.names == ["margin", "accuracy"]
+
+
+def test_infinities_that_cancel_are_found() -> None:
+    meter = Meter()
+    meter.add(margin=torch.tensor([math.inf, -math.inf]))
+    meter.mark(1)
+    assert meter.broken(CPU) is not None
+
+
+def test_fetching_begins_anew() -> None:
+    meter = Meter()
+    meter.add(loss=torch.tensor([NAN]))
+    meter.mark(1)
+    meter.fetch(CPU)
+    meter.add(loss=torch.tensor([1.0]))
+    meter.mark(2)
+    assert meter.broken(CPU) is None
+
+
+def test_a_restored_meter_goes_on() -> None:
+    meter, other = Meter(), Meter()
+    meter.add(loss=torch.tensor([1.0, 2.0]))
+    other.restore(meter.state(CPU), torch.device("cpu"))
+    other.add(loss=torch.tensor([6.0]))
+    assert other.fetch(CPU) == {"loss": 3.0}
