@@ -10,7 +10,6 @@ from palate.align.batches import Batches
 from palate.core.errors import RunFolderError
 from palate.prefer.load import load_preferences
 from palate.records.parquet import write_sets
-from palate.training.interrupt import deferred_interrupt
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
@@ -43,13 +42,6 @@ def test_ctrl_c_leaves_a_checkpoint_of_the_last_whole_step(dpo_config, tmp_path,
             run(config)
     assert [path.name for path in (config.out / "checkpoints").iterdir()] == ["step-3"]
     assert_same_weights(undisturbed, run(config))
-
-
-def test_a_second_ctrl_c_strikes_at_once():
-    with pytest.raises(KeyboardInterrupt), deferred_interrupt() as came:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert came()
-        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_finished_run_is_not_run_again(dpo_config, monkeypatch):

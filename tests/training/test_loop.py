@@ -117,7 +117,9 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, where):
             (line.network.weight.data if where == "weight" else state).fill_(float("inf"))
 
     out = tmp_path / "run"
-    with pytest.raises(NotFiniteError, match="training diverged by step 8: 'line[.].*': inf; the last good checkpoint is step-4"):
+    with pytest.raises(
+        NotFiniteError, match="training diverged by step 8: 'line[.].*': inf; the last good checkpoint is step-4"
+    ):
         Line(out, spoil, log_every=100).train()
     assert names(out) == ["step-4"]
 
@@ -143,7 +145,8 @@ def test_between_logging_and_saving_nothing_waits_for_the_device(tmp_path, monke
 
         return call
 
-    line.step, line.loop.meter.mark = watched(step), watched(mark)
+    monkeypatch.setattr(line, "step", watched(step))
+    monkeypatch.setattr(line.loop.meter, "mark", watched(mark))
     line.train()
     assert len(lines(tmp_path / "run")) == 1
 

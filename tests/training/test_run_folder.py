@@ -1,0 +1,58 @@
+"""Of several processes one writes the run folder; the others find it on a disk that they share."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from palate.core.errors import RunFolderError
+from palate.core.runs import RunFolder
+from palate.training.config import FREE, TrainingConfig
+from palate.training.run_folder import open_run
+
+
+def process(main: bool, waited: list[bool]) -> Any:
+    """What is asked of an accelerator."""
+
+    @contextmanager
+    def first():
+        waited.append(main)
+        yield
+
+    return SimpleNamespace(is_main_process=main, main_process_first=first)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_only_the_first_process_writes(tmp_path):
+    config, waited = TrainingConfig(out=tmp_path / "run"), []
+    first = open_run(process(True, waited), "train", config, FREE, {})
+    first.log(1, loss=0.5)
+    before = contents(config.out)
+    other = open_run(process(False, waited), "train", config, FREE, {})
+    assert waited == [True, False]
+    with other.timer("train"):
+        other.log(1, loss=0.7)
+    other.rewind(0)
+    other.finish({"done": True})
+    assert contents(config.out) == before and other.finished is None
+    with first.timer("train"):
+        first.finish({"done": True})
+    assert other.finished == {"done": True} and set(other.timings) == {"train"}
+
+
+def test_a_folder_on_another_nodes_disk_is_refused(tmp_path):
+    config = TrainingConfig(out=tmp_path / "run")
+    with pytest.raises(RunFolderError, match="is not on the disk of this node; put it on a disk that all nodes share"):
+        open_run(process(False, []), "train", config, FREE, {})
+    assert not config.out.exists()
+
+
+def test_a_run_folder_writes_unless_it_is_said_not_to(tmp_path):
+    assert RunFolder.open(tmp_path / "run", "train", TrainingConfig(out=tmp_path / "run")).writes
