@@ -25,7 +25,7 @@ A, B, C = (StoredImage(name.encode()) for name in "abc")
 LEARNERS = [
     (DPOConfig, "pairs", {"beta": 200.0, "link": "ipo"}),
     (DPOConfig, "pairs", {"beta": 200.0, "link": "hinge", "smoothing": 0.1}),
-    (CPOConfig, "pairs", {"beta": 200.0}),
+    (CPOConfig, "pairs", {"beta": 200.0, "anchor": 1.0}),
     (MaPOConfig, "pairs", {}),
     (ListwiseConfig, "lists", {"beta": 200.0}),
     (ListwiseConfig, "lists", {"beta": 200.0, "reference": False, "anchor": 1.0}),

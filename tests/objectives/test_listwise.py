@@ -57,10 +57,10 @@ def test_the_order_of_the_images_does_not_matter():
     torch.testing.assert_close(metrics, told)
 
 
-def test_images_that_share_a_rank_are_not_compared():
+def test_images_that_share_a_rank_come_before_the_rest_in_either_order():
     tied, _ = listwise(scores([1.0, 0.2, 0.0]), None, torch.tensor([[1, 1, 2]]), beta=2.0)
-    each = [math.log(1 + math.exp(-1.0)), math.log(1 + math.exp(-0.2))]
-    assert tied.item() == pytest.approx(sum(each))
+    a, b, c = (math.exp(value) for value in (1.0, 0.2, 0.0))
+    assert math.exp(-tied.item()) == pytest.approx(a / (a + b + c) * b / (b + c) + b / (a + b + c) * a / (a + c))
     alone, metrics = listwise(scores([1.0, 0.2]), None, torch.tensor([[1, 1]]), beta=2.0)
     assert alone.item() == pytest.approx(0, abs=1e-12) and not metrics["accuracy"].measured.any()
 

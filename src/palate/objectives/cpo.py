@@ -8,6 +8,21 @@ from torch import Tensor
 from palate.objectives.error import log_ratio
 from palate.objectives.link import Link, linked, ranked_rightly
 
+PAPER_BETA = 0.1
+"""Beta in the experiments of Xu et al. 2024, where it multiplies log-likelihoods; their likelihood term weighs 1."""
+
+
+def likelihood_anchor(beta: float, weight: float = 1.0) -> float:
+    """The anchor that pulls as the paper's negative log-likelihood does, of the given weight (lambda).
+
+    There the margin is `PAPER_BETA (log p_w - log p_l)`, and here it is `-(beta / 2) (error_w - error_l)`. So
+    `log p = -(beta / 2) error / PAPER_BETA`, and the negative log-likelihood of the winner is `error_w` times
+    `beta / (2 PAPER_BETA)`: 5 beta, 10,000 for a beta of 2000.
+
+    Reference: Xu et al. 2024 (arXiv:2401.08417), section 3.
+    """
+    return weight * beta / (2 * PAPER_BETA)
+
 
 def cpo(
     error_w: Tensor,
@@ -28,15 +43,14 @@ def cpo(
         error_w: the policy's error on the winner [B].
         error_l: its error on the loser, at the same timestep and noise [B].
         beta: how much a difference of errors counts; the convention of `dpo`.
-        anchor: weight of the winner's error, lambda in the paper.
+        anchor: weight of the winner's error; `likelihood_anchor` gives the one that is as strong as the paper's.
         link: `sigmoid` as published, or another of `link.linked`.
         smoothing: share of pairs believed to be ranked wrongly.
 
     Returns:
         The loss [B]; and metrics [B], detached: `accuracy` and `margin`, as of `dpo`.
 
-    Reference: Xu et al. 2024 (arXiv:2401.08417), section 3: `L_prefer + L_NLL`, whose log-likelihood is here
-    `-error / 2` and whose negative log-likelihood of the winner is its error.
+    Reference: Xu et al. 2024 (arXiv:2401.08417), section 3: `L_prefer + L_NLL`.
     """
     zero = torch.zeros_like(error_w)
     margin = beta * (log_ratio(error_w, zero) - log_ratio(error_l, zero))

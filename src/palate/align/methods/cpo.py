@@ -21,8 +21,9 @@ class CPOConfig(DPOConfig):
 
     about: ClassVar[str] = "prefer winners over losers, without a reference"
 
-    anchor: float = 1.0
-    """Weight of the winner's own error (lambda), all that holds the model to the data; 1 in Xu et al. 2024."""
+    anchor: float | None = None  # type: ignore[assignment]  # None is a default that depends on beta
+    """Weight of the winner's own error, all that holds the model to the data. When left out 5 x beta, which pulls as
+    strongly as the likelihood term does in Xu et al. 2024, where its weight is 1 and beta 0.1."""
 
     def method(self) -> Method[Any]:
         """The objective, and how it reads feedback."""
@@ -36,7 +37,8 @@ class CPO(Pairs[CPOConfig]):
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
         """As `objectives.cpo`."""
-        from palate.objectives.cpo import cpo
+        from palate.objectives.cpo import cpo, likelihood_anchor
 
         c, (error_w, error_l) = self.config, measured.error.unbind(1)
-        return cpo(error_w, error_l, c.beta, c.anchor, c.link, c.smoothing)
+        anchor = likelihood_anchor(c.beta) if c.anchor is None else c.anchor
+        return cpo(error_w, error_l, c.beta, anchor, c.link, c.smoothing)

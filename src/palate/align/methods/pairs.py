@@ -35,7 +35,8 @@ class PreferenceConfig(AlignConfig):
         """As of `AlignConfig`."""
         yield from super().problems()
         yield from not_above_zero(self, "beta")
-        yield from below_zero(self, "anchor")
+        if self.anchor is not None:  # of a method whose default depends on beta
+            yield from below_zero(self, "anchor")
 
     def learning_rate(self) -> float:
         """As every method's; for full training times 2000 / beta, as the paper scales it (section 5.1)."""
