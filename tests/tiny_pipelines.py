@@ -1,7 +1,7 @@
 """Small pipelines of the real diffusers classes with random weights, saved in a folder as a hub model would be.
 
-They hold no knowledge and fit in a megabyte or two, so tests can walk the code paths of Stable Diffusion and Stable
-Diffusion 3 offline: `StableDiffusionPipeline.from_pretrained(random_stable_diffusion(tmp_path))`.
+They hold no knowledge and fit in a megabyte or two, so tests can walk the code paths of Stable Diffusion, its XL and
+Stable Diffusion 3 offline: `StableDiffusionPipeline.from_pretrained(random_stable_diffusion(tmp_path))`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
@@ -83,8 +85,57 @@ def random_stable_diffusion(
     return Path(folder)
 
 
-def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0) -> Path:
-    """A random `StableDiffusion3Pipeline` without its optional T5 encoder in `folder`; `shift` as in the release."""
+def random_sdxl(folder: Path, seed: int = 0, force_zeros: bool = True, prediction_type: str = "epsilon") -> Path:
+    """A random `StableDiffusionXLPipeline` in `folder`.
+
+    Args:
+        folder: where to save it; made when it is absent.
+        force_zeros: whether no prompt is embedded as zeros, as in the release.
+        prediction_type: as diffusers spells it.
+    """
+    torch.manual_seed(seed)
+    tokenizer = tiny_tokenizer()
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),  # pyright: ignore[reportArgumentType]
+        cross_attention_dim=32,  # of both encoders
+        attention_head_dim=2,
+        norm_num_groups=4,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 16,
+    )
+    schedule: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    schedule |= {"timestep_spacing": "leading", "steps_offset": 1, "interpolation_type": "linear"}
+    StableDiffusionXLPipeline(
+        vae=_tiny_vae(RESOLUTION),
+        text_encoder=CLIPTextModel(_tiny_text_config(tokenizer)),
+        tokenizer=tokenizer,
+        text_encoder_2=CLIPTextModelWithProjection(_tiny_text_config(tokenizer)),
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=EulerDiscreteScheduler(**schedule, prediction_type=prediction_type),
+        force_zeros_for_empty_prompt=force_zeros,
+        add_watermarker=False,
+    ).save_pretrained(folder)
+    return Path(folder)
+
+
+def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, **schedule: Any) -> Path:
+    """A random `StableDiffusion3Pipeline` without its optional T5 encoder in `folder`.
+
+    Args:
+        folder: where to save it; made when it is absent.
+        shift: of the scheduler, as in the release.
+        schedule: more of its options.
+    """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
     transformer = SD3Transformer2DModel(
@@ -103,7 +154,7 @@ def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0) -> Path:
     text_encoders = [CLIPTextModelWithProjection(_tiny_text_config(tokenizer)) for _ in range(2)]
     pipeline = StableDiffusion3Pipeline(
         transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=shift, **schedule),
         vae=_tiny_vae(RESOLUTION, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=text_encoders[0],
         tokenizer=tokenizer,

@@ -11,6 +11,7 @@ from palate.core.errors import ConfigError, InputError, RunFolderError
 from palate.core.files import write_atomic
 from palate.evaluate.config import EvaluateConfig
 from palate.evaluate.stage import command, compare, evaluate, training_curves
+from palate.generate.sampler import Sampler
 from palate.generate.stage import GenerateConfig
 from palate.records.image_folder import read_image_folder
 from palate.score.world import reader
@@ -101,6 +102,28 @@ def test_an_interrupted_evaluation_goes_on_with_the_images_it_has(config, monkey
     assert len(before) == 6
     evaluate(config)
     assert {file: file.stat().st_mtime_ns for file in (config.out / "base").rglob("*.png")} == before
+
+
+def test_a_prompt_with_an_image_that_a_model_did_not_draw_is_left_out_on_both_sides(config, monkeypatch):
+    draw = Sampler.draw
+
+    def one_blocked(self, prompts, seeds):
+        found = draw(self, prompts, seeds)
+        if str(self.pipeline.config._name_or_path) == config.aligned:
+            found[1] = dataclasses.replace(found[1], blocked="safety checker")
+        return found
+
+    monkeypatch.setattr(Sampler, "draw", one_blocked)  # batches of 4: the second image of the first and third prompt
+    whole = dataclasses.replace(config, batch=2)
+    with pytest.raises(InputError, match="every prompt has an image that is not the model's"):
+        compare(whole)
+    some = dataclasses.replace(config, out=config.out.with_name("some"))
+    comparison = compare(some)
+    left = [r.prompt for r in read_image_folder(some.out / "base") if r.prompt_index == 1]
+    assert comparison.prompts == (left[0],)
+    assert comparison.judged.preference.base.shape == comparison.judged.preference.aligned.shape == (1, 2)
+    evaluate(some)
+    assert json.loads((some.out / "summary.json").read_text())["prompts left out for a blocked image"] == 2
 
 
 def _interrupt(config):

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from tiny_pipelines import random_sd3, random_stable_diffusion
+from tiny_pipelines import random_sd3, random_sdxl, random_stable_diffusion
 
 from palate.generate import sampler
 
@@ -27,6 +27,11 @@ def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def other_stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_stable_diffusion(tmp_path_factory.mktemp("models") / "other-sd", seed=1)
+
+
+@pytest.fixture(scope="session")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_sdxl(tmp_path_factory.mktemp("models") / "random-sdxl")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from palate.core.errors import InputError
 from palate.generate.sampler import Sampler
 from palate.models.load import load_pipeline
 
+# diffusers' Euler scheduler hands torch tensors to numpy in a way that numpy 2 frowns on.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 PROMPTS = ["a cat", "a much longer prompt", "a cat", "", "dogs"]
 SEEDS = [0, 1, 2, 3, 2**32 - 1]
 ROUNDING = 1.01  # of 255: float rounding may move a pixel over the edge between two whole numbers
@@ -23,7 +25,7 @@ def pixels(images: Sequence[Image.Image]) -> np.ndarray:
     return np.stack([np.asarray(image, float) for image in images])
 
 
-@pytest.fixture(params=["stable_diffusion", "sd3"])
+@pytest.fixture(params=["stable_diffusion", "sdxl", "sd3"])
 def model(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)
 
@@ -46,7 +48,7 @@ def test_plain_diffusers_makes_the_same_image(model: Path) -> None:
 
 
 def test_steps_and_guidance_default_to_the_pipeline_s_and_then_to_the_model_s_own(model: Path, tmp_path: Path) -> None:
-    family = {"random-sd": (50, 7.5), "random-sd3": (28, 7.0)}[model.name]
+    family = {"random-sd": (50, 7.5), "random-sdxl": (50, 5.0), "random-sd3": (28, 7.0)}[model.name]
     sampler = Sampler(model, device="cpu")
     assert (sampler.steps, sampler.guidance) == family
     copy = tmp_path / "copy"

@@ -1,5 +1,5 @@
 import pytest
-from tiny_pipelines import random_sd3, random_stable_diffusion
+from tiny_pipelines import random_sd3, random_sdxl, random_stable_diffusion
 
 
 @pytest.fixture(scope="session")
@@ -9,5 +9,6 @@ def models(tmp_path_factory):
     return {
         "eps": random_stable_diffusion(root / "eps"),
         "v": random_stable_diffusion(root / "v", prediction_type="v_prediction"),
+        "sdxl": random_sdxl(root / "sdxl"),
         "sd3": random_sd3(root / "sd3"),
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.training_utils import _collate_lora_metadata
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
@@ -138,6 +138,27 @@ def test_layers_that_diffusers_loses_while_it_renames_them_are_refused(models, t
     lora = write_lora(models["eps"], tmp_path / "lora", kohya=True, text_layers=["q_proj", "fc1"])
     with pytest.raises(InputError, match="8 tensors for the part 'text_encoder', of which the model takes 4"):
         load_pipeline(lora)
+
+
+def test_the_second_text_encoder_of_sdxl_gets_its_part(models, tmp_path):
+    pipeline = StableDiffusionXLPipeline.from_pretrained(models["sdxl"])
+    layers: dict[str, Any] = {}
+    for number, part in enumerate(("unet", "text_encoder", "text_encoder_2")):
+        targets = ["to_q", "to_k", "to_v", "to_out.0"] if part == "unet" else TEXT_LAYERS
+        found = adapter(getattr(pipeline, part), targets, seed=number)
+        layers[f"{part}_lora_layers"] = convert_state_dict_to_diffusers(found)
+    StableDiffusionXLPipeline.save_lora_weights(tmp_path, **layers)
+    (tmp_path / "palate.json").write_text(json.dumps({"base": str(models["sdxl"])}))
+    plain: Any = DiffusionPipeline.from_pretrained(models["sdxl"])
+    plain.load_lora_weights(tmp_path)
+    plain.fuse_lora(components=["unet", "text_encoder", "text_encoder_2"])
+    plain.unload_lora_weights()
+    ours = load_pipeline(tmp_path)
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        expected, base = getattr(plain, part).state_dict(), getattr(load_pipeline(models["sdxl"]), part).state_dict()
+        found = getattr(ours, part).state_dict()
+        assert all(torch.equal(value, found[name]) for name, value in expected.items())
+        assert any(not torch.equal(value, found[name]) for name, value in base.items())
 
 
 def rewritten(lora: Path, change) -> Path:

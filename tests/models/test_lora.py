@@ -11,7 +11,7 @@ from palate.models.lora import add_lora, reference, save_lora
 from palate.models.source import LORA_FILE
 
 X_T = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-T = {"eps": torch.tensor([10, 700]), "sd3": torch.tensor([0.1, 0.7])}
+T = {"eps": torch.tensor([10, 700]), "sdxl": torch.tensor([10, 700]), "sd3": torch.tensor([0.1, 0.7])}
 
 
 def predict(denoiser, family):
@@ -33,7 +33,7 @@ def stir(network):
             parameter.data.add_(torch.randn_like(parameter), alpha=0.3)
 
 
-@pytest.mark.parametrize("family", ["eps", "sd3"])
+@pytest.mark.parametrize("family", ["eps", "sdxl", "sd3"])
 def test_a_fresh_adapter_changes_nothing_and_a_stirred_one_can_be_switched_off(models, family):
     denoiser = load_denoiser(models[family])
     base = predict(denoiser, family)
@@ -47,7 +47,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_stirred_one_can_be_switched_off(m
 
 
 @pytest.mark.parametrize("alpha", [2.0, 8.0])
-@pytest.mark.parametrize("family", ["eps", "sd3"])
+@pytest.mark.parametrize("family", ["eps", "sdxl", "sd3"])
 def test_plain_diffusers_loads_the_saved_adapter_and_predicts_the_same(models, tmp_path, family, alpha):
     denoiser = load_denoiser(models[family])
     add_lora(denoiser.network, rank=2, alpha=alpha)

@@ -34,7 +34,8 @@ def test_the_largest_side_is_named_as_a_multiple():
         Sizes(native=16, multiple=16, largest=50).require(64)
 
 
-@pytest.mark.parametrize("family", ["eps", "sd3"])
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("family", ["eps", "sdxl", "sd3"])
 @pytest.mark.parametrize("height, width", [(8, 8), (8, 16), (16, 16), (24, 8), (40, 16), (16, 24), (16, 32)])
 def test_what_is_taken_can_be_encoded_predicted_decoded_and_drawn(models, family, height, width):
     source = resolve(models[family])

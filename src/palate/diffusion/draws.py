@@ -40,7 +40,10 @@ class Draws:
         return (self._starts[key] + draw * GOLDEN) % 1.0
 
     def noise(self, key: np.ndarray, draw: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal noise [R, *shape]; equal keys at equal draws have equal noise."""
+        """Standard normal noise [R, *shape]; equal keys at equal draws have equal noise.
+
+        Others nearly always differ: torch's CPU generator keeps 32 bits of a seed, see `core.seeds.torch_generator`.
+        """
         distinct, where = np.unique(np.stack([key, draw]), axis=1, return_inverse=True)
         noise, generator = torch.empty(distinct.shape[1], *shape), torch.Generator()
         for row, (k, d) in zip(noise, distinct.T.tolist()):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "StableDiffusionPipeline": "palate.models.stable_diffusion:StableDiffusion",
+    "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
 }
 """The module and class of the adapter, by the name of the pipeline's class."""

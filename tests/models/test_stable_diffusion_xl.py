@@ -1,0 +1,71 @@
+"""What is SDXL's own: zeros for no prompt, and each image's own size and crop."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_pipelines import random_sdxl
+
+from palate.models.frames import Frames
+from palate.models.load import load_denoiser, load_pipeline
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def test_no_prompt_is_zeros_and_the_empty_prompt_is_not(models, tmp_path):
+    denoiser = load_denoiser(models["sdxl"])
+    found = denoiser.encode_prompt(["a star", None, ""])
+    for name in ("embeddings", "pooled"):
+        text, absent, empty = found.dense(name)
+        assert not absent.any() and empty.abs().max() > 0.1 and text.abs().max() > 0.1
+    encoded = load_denoiser(random_sdxl(tmp_path / "encoded", force_zeros=False)).encode_prompt([None, ""])
+    assert torch.equal(encoded.dense("pooled")[0], encoded.dense("pooled")[1])
+
+
+@pytest.mark.parametrize("force_zeros", [True, False])
+def test_no_prompt_is_embedded_as_what_the_pipeline_guides_away_from(tmp_path, force_zeros):
+    folder = random_sdxl(tmp_path / "model", force_zeros=force_zeros)
+    found = load_denoiser(folder).encode_prompt([None])
+    _, embeddings, _, pooled = load_pipeline(folder).encode_prompt("a star", do_classifier_free_guidance=True)
+    torch.testing.assert_close(found.dense("embeddings"), embeddings)
+    torch.testing.assert_close(found.dense("pooled"), pooled)
+
+
+def test_each_image_s_size_and_crop_reach_the_network_as_the_pipeline_gives_them(models):
+    """Two pictures of other sizes in one batch, each against a run of the pipeline for it alone."""
+    pipeline, denoiser = load_pipeline(models["sdxl"]), load_denoiser(models["sdxl"])
+    frames = Frames.squares([(1500, 1000), (640, 700)], 16)
+    start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    told = denoiser.encode_prompt(["a star", "a star"]).merged(denoiser.image_conditioning(frames))
+    scheduler = denoiser.pipeline.scheduler
+    scheduler.set_timesteps(1)
+    timestep, x_t = scheduler.timesteps[0], start * scheduler.init_noise_sigma
+    scaled = scheduler.scale_model_input(x_t, timestep)
+    with torch.no_grad():
+        ours = denoiser.predict(scaled.repeat(2, 1, 1, 1), timestep.repeat(2), told)
+    assert (ours[0] - ours[1]).abs().max() > 1e-3
+    for row, prediction in zip(frames.rows.int().tolist(), ours):
+        theirs = pipeline(
+            "a star",
+            num_inference_steps=1,
+            guidance_scale=1.0,
+            latents=start,
+            output_type="latent",
+            original_size=tuple(row[:2]),
+            crops_coords_top_left=tuple(row[2:4]),
+            target_size=tuple(row[4:]),
+        ).images
+        scheduler.set_timesteps(1)
+        step = scheduler.step(prediction[None], timestep, x_t).prev_sample
+        torch.testing.assert_close(step, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_without_a_frame_the_picture_shows_all_of_an_original_of_its_own_size(models):
+    denoiser = load_denoiser(models["sdxl"])
+    x_t, t = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 700])
+    told = denoiser.encode_prompt(["a star", "two circles"])
+    with torch.no_grad():
+        assumed = denoiser.predict(x_t, t, told)
+        said = denoiser.predict(x_t, t, told.merged(denoiser.image_conditioning(Frames.whole(2, 16, 24))))
+        other = denoiser.predict(x_t, t, told.merged(denoiser.image_conditioning(Frames.whole(2, 16, 80))))
+    assert torch.equal(assumed, said) and not torch.allclose(assumed, other)
