@@ -121,7 +121,7 @@ def random_sdxl(folder: Path, seed: int = 0, force_zeros: bool = True, predictio
         text_encoder_2=CLIPTextModelWithProjection(_tiny_text_config(tokenizer)),
         tokenizer_2=tokenizer,
         unet=unet,
-        scheduler=EulerDiscreteScheduler(**schedule, prediction_type=prediction_type),
+        scheduler=EulerDiscreteScheduler(**schedule, prediction_type=prediction_type),  # pyright: ignore[reportArgumentType]
         force_zeros_for_empty_prompt=force_zeros,
         add_watermarker=False,
     ).save_pretrained(folder)

@@ -4,6 +4,7 @@ from PIL import Image
 from tiny_pipelines import random_sd3
 
 from palate.diffusion.parametrization import Parametrization
+from palate.diffusion.schedule import FlowSchedule
 from palate.models.conditioning import Conditioning
 from palate.models.families import sizes_of
 from palate.models.load import load_denoiser, load_pipeline, resolve
@@ -120,7 +121,9 @@ def test_a_schedule_that_depends_on_the_picture_s_size_is_the_pipeline_s_at_that
     shifts = []
     for side in (8, 16):
         pipeline("a", num_inference_steps=5, height=side, width=side, output_type="latent")
-        shift = denoiser.schedule((side // 2, side // 2)).shift
+        schedule = denoiser.schedule((side // 2, side // 2))
+        assert isinstance(schedule, FlowSchedule)
+        shift = schedule.shift
         sigma = torch.linspace(1, 1 / 1000, 5)
         expected = torch.cat([shift * sigma / (1 + (shift - 1) * sigma), torch.zeros(1)])
         torch.testing.assert_close(pipeline.scheduler.sigmas, expected, atol=1e-5, rtol=1e-5)

@@ -32,7 +32,10 @@ class StableDiffusionXL(StableDiffusion):
         )
         if self.pipeline.config.force_zeros_for_empty_prompt:
             absent = torch.tensor([prompt is None for prompt in prompts], device=device)
-            embeddings, pooled = embeddings.masked_fill(absent[:, None, None], 0), pooled.masked_fill(absent[:, None], 0)
+            embeddings, pooled = (
+                embeddings.masked_fill(absent[:, None, None], 0),
+                pooled.masked_fill(absent[:, None], 0),
+            )
         return Conditioning({"embeddings": embeddings, "pooled": pooled})
 
     def image_conditioning(self, frames: Frames) -> Conditioning:
