@@ -13,7 +13,8 @@ from collect.saying import Says, answer, answer_all, first, ids, number_of, seco
 from sqlalchemy import select
 
 from palate.collect.asking import next_screens
-from palate.collect.quality.study import quality, told
+from palate.collect.quality.study import quality
+from palate.collect.quality.summary import summary
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Image
 from palate.collect.voting import Ballot, cast, quarantine, undo
@@ -28,7 +29,7 @@ def test_a_study_without_votes_has_progress_and_nothing_that_is_known(study):
     assert [each["strengths"][0]["value"] for each in plain["standings"]] == [None]
     assert [each["votes"] for each in plain["raters"]] == [0, 0]
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert told(found)[0] == "votes: 0 of 8"
+    assert summary(found)[0] == "votes: 0 of 8"
 
 
 def test_progress_counts_votes_that_count_and_items_that_lack_none(study):
@@ -124,7 +125,7 @@ def test_a_rating_has_mean_stars_and_compares_what_one_rater_gave_to_one_prompt(
     assert [each.value for each in standing.stars] == [4.0, pytest.approx(2.5)]
     assert standing.win_rates[0][1] == 1.0
     assert standing.comparisons[0][1] == 12
-    assert not standing.settled and math.isnan(standing.strengths[0].low)  # nobody preferred the base
+    assert standing.state == "swept" and math.isnan(standing.strengths[0].low)  # nobody preferred the base
     assert found.agreement[0].distance == "ordinal"
     assert found.agreement[0].alpha.value == pytest.approx(1.0)
     assert math.isnan(found.raters[0].first.value)
@@ -156,5 +157,5 @@ def test_a_system_that_lost_everything_has_a_place_but_no_interval(study):
     made = study(items=5, raters=2, raters_per_item=2, mirror=0.0)
     answer_all(made, second)
     standing = quality(made).standings[0]
-    assert standing.systems == ("tuned", "base") and not standing.settled
+    assert standing.systems == ("tuned", "base") and standing.state == "swept"
     assert math.isfinite(standing.strengths[0].value) and math.isnan(standing.strengths[0].low)

@@ -6,18 +6,21 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from palate.collect.quality.measures import (
     alpha,
     alphas,
     bradley_terry,
     coincidences,
+    prompt_share,
     resampled,
     settled,
     strengths,
     wins,
     with_majority,
 )
+from palate.core.statistics import wilson
 
 MISSING = 0
 KRIPPENDORFF = np.array(
@@ -120,3 +123,39 @@ def test_intervals_of_strengths_cover_the_truth_about_as_often_as_they_say():
         low, high = resampled(by_prompt, lambda some: strengths(some, np.zeros(2)), trial)
         covered += low[0] <= truth <= high[0]
     assert 89 <= covered <= 99  # 95 of 100 give or take two standard deviations, and a little for small samples
+
+
+def test_resamples_that_are_all_alike_give_no_interval():
+    low, high = resampled(np.tile([3.0, 4.0], (12, 1)), lambda sums: sums[:, 0] / sums[:, 1], 0)
+    assert math.isnan(low) and math.isnan(high)
+
+
+def test_a_share_of_one_trial_a_prompt_has_wilsons_interval():
+    sums = np.array([[1.0, 1.0]] * 30 + [[0.0, 1.0]] * 10)
+    found = prompt_share(sums)
+    z_to_t = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 39)) ** 2
+    assert (found.value, found.n) == (0.75, 40)
+    assert (found.low, found.high) == pytest.approx(wilson(0.75, 39 * z_to_t))  # the variance has 39 degrees of freedom
+
+
+def test_a_share_on_which_all_prompts_agree_counts_each_once():
+    found = prompt_share(np.tile([5.0, 5.0], (12, 1)))
+    assert (found.value, found.n) == (1.0, 60)
+    assert (found.low, found.high) == pytest.approx(wilson(1.0, 12))
+
+
+def test_a_share_of_fewer_than_six_prompts_has_no_interval():
+    found = prompt_share(np.array([[1.0, 2.0]] * 5 + [[0.0, 0.0]] * 9))
+    assert found.value == 0.5 and math.isnan(found.low) and math.isnan(found.high)
+    assert math.isnan(prompt_share(np.zeros((0, 2))).value)
+
+
+@pytest.mark.parametrize("truth", [0.6, 0.9])
+def test_intervals_of_shares_cover_the_truth_about_as_often_as_they_say(truth):
+    rng, covered, tries = np.random.default_rng(3), 0, 400
+    for _ in range(tries):
+        easy = rng.beta(4 * truth, 4 * (1 - truth), 20)  # prompts differ in how much people agree on them
+        trials = rng.integers(3, 6, 20)
+        found = prompt_share(np.stack([rng.binomial(trials, easy), trials], 1).astype(float))
+        covered += found.low <= truth <= found.high
+    assert 0.92 <= covered / tries <= 0.985  # 0.95 give or take two standard deviations and small samples

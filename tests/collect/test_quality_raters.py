@@ -7,7 +7,8 @@ import uuid
 from collect.saying import answer_all, ids, number_of
 
 from palate.collect.asking import next_screens
-from palate.collect.quality.study import quality, told
+from palate.collect.quality.study import quality
+from palate.collect.quality.summary import summary
 from palate.collect.voting import Ballot, cast
 
 
@@ -21,12 +22,12 @@ def test_who_stands_out_is_told_in_plain_words(study):
     found = quality(made)
     assert [each.words for each in found.raters[:3]] == [(), (), ()]
     assert found.raters[3].words == ("always left", "fast", "disagrees with the others")
-    assert found.raters[3].hasty == 1.0 and found.raters[3].seconds == 0.4
+    assert found.raters[3].hasty.value == 1.0 and found.raters[3].seconds == 0.4
     assert found.raters[3].first.value == 1.0 and found.raters[3].first.low > 0.9
     assert found.raters[4].words == ("skips often",)
     assert found.progress.skips == {"unsure": 60}
     assert found.raters[0].first.low < 0.5 < found.raters[0].first.high  # sides are balanced
-    lines = told(found)
+    lines = summary(found)
     assert "rater rater 3: 60 votes, 0.4 s each: always left, fast, disagrees with the others" in lines
 
 
@@ -50,4 +51,4 @@ def test_little_is_said_of_little(study):
         ballot = Ballot(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.1)
         cast(made, ids(made)[0], ballot)
     row = quality(made).raters[0]
-    assert (row.first.value, row.hasty, row.words) == (1.0, 1.0, ())
+    assert (row.first.value, row.hasty.value, row.words) == (1.0, 1.0, ())

@@ -102,11 +102,12 @@ def _status(argv: Sequence[str]) -> int:
     config = parse(StatusConfig, argv, prog="palate collect status", description=STATUS)
     _need_extra()
     from palate.collect.characters import shown
-    from palate.collect.quality.study import quality, told
+    from palate.collect.quality.study import quality
+    from palate.collect.quality.summary import summary
     from palate.collect.study import open_study
 
     study = open_study(config.study)
-    print("\n".join(map(shown, told(quality(study)))))
+    print("\n".join(map(shown, summary(quality(study)))))
     study.close()
     return 0
 

@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 
 pytestmark = pytest.mark.usefixtures("quiet")
 QUARANTINE = 'button[data-act="quarantine"]'
+INVITE = '[data-key=raters] button[data-act="invite"]'
 FOCUSED = "return document.activeElement.matches(arguments[0])"
 
 
@@ -43,7 +44,6 @@ def focus(page: RaterPage, css: str) -> None:
 
 def test_new_numbers_come_while_the_focus_an_open_list_and_half_a_name_stay(owner, served):
     owner.script("document.querySelector('.raters').closest('section').querySelector('details').open = true")
-    owner.find("#name").send_keys("Half a na")
     focus(owner, f'{QUARANTINE}[data-name="rater 2"]')
     before = owner.text('[data-key="Votes that count"] dd')
     answer_next(served.study, ids(served.study)[0])
@@ -51,6 +51,10 @@ def test_new_numbers_come_while_the_focus_an_open_list_and_half_a_name_stay(owne
     assert int(owner.text('[data-key="Votes that count"] dd')) == int(before) + 1
     assert owner.script(FOCUSED, f'{QUARANTINE}[data-name="rater 2"]')
     assert owner.script("return document.querySelector('[data-key=raters] details').open")
+    owner.click(INVITE)
+    owner.find("#name").send_keys("Half a na")
+    refresh(owner)
+    assert owner.script(FOCUSED, "#name")
     assert owner.script("return document.getElementById('name').value") == "Half a na"
 
 
@@ -73,6 +77,7 @@ def test_a_quarantine_is_put_on_and_taken_off_with_the_keyboard(owner, served):
 
 
 def test_a_link_for_a_new_rater_is_shown_once_and_can_be_copied(owner, served):
+    owner.click(INVITE)
     owner.find("#name").send_keys("Ada <b>", Keys.ENTER)
     owner.wait("there is a link", lambda: owner.visible("#link"))
     link = owner.script("return document.getElementById('link').value")
@@ -80,10 +85,14 @@ def test_a_link_for_a_new_rater_is_shown_once_and_can_be_copied(owner, served):
     assert owner.text("#for") == "Ada <b>"
     owner.wait("the table has a row more", lambda: "Ada <b>" in owner.text(".raters"))
     owner.click("#copy")
-    owner.wait("it is copied", lambda: owner.text("#say") == "The link is copied.")
+    owner.wait("it is copied", lambda: owner.text("#copied") == "The link is copied.")
     owner.photo("owner-link")
+    owner.keys(Keys.ESCAPE)
+    assert not owner.visible("#invite")
+    owner.click(INVITE)
+    assert owner.script("return document.getElementById('link').value") == "", "it is shown once"
     owner.find("#name").send_keys("Ada <b>", Keys.ENTER)
-    owner.wait("the name is taken", lambda: "choose another name" in owner.text("#say"))
+    owner.wait("the name is taken", lambda: "choose another name" in owner.text("#refused"))
     assert any("409" in each for each in owner.complaints())  # the browser notes the refusal
     owner.driver.refresh()
     assert link.rsplit("/", 1)[1] not in owner.driver.page_source
@@ -102,6 +111,20 @@ def test_a_link_is_renewed_only_once_the_owner_is_sure(owner, served):
         if not valid:
             owner.wait("there is a link", lambda: owner.visible("#link"))
         assert (served.study.rater(old) is not None) is valid
+
+
+def test_a_study_that_lacks_raters_says_so_and_invites_one_beside_it(page, serve):
+    served = serve(prompts=2, raters_per_item=2, title="Too few raters")
+    page.open(f"{served.address}/owner/enter/{served.study.renew_owner()}")
+    page.wait("the page runs", lambda: page.text("#fresh"))
+    for votes, short, name in (("4 votes", "2 more raters", "Ada"), ("2 votes", "another rater", "Ben")):
+        assert page.text(".short b") == f"{votes} need {short}."
+        page.click('.short button[data-act="invite"]')
+        page.find("#name").send_keys(name, Keys.ENTER)
+        page.wait("there is a link", lambda: page.visible("#link"))
+        page.keys(Keys.ESCAPE)
+        page.wait("the row is there", lambda name=name: name in page.text(".raters"))
+    page.wait("nothing is lacking", lambda: not page.visible(".short"))
 
 
 def test_the_page_says_so_when_its_numbers_grow_old(owner, served):

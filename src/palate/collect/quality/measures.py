@@ -14,14 +14,17 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
 from palate.core.seeds import numpy_generator
-from palate.core.statistics import ENOUGH, RESAMPLES, Estimate, expanded_tail
+from palate.core.statistics import CONFIDENCE, ENOUGH, RESAMPLES, Estimate, expanded_tail, wilson
 
 Distance = Literal["nominal", "ordinal"]
 BATCH = 2**22
 """Numbers that resampling holds at once."""
+ALIKE = 1e-6
+"""Width of an interval below which all resamples were the same but for rounding."""
 PRECISION, ROUNDS = 1e-4, 500
 """Of the resampled log-strengths: far below the width of any interval; and how many rounds may be spent on it."""
 
@@ -125,6 +128,11 @@ def settled(wins: np.ndarray) -> bool:
     return connected_components(wins > 0, connection="strong")[0] == 1
 
 
+def connected(compared: np.ndarray) -> bool:
+    """Whether every system of symmetric counts [S, S] was compared with every other, through others if need be."""
+    return connected_components(compared > 0, directed=False)[0] == 1
+
+
 def bradley_terry(wins: np.ndarray) -> np.ndarray:
     """Log-strengths [S] with mean 0: a beats b with the odds `exp(strength[a] - strength[b])`.
 
@@ -200,8 +208,9 @@ def resampled(
     """The ends of the 95% interval of a statistic that resamples prompts; NaN where it cannot be known.
 
     Expanded percentiles, as of `core.statistics`: their levels make up for the narrowness of plain ones with few
-    prompts (Hesterberg 2015). With fewer prompts than `ENOUGH`, or where more resamples than lie beyond an end have no
-    value, there are no ends.
+    prompts (Hesterberg 2015). With fewer prompts than `ENOUGH`, where more resamples than lie beyond an end have no
+    value, or where all of them are alike, there are no ends: an interval of no width would claim to leave nothing to
+    chance.
 
     Args:
         sums: [P, ...] of each prompt.
@@ -226,8 +235,33 @@ def resampled(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # nothing but NaN: unknown, and said to be below
         low, high = np.nanquantile(values, [beyond, 1 - beyond], axis=0)
-    unknown = np.isnan(values).mean(0) > beyond
+    unknown = (np.isnan(values).mean(0) > beyond) | (high - low < ALIKE)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+
+
+def prompt_share(sums: np.ndarray) -> Estimate:
+    """A share over prompts, with Wilson's interval on the effective count.
+
+    That is the number of independent trials that would know as much, `p (1 - p) / var`, where the variance of the ratio
+    is estimated from the prompts' residuals `hits - p trials` and shrunk by `(z / t)^2` for the error of that estimate
+    (Korn and Graubard 1998). Where all prompts agree each counts once, which is the cautious end. With fewer prompts
+    than `ENOUGH` there are no ends.
+
+    Args:
+        sums: [P, 2] hits and trials of each prompt, whole numbers.
+    """
+    sums = sums[sums[:, 1] > 0]
+    hits, trials = sums.sum(0)
+    prompts = len(sums)
+    p = float(hits / trials) if trials else math.nan
+    if prompts < ENOUGH:
+        return Estimate(p, math.nan, math.nan, round(trials))
+    residuals = sums[:, 0] - p * sums[:, 1]
+    variance = prompts / (prompts - 1) * float((residuals**2).sum()) / trials**2
+    tail = (1 + CONFIDENCE) / 2
+    shrink = stats.norm.ppf(tail) / stats.t.ppf(tail, prompts - 1)
+    effective = min(p * (1 - p) / variance * shrink**2, trials) if variance > 1e-12 else prompts
+    return Estimate(p, *wilson(p, float(effective)), round(trials))
 
 
 def estimate(

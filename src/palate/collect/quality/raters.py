@@ -45,7 +45,7 @@ class RaterQuality:
     Attributes:
         votes: answers.
         seconds: their median.
-        hasty: share of them that took less than `HASTY`.
+        hasty: share of those with a time that took less than `HASTY`.
         first: share in which the best image was at the first (left) position, ties left out.
         gold: share of gold that was answered as known, by the first question.
         mirror: share of mirrored repeats with the same answer by place; of stars, one apart is the same.
@@ -58,7 +58,7 @@ class RaterQuality:
     quarantined: bool
     votes: int
     seconds: float
-    hasty: float
+    hasty: Estimate
     first: Estimate
     gold: Estimate
     mirror: Estimate
@@ -85,33 +85,35 @@ def raters(record: Record) -> tuple[RaterQuality, ...]:
     counted = record.counted
     usual = _ratio(shares.agreed[counted], shares.judged[counted])
     asides = Counter((each.rater, each.kind) for each in record.asides)
+    by_rater = np.argsort(record.answers.rater, kind="stable")
+    bounds = np.searchsorted(record.answers.rater[by_rater], np.arange(1, len(record.raters)))
     return tuple(
-        _rater(record, shares, number, usual, asides[number, "skip"], asides[number, "flag"])
-        for number in range(len(record.raters))
+        _rater(record, shares, number, rows, usual, (asides[number, "skip"], asides[number, "flag"]))
+        for number, rows in zip(range(len(record.raters)), np.split(by_rater, bounds))
     )
 
 
-def _rater(record: Record, shares: _Shares, number: int, usual: float, skips: int, flags: int) -> RaterQuality:
-    answers = record.answers
-    mine = answers.rater == number
-    own = mine & record.measured
-    seconds = answers.seconds[own & ~np.isnan(answers.seconds)]
-    decided = own & ~np.isnan(shares.position[:, 0])
-    positions = [share(column) for column in shares.position[decided].T]
-    judged = own & (shares.judged > 0)
+def _rater(
+    record: Record, shares: _Shares, number: int, mine: np.ndarray, usual: float, asides: tuple[int, int]
+) -> RaterQuality:
+    """One row; `mine` are the numbers of the rater's answers, `asides` how many skips and flags they gave."""
+    own = mine[record.measured[mine]]
+    position, judged = shares.position[own], own[shares.judged[own] > 0]
+    positions = [share(column) for column in position[~np.isnan(position[:, 0])].T]
+    seconds = _known(record.answers.seconds[own])
     agreement = _ratio(shares.agreed[judged], shares.judged[judged])
     row = RaterQuality(
         name=record.raters[number],
         quarantined=bool(record.quarantined[number]),
-        votes=int(own.sum()),
+        votes=len(own),
         seconds=float(np.median(seconds)) if len(seconds) else math.nan,
-        hasty=float((seconds < HASTY).mean()) if len(seconds) else math.nan,
+        hasty=share(seconds < HASTY),
         first=positions[0],
-        gold=share(shares.gold[mine & ~np.isnan(shares.gold)]),
-        mirror=share(shares.mirror[mine & ~np.isnan(shares.mirror)]),
-        agreement=_binomial(agreement, int(judged.sum())),
-        skips=skips,
-        flags=flags,
+        gold=share(_known(shares.gold[mine])),
+        mirror=share(_known(shares.mirror[mine])),
+        agreement=_binomial(agreement, len(judged)),
+        skips=asides[0],
+        flags=asides[1],
         words=(),
     )
     return RaterQuality(**{**row.__dict__, "words": tuple(_words(row, record.task, positions, usual))})
@@ -159,6 +161,10 @@ def share(values: np.ndarray) -> Estimate:
 
 def _binomial(value: float, n: int) -> Estimate:
     return Estimate(value, *(wilson(value, n) if n else (math.nan, math.nan)), n)
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
 
 
 def _ratio(some: np.ndarray, every: np.ndarray) -> float:

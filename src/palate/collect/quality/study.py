@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from palate.collect.quality.labels import Labels, opinions, verdicts
-from palate.collect.quality.measures import Distance, alpha, alphas, coincidences, estimate, with_majority
+from palate.collect.quality.measures import Distance, alpha, alphas, coincidences, estimate, prompt_share, with_majority
 from palate.collect.quality.raters import RaterQuality, raters
 from palate.collect.quality.systems import Standing, standing_of
-from palate.collect.quality.text import counted, decimals, duration, ends, percent
 from palate.collect.quality.votes import Record, read_record
 from palate.collect.study import OpenStudy
 from palate.core.statistics import Estimate
@@ -34,6 +33,8 @@ class Progress:
         votes: that count.
         missing: votes that items still lack; those beyond `raters_per_item` of one item make up for no other's.
         complete: items that lack none.
+        out_of_reach: votes of `missing` that none of the raters who count can give: they have answered, skipped or
+            flagged the item. `raters_short` is how many more raters would give them all.
         leases: screens that somebody has before them.
         skips, flags: how often each reason was given, on whatever screen.
     """
@@ -43,6 +44,8 @@ class Progress:
     votes: int
     missing: int
     complete: int
+    out_of_reach: int
+    raters_short: int
     leases: int
     skips: Mapping[str, int]
     flags: Mapping[str, int]
@@ -54,14 +57,17 @@ class Agreement:
 
     Attributes:
         distance: of alpha: nominal of a choice, ordinal of ranks and stars.
-        alpha: Krippendorff's; 1 is full agreement, 0 is chance. `n` counts what two raters or more labelled.
+        alpha: Krippendorff's; 1 is full agreement, 0 is chance, below is worse. `n` counts what two raters or more
+            labelled.
         majority: how often a rater's verdict is that of most others; `n` counts verdicts.
+        prompts: that have labels.
     """
 
     question: str
     distance: Distance
     alpha: Estimate
     majority: Estimate
+    prompts: int
 
 
 @dataclass(frozen=True)
@@ -107,39 +113,11 @@ def quality(study: OpenStudy) -> Quality:
     )
 
 
-def told(found: Quality) -> list[str]:
-    """A study's quality in lines for a terminal."""
-    progress = found.progress
-    lines = [
-        f"votes: {progress.votes:,} of {progress.wanted:,}" if progress.wanted else f"votes: {progress.votes:,}",
-        f"items: {progress.items:,}, of which {progress.complete:,} have all their votes",
-        f"before raters now: {progress.leases:,}",
-    ]
-    for name, counts in (("skips", progress.skips), ("flags", progress.flags)):
-        lines += [f"{name}: {counted(counts)}"] if counts else []
-    for each in found.agreement:
-        lines.append(f"Krippendorff's alpha, {each.question}: {decimals(each.alpha.value)} ({ends(each.alpha)})")
-        majority = f"{percent(each.majority.value)} ({ends(each.majority, percent)})"
-        lines.append(f"agreement with the majority of the others, {each.question}: {majority}")
-    for each in found.standings:
-        lines += _standing_told(each)
-    for rater in found.raters:
-        what = [*(["quarantined"] if rater.quarantined else []), *rater.words]
-        pace = f"{rater.votes:,} votes" + (f", {duration(rater.seconds)} each" if math.isfinite(rater.seconds) else "")
-        lines.append(f"rater {rater.name}: {pace}" + (f": {', '.join(what)}" if what else ""))
-    return lines
-
-
-def _standing_told(standing: Standing) -> list[str]:
-    values, name = (standing.stars, "mean stars") if standing.stars else (standing.strengths, "Bradley-Terry strength")
-    lines = [f"{name}, {standing.question} (95% intervals resample prompts):"]
-    return lines + [f"  {who}: {decimals(e.value)} ({ends(e)})" for who, e in zip(standing.systems, values)]
-
-
 def _progress(record: Record) -> Progress:
     items, k = record.items, record.raters_per_item
     votes = np.bincount(record.answers.item[record.counted], minlength=len(items.ids))
     lacking = np.maximum(k - votes[items.real], 0)
+    beyond = np.maximum(lacking - _able(record)[items.real], 0)
     heard = record.heard()
     reasons = {kind: Counter(each.reason for each in heard if each.kind == kind) for kind in ("skip", "flag")}
     return Progress(
@@ -148,10 +126,22 @@ def _progress(record: Record) -> Progress:
         votes=int(votes.sum()),
         missing=int(lacking.sum()),
         complete=int((lacking == 0).sum()),
+        out_of_reach=int(beyond.sum()),
+        raters_short=int(beyond.max(initial=0)),
         leases=record.leases,
         skips=dict(reasons["skip"].most_common()),
         flags=dict(reasons["flag"].most_common()),
     )
+
+
+def _able(record: Record) -> np.ndarray:
+    """[I] How many of the raters who count can still be asked each item: all but those who have dealt with it."""
+    items, asides = len(record.items.ids), record.asides
+    rater = np.append(record.answers.rater, [each.rater for each in asides]).astype(int)
+    item = np.append(record.answers.item, [each.item for each in asides]).astype(int)
+    counts = ~record.quarantined[rater]
+    pairs = np.unique(rater[counts] * items + item[counts])
+    return int((~record.quarantined).sum()) - np.bincount(pairs % items if items else pairs, minlength=items)
 
 
 def _agreement(record: Record, question: str) -> Agreement:
@@ -162,19 +152,14 @@ def _agreement(record: Record, question: str) -> Agreement:
     shared = int((np.unique(found.unit, return_counts=True)[1] > 1).sum())
     value = alpha(found.unit, found.label, distance)
     known = estimate(value, together, lambda some: alphas(some, distance), shared, record.seed)
-    return Agreement(question, distance, known, _majority(record, question))
+    return Agreement(question, distance, known, _majority(record, question), prompts)
 
 
 def _majority(record: Record, question: str) -> Estimate:
     found = verdicts(record, question).of(record.counted)
     known, agrees = with_majority(found.unit, found.label, np.ones(len(found.unit), bool))
     prompt, prompts = _numbered(found)
-    sums = np.stack([np.bincount(prompt, each, prompts) for each in (agrees, known)], 1)  # [P, 2]
-    return estimate(float(_share(sums.sum(0)[None])[0]), sums, _share, int(known.sum()), record.seed)
-
-
-def _share(sums: np.ndarray) -> np.ndarray:
-    return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)
+    return prompt_share(np.stack([np.bincount(prompt, each, prompts) for each in (agrees, known)], 1))
 
 
 def _numbered(labels: Labels) -> tuple[np.ndarray, int]:

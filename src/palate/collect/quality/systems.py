@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from palate.collect.quality.labels import between_systems, compared
-from palate.collect.quality.measures import bradley_terry, resampled, settled, strengths, wins
+from palate.collect.quality.measures import bradley_terry, connected, resampled, settled, strengths, wins
 from palate.collect.quality.votes import UNKNOWN, Record
 from palate.core.statistics import Estimate
+
+State = Literal["empty", "apart", "swept", "settled"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,10 @@ class Standing:
         systems: names.
         strengths: Bradley-Terry's, natural logarithms with mean 0; the interval resamples prompts. `n` counts
             comparisons; a system without one has no strength.
-        settled: whether the comparisons determine strengths; where they do not (a system has won, or lost, everything,
-            or some were never compared with others) the values lean on a weak prior and have no interval.
+        prompts: that the values rest on.
+        state: whether the comparisons determine strengths: `settled` if they do. There are none yet if it is `empty`.
+            Groups of systems were never compared with each other if it is `apart`, and one of them has won everything
+            against the others if it is `swept`: the values then lean on a weak prior and have no interval.
         win_rates: [S, S] share of comparisons that the row's system won against the column's, ties halved.
         comparisons: [S, S] how many.
         stars: mean of a rating, else empty.
@@ -31,7 +36,8 @@ class Standing:
     question: str
     systems: tuple[str, ...]
     strengths: tuple[Estimate, ...]
-    settled: bool
+    prompts: int
+    state: State
     win_rates: tuple[tuple[float, ...], ...]
     comparisons: tuple[tuple[int, ...], ...]
     stars: tuple[Estimate, ...]
@@ -45,8 +51,9 @@ def standing_of(record: Record, question: str) -> Standing | None:
         return None
     by_prompt = _wins(record, question, named)
     total = by_prompt.sum(0)
-    estimates, is_settled = _strengths(by_prompt, record.seed)
-    stars = _stars(record, question, named) if record.task == "rating" else []
+    state = _state(total)
+    estimates = _strengths(by_prompt, state == "settled", record.seed)
+    stars, prompts = _stars(record, question, named) if record.task == "rating" else ([], len(by_prompt))
     order = _best_first(stars or estimates, total)
     count = total + total.T
     rates = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
@@ -54,7 +61,8 @@ def standing_of(record: Record, question: str) -> Standing | None:
         question,
         tuple(record.items.systems[named[i]] for i in order),
         tuple(estimates[i] for i in order),
-        is_settled,
+        prompts,
+        state,
         tuple(tuple(float(rates[i, j]) for j in order) for i in order),
         tuple(tuple(round(float(count[i, j])) for j in order) for i in order),
         tuple(stars[i] for i in order) if stars else (),
@@ -76,25 +84,35 @@ def _wins(record: Record, question: str, named: np.ndarray) -> np.ndarray:
     return wins(first, second, found.label[chosen], prompt, (len(prompts), len(named)))
 
 
-def _strengths(by_prompt: np.ndarray, seed: int) -> tuple[list[Estimate], bool]:
+def _state(total: np.ndarray) -> State:
+    count = total + total.T
+    if not count.any():
+        return "empty"
+    there = np.flatnonzero(count.sum(1))
+    if settled(total[np.ix_(there, there)]):
+        return "settled"
+    return "swept" if connected(count[np.ix_(there, there)]) else "apart"
+
+
+def _strengths(by_prompt: np.ndarray, is_settled: bool, seed: int) -> list[Estimate]:
     total = by_prompt.sum(0)
     count = (total + total.T).sum(1)
     there = np.flatnonzero(count)
     found = [Estimate(math.nan, math.nan, math.nan, 0)] * len(total)
     if not len(there):
-        return found, False
+        return found
     by_prompt = by_prompt[:, there[:, None], there]
-    values, is_settled = bradley_terry(by_prompt.sum(0)), settled(by_prompt.sum(0))
+    values = bradley_terry(by_prompt.sum(0))
     low = high = np.full_like(values, np.nan)
     if is_settled:
         low, high = resampled(by_prompt, lambda some: strengths(some, values), seed)
     for i, place in enumerate(there):
         found[place] = Estimate(float(values[i]), float(low[i]), float(high[i]), round(float(count[place])))
-    return found, is_settled
+    return found
 
 
-def _stars(record: Record, question: str, named: np.ndarray) -> list[Estimate]:
-    """The mean stars of each system, which resamples prompts."""
+def _stars(record: Record, question: str, named: np.ndarray) -> tuple[list[Estimate], int]:
+    """The mean stars of each system, whose interval resamples prompts, and how many prompts there are."""
     answers, items = record.answers, record.items
     rows = np.flatnonzero(record.counted & (items.system[answers.item, 0] != UNKNOWN))
     prompts, prompt = np.unique(items.prompt[answers.item[rows]], return_inverse=True)
@@ -105,7 +123,8 @@ def _stars(record: Record, question: str, named: np.ndarray) -> list[Estimate]:
     count = sums[:, 1].sum(0)
     values = _means(sums.sum(0)[None])[0]
     low, high = resampled(sums, _means, record.seed)
-    return [Estimate(float(v), float(a), float(b), round(float(n))) for v, a, b, n in zip(values, low, high, count)]
+    rows = zip(values, low, high, count)
+    return [Estimate(float(v), float(a), float(b), round(float(n))) for v, a, b, n in rows], len(prompts)
 
 
 def _means(sums: np.ndarray) -> np.ndarray:

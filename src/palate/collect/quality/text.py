@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from palate.core.statistics import Estimate
+from palate.core.statistics import ENOUGH, Estimate
 
-UNKNOWN = "n/a"
+UNKNOWN = "unknown"
+NONE = "–"
+"""What stands for a share of nothing."""
 MINUS = "\N{MINUS SIGN}"
+SMALL = 20
+"""Counts below which a share is written as a count: a percentage of few would claim more than is known."""
+FEW = f"fewer than {('zero', 'one', 'two', 'three', 'four', 'five', 'six')[ENOUGH]} prompts"
+ALIKE = "all prompts agree"
 
 
 def decimals(x: float) -> str:
@@ -23,7 +29,34 @@ def percent(x: float) -> str:
 
 def duration(x: float) -> str:
     """3.25 -> 3.2 s"""
-    return f"{x:.1f} s" if math.isfinite(x) else UNKNOWN
+    return f"{x:.1f} s" if math.isfinite(x) else NONE
+
+
+def number(count: int, what: str) -> str:
+    """A count and its noun: 1, vote -> 1 vote; 1200, vote -> 1,200 votes."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """base, tuned -> base and tuned"""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def share_of(value: float, n: int, what: str = "screen") -> str:
+    """A share of n things: 0.84 of 120 -> 84% of 120; of few of them, how many: 0.5 of 2 -> 1 of 2.
+
+    A share of few that is no count of them, such as the mean of the shares of two screens, is a percentage, and says of
+    how many `what` it is: 33% on 2 screens. A tie is half of one: 0.75 of 2 -> 1½ of 2.
+    """
+    if not n or not math.isfinite(value):
+        return NONE
+    if n >= SMALL:
+        return f"{percent(value)} of {n:,}"
+    halves = 2 * value * n
+    if abs(halves - round(halves)) > 1e-6:
+        return f"{percent(value)} on {number(n, what)}"
+    whole, half = divmod(round(halves), 2)
+    return f"{whole or '' if half else whole}{'½' if half else ''} of {n}"
 
 
 def ends(found: Estimate, write: Callable[[float], str] = decimals) -> str:
@@ -31,6 +64,12 @@ def ends(found: Estimate, write: Callable[[float], str] = decimals) -> str:
     if not math.isfinite(found.low) or not math.isfinite(found.high):
         return UNKNOWN
     return f"{write(found.low).rstrip('%')} to {write(found.high)}"
+
+
+def interval(found: Estimate, prompts: int, write: Callable[[float], str] = decimals) -> str:
+    """The interval of what rests on so many prompts, or why it is not known: `unknown: fewer than six prompts`."""
+    written = ends(found, write)
+    return written if written != UNKNOWN else f"{UNKNOWN}: {FEW if prompts < ENOUGH else ALIKE}"
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -28,6 +28,8 @@ class ProgressOut(_Out):
     votes: int
     missing: int
     complete: int
+    out_of_reach: int
+    raters_short: int
     leases: int
     skips: dict[str, int]
     flags: dict[str, int]
@@ -40,6 +42,7 @@ class AgreementOut(_Out):
     distance: Literal["nominal", "ordinal"]
     alpha: EstimateOut
     majority: EstimateOut
+    prompts: int
 
 
 class StandingOut(_Out):
@@ -48,7 +51,8 @@ class StandingOut(_Out):
     question: str
     systems: list[str]
     strengths: list[EstimateOut]
-    settled: bool
+    prompts: int
+    state: Literal["empty", "apart", "swept", "settled"]
     win_rates: list[list[float | None]]
     comparisons: list[list[int]]
     stars: list[EstimateOut]
@@ -61,7 +65,7 @@ class RaterOut(_Out):
     quarantined: bool
     votes: int
     seconds: float | None
-    hasty: float | None
+    hasty: EstimateOut
     first: EstimateOut
     gold: EstimateOut
     mirror: EstimateOut

@@ -9,13 +9,53 @@ from typing import Any
 
 from palate.collect.config import StudyConfig
 from palate.collect.quality.raters import ALWAYS, APART, FEW, GOLD, HASTY, LEANING, LEAST, SKIPPING, steady
-from palate.collect.quality.study import Quality
+from palate.collect.quality.study import Agreement, Quality
+from palate.collect.quality.summary import doubts, shortage, spread, without_alpha
 from palate.collect.quality.systems import Standing
-from palate.collect.quality.text import counted, decimals, duration, ends, percent
+from palate.collect.quality.text import (
+    MINUS,
+    NONE,
+    counted,
+    decimals,
+    duration,
+    ends,
+    interval,
+    number,
+    percent,
+    share_of,
+)
 from palate.core.statistics import Estimate
 
 SHOWN = 40
 """Flagged items on the page, the most often flagged; the numbers of all of them are in the JSON."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A label under an axis: where it stands, in per cent from the left, and SVG's `text-anchor`."""
+
+    at: float
+    label: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from `low` to `high`.
+
+    Attributes:
+        zero: where the reference line stands, in per cent from the left, if there is one.
+        ticks: its labels.
+    """
+
+    low: float
+    high: float
+    zero: float | None
+    ticks: tuple[Tick, ...]
+
+    def place(self, x: float) -> float:
+        """Per cent from the left."""
+        return round(100 * (min(max(x, self.low), self.high) - self.low) / (self.high - self.low), 2)
 
 
 @dataclass(frozen=True)
@@ -28,77 +68,133 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """How far raters agree on one question; `mark` is alpha's, and `sentence` says what is known of it."""
+
+    question: str
+    alpha: str
+    sentence: str
+    mark: Mark | None
+    majority: str
+    spread: str
+
+
+@dataclass(frozen=True)
 class Row:
-    """A system on the page; `rates` are its win rates against each of the others, and how many comparisons."""
+    """A system on the page; `rates` are its win rates against each of the others."""
 
     name: str
-    value: Estimate
+    value: str
+    spread: str
     mark: Mark | None
-    rates: tuple[tuple[str, int], ...]
+    rates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """The systems by one question.
-
-    Attributes:
-        measure: what the values are.
-        zero: where the axis has its reference line, if it has one.
-        settled: see `Standing`.
-    """
+    """The systems by one question; without rows where nothing is known of them. `doubts` are sentences."""
 
     question: str
     measure: str
     rows: tuple[Row, ...]
-    zero: float | None
-    settled: bool
+    axis: Axis
+    doubts: tuple[str, ...]
 
 
 def view(found: Quality, config: StudyConfig) -> dict[str, Any]:
     """The template's values."""
-    wording, n = config.wording(), config.per_screen
-    words = {"decimals": decimals, "percent": percent, "duration": duration, "ends": ends, "counted": counted}
+    words = {"percent": percent, "duration": duration, "ends": ends, "counted": counted, "share_of": share_of}
+    alphas = alpha_axis([each.alpha for each in found.agreement])
     return {
         **words,
+        "number": number,
         "found": found,
-        "wording": wording,
-        "alphas": [mark(each.alpha, 0.0, 1.0) for each in found.agreement],
+        "shortage": shortage(found.progress) if found.progress.out_of_reach else "",
+        "wording": config.wording(),
+        "alphas": alphas,
+        "opinions": [_opinion(each, alphas) for each in found.agreement],
         "tables": [_table(each) for each in found.standings],
         "flagged": found.flagged[:SHOWN],
         "more_flagged": max(0, len(found.flagged) - SHOWN),
-        "first": {1: "", 2: "Left"}.get(n, "First position"),
+        "first": {1: "", 2: "Left"}.get(config.per_screen, "First position"),
+        "unit": {"pairwise": "screen", "best": "screen", "ranking": "screen", "rating": "image"}[config.task],
         "meanings": meanings(config),
     }
 
 
-def mark(found: Estimate, low: float, high: float) -> Mark | None:
-    """Places an estimate on an axis from low to high; None where it has no value."""
+def alpha_axis(alphas: Sequence[Estimate]) -> Axis:
+    """From 0, which is chance, to 1; from as far below as anything lies, in steps of a half."""
+    least = min((x for each in alphas for x in (each.value, each.low) if math.isfinite(x)), default=0.0)
+    low = min(0.0, math.floor(2 * least) / 2)
+    zero = 100 * -low / (1 - low)
+    chance = Tick(zero, "0 chance", "middle" if low else "start")
+    return Axis(
+        low,
+        1.0,
+        zero,
+        (*([Tick(0, _round(low), "start")] if low else []), chance, Tick(100, "1 full agreement", "end")),
+    )
+
+
+def strength_axis(values: Sequence[Estimate]) -> Axis:
+    """About zero, with round ends that hold all values and intervals."""
+    numbers = [abs(x) for each in values for x in (each.value, each.low, each.high) if math.isfinite(x)]
+    most = _round_up(max(numbers, default=0.0)) or 1.0
+    ticks = (Tick(0, _round(-most), "start"), Tick(50, "0", "middle"), Tick(100, _round(most), "end"))
+    return Axis(-most, most, 50.0, ticks)
+
+
+STARS = Axis(1.0, 5.0, None, (Tick(0, "1", "start"), Tick(50, "3", "middle"), Tick(100, "5", "end")))
+
+
+def _round_up(x: float) -> float:
+    """The next of 1, 2 and 5 times a power of ten; 0 stays 0."""
+    if x <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(x))
+    return next(step * power for step in (1, 2, 5, 10) if x <= step * power * (1 + 1e-9))
+
+
+def _round(x: float) -> str:
+    """A round number as short as it can be: -0.5, with a true minus sign, and 2000."""
+    return f"{x:.10f}".rstrip("0").rstrip(".").replace("-", MINUS)
+
+
+def mark(found: Estimate, axis: Axis) -> Mark | None:
+    """Places an estimate on an axis; None where it has no value."""
     if not math.isfinite(found.value):
         return None
+    low, high = (axis.place(x) if math.isfinite(x) else None for x in (found.low, found.high))
+    return Mark(axis.place(found.value), low, high)
 
-    def place(x: float) -> float | None:
-        return round(100 * (min(max(x, low), high) - low) / (high - low), 2) if math.isfinite(x) else None
 
-    return Mark(place(found.value) or 0.0, place(found.low), place(found.high))
+def _opinion(found: Agreement, axis: Axis) -> Opinion:
+    alpha, majority = found.alpha, found.majority
+    known = math.isfinite(alpha.value)
+    more = f"; 95% interval {interval(alpha, found.prompts)}" if known else f": {without_alpha(found)}"
+    share = f"{share_of(majority.value, majority.n)} {'verdict' if majority.n == 1 else 'verdicts'}"
+    return Opinion(
+        found.question,
+        decimals(alpha.value) if known else "unknown",
+        f"Krippendorff’s alpha, {found.distance}{more}",
+        mark(alpha, axis),
+        share if majority.n else "",
+        interval(majority, found.prompts, percent),
+    )
 
 
 def _table(standing: Standing) -> Table:
     values = standing.stars or standing.strengths
-    low, high = (1.0, 5.0) if standing.stars else _range(values)
-    zero = None if standing.stars else round(100 * (0.0 - low) / (high - low), 2)
+    axis = STARS if standing.stars else strength_axis(values)
     rows = []
-    for i, name in enumerate(standing.systems):
-        rates = tuple((percent(rate), n) for rate, n in zip(standing.win_rates[i], standing.comparisons[i]))
-        rows.append(Row(name, values[i], mark(values[i], low, high), rates))
+    for i, (name, value) in enumerate(zip(standing.systems, values)):
+        rates = tuple(share_of(rate, n) for rate, n in zip(standing.win_rates[i], standing.comparisons[i]))
+        known = math.isfinite(value.value)
+        texts = (decimals(value.value), spread(standing, value)) if known else (NONE, NONE)
+        rows.append(Row(name, *texts, mark(value, axis), rates))
     measure = "Mean stars" if standing.stars else "Strength"
-    return Table(standing.question, measure, tuple(rows), zero, bool(standing.stars) or standing.settled)
-
-
-def _range(values: Sequence[Estimate]) -> tuple[float, float]:
-    """An axis about zero that holds all intervals, and their rounded ends."""
-    numbers = [x for each in values for x in (each.value, each.low, each.high) if math.isfinite(x)]
-    most = 1.05 * max((abs(x) for x in numbers), default=0.0)
-    return (-most, most) if most else (-1.0, 1.0)
+    any_known = any(each.n for each in values)
+    return Table(standing.question, measure, tuple(rows) if any_known else (), axis, tuple(doubts(standing)))
 
 
 def meanings(config: StudyConfig) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,9 @@ const EVERY = 10_000; // milliseconds
 let paused = false;
 let failing = false;
 
+/** A name within a sentence, whose own direction of writing does not spread to the words around it. */
+const isolated = (name) => `\u2068${name}\u2069`;
+
 /** Says something to whoever looks and to whoever listens; what went wrong stands out. */
 function say(text, trouble = false) {
   $("say").textContent = text;
@@ -33,32 +36,45 @@ async function refresh() {
   }
 }
 
-/** Has something changed; says what the study says where it refuses. */
-async function change(path, body) {
+/** Has something changed; where the study refuses, says why. */
+async function change(path, body, refused = (why) => say(why, true)) {
   try {
     return await ask(path, body);
   } catch (error) {
-    say(error instanceof Refused ? error.message : "The study does not answer; try again.", true);
+    refused(error instanceof Refused ? error.message : "The study does not answer; try again.");
     return null;
   }
 }
 
-function tell(name, link) {
+/** The dialog of a new rater: first their name, then their link. */
+function invite() {
+  $("add").reset();
+  $("add").hidden = false;
+  $("told").hidden = true;
+  $("refused").textContent = "";
+  $("invite-title").textContent = "Invite a rater";
+  $("invite").showModal();
+  $("name").focus();
+}
+
+function show(name, link) {
   $("for").textContent = name;
   $("link").value = link;
+  $("copied").textContent = "";
+  $("invite-title").textContent = "A link for one person";
+  $("add").hidden = true;
   $("told").hidden = false;
+  if (!$("invite").open) $("invite").showModal();
   $("link").focus();
   $("link").select();
-  say(`A link for ${name} is below the table of raters; it is shown this once.`);
 }
 
 async function add(event) {
   event.preventDefault();
   const name = $("name").value.trim();
-  const told = await change("/owner/api/raters", { name });
-  if (!told) return;
-  $("add").reset();
-  tell(name, told.link);
+  const made = await change("/owner/api/raters", { name }, (why) => ($("refused").textContent = why));
+  if (!made) return;
+  show(name, made.link);
   await refresh();
 }
 
@@ -68,14 +84,14 @@ async function renew(name) {
   $("sure").showModal();
   await new Promise((resolve) => $("sure").addEventListener("close", resolve, { once: true }));
   if ($("sure").returnValue !== "yes") return;
-  const told = await change("/owner/api/raters/renew", { name });
-  if (told) tell(name, told.link);
+  const made = await change("/owner/api/raters/renew", { name });
+  if (made) show(name, made.link);
 }
 
 async function quarantine(name, on) {
   if (!(await change("/owner/api/quarantine", { name, on }))) return;
   await refresh();
-  say(on ? `The votes of ${name} now count nowhere.` : `The votes of ${name} count again.`);
+  say(on ? `The votes of ${isolated(name)} now count nowhere.` : `The votes of ${isolated(name)} count again.`);
 }
 
 async function copy() {
@@ -84,20 +100,22 @@ async function copy() {
   } catch {
     $("link").select(); // without TLS there is no clipboard to write to, but the old way is left
     if (!document.execCommand("copy")) {
-      say("This browser does not let the page copy; the link is selected: copy it with your keyboard.", true);
+      $("copied").textContent = "This browser does not let the page copy; the link is selected: copy it with your keyboard.";
       return;
     }
   }
-  say("The link is copied.");
+  $("copied").textContent = "The link is copied.";
 }
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
   if (button?.dataset.act === "quarantine") quarantine(button.dataset.name, button.dataset.on === "true");
+  if (button?.dataset.act === "invite") invite();
   if (button?.dataset.act === "renew") renew(button.dataset.name);
 });
 $("add").addEventListener("submit", add);
 $("copy").addEventListener("click", copy);
+$("invite").addEventListener("close", () => ($("link").value = ""));
 $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
