@@ -85,13 +85,13 @@ def vote(client: TestClient, assignment: int, answer: Any = "left", **changes: A
 
 @contextmanager
 def served(
-    folder: Path, *flags: str, files: int | None = None, host: str = "127.0.0.1"
+    folder: Path, *flags: str, files: int | None = None, at: str = "http://127.0.0.1"
 ) -> Iterator[tuple[int, Path, subprocess.Popen[bytes]]]:
     """A study in a process of its own: the port of `palate collect serve`, the file of what it says, the process.
 
     Args:
         files: how many files and connections the system lets the process have open.
-        host: of the first address that it says.
+        at: how the address begins that it says; the port is 0 where the address has none.
     """
     log = folder.parent / f"{folder.name}.log"
     command = [sys.executable, "-u", "-m", "palate", "collect", "serve", "--study", str(folder), "--port", "0", *flags]
@@ -104,7 +104,7 @@ def served(
         while "owner:" not in log.read_text():
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.05)
-        yield int(re.findall(rf" at http://{re.escape(host)}:(\d+)", log.read_text())[0]), log, process
+        yield int(re.findall(rf" at {re.escape(at)}(?::(\d+)|\b)", log.read_text())[0] or 0), log, process
     finally:
         process.terminate()
         process.wait(20)

@@ -11,6 +11,6 @@ UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 
 class In(BaseModel):
-    """A body; an unknown field, or a value of another type, is refused."""
+    """A body; an unknown field, a value of another type, or a number that is not finite, is refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

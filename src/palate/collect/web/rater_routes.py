@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat
 from sqlalchemy import bindparam, select
 
 from palate.collect.asking import Screen, next_screens
@@ -52,7 +52,7 @@ class AheadOut(BaseModel):
     """What lies before the rater; see `collect.remaining`. Live mode has no end: `screens` is null."""
 
     screens: int | None
-    pace: float | None
+    pace: FiniteFloat | None
     state: State
 
 
