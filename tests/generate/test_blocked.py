@@ -86,11 +86,14 @@ def test_blanked_pictures_of_an_earlier_sitting_are_counted_too(config, half_blo
     assert (RunFolder(run).finished or {})[BLOCKED] == {SAFETY_CHECKER: 2}
 
 
-def test_later_stages_leave_blanked_pictures_out_and_count_them(config, half_blocked: Path, tmp_path: Path) -> None:
+def test_later_stages_leave_blanked_pictures_out_and_count_them(
+    config, half_blocked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, tally = generate(config(half_blocked, "run", images=4)), Tally()
     records = read_image_folder(run, tally)
     assert [record.image_index for record in records] == [0, 2, 0, 2]
     assert tally.summary() == {f"blocked ({SAFETY_CHECKER})": 4}
+    assert "4 of 8 images of" in capsys.readouterr().err
     scores = score(ScoreConfig(images=run, scorer=("image:brightness",), out=tmp_path / "scores", device="cpu"))
     assert len(read_scores(scores)) == 4
     assert (RunFolder(scores).finished or {})[f"blocked ({SAFETY_CHECKER})"] == 4
@@ -100,8 +103,15 @@ def test_later_stages_leave_blanked_pictures_out_and_count_them(config, half_blo
 
 def test_a_folder_of_blanked_pictures_alone_is_refused(config, strict: Path, tmp_path: Path) -> None:
     run = generate(config(strict, "run"))
-    with pytest.raises(InputError, match="no image of .* is what the model drew: each is blocked .safety checker."):
+    with pytest.raises(InputError, match=r"no image of .* is what the model drew: 4 \(safety checker\) are blocked"):
         score(ScoreConfig(images=run, scorer=("image:brightness",), out=tmp_path / "scores", device="cpu"))
+
+
+def test_a_column_of_that_name_with_another_meaning_leaves_nothing_out(config, lenient: Path) -> None:
+    run = generate(config(lenient, "run"))
+    metadata = run / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace('"blocked": ""', '"blocked": "no"'))
+    assert len(read_image_folder(run)) == 4
 
 
 def test_plain_sampling_refuses_a_blanked_picture(strict: Path) -> None:

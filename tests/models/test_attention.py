@@ -8,12 +8,12 @@ from palate.models.load import load_denoiser
 
 def test_plain_attention_predicts_the_same_up_to_rounding(models):
     denoiser = load_denoiser(models["eps"])
-    told = denoiser.encode_prompt(["a star"])
+    conditioning = denoiser.encode_prompt(["a star"])
     x_t, t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([500])
     with torch.no_grad():
-        fused = denoiser.predict(x_t, t, told)
+        fused = denoiser.predict(x_t, t, conditioning)
         assert use_plain_attention(denoiser.network, 64, "cpu", torch.bfloat16)
-        torch.testing.assert_close(denoiser.predict(x_t, t, told), fused, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(denoiser.predict(x_t, t, conditioning), fused, atol=1e-5, rtol=1e-5)
     processors = [layer.processor for layer in denoiser.network.modules() if hasattr(layer, "processor")]
     assert processors and all(isinstance(processor, AttnProcessor) for processor in processors)
 

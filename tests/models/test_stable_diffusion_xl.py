@@ -36,13 +36,13 @@ def test_each_image_s_size_and_crop_reach_the_network_as_the_pipeline_gives_them
     pipeline, denoiser = load_pipeline(models["sdxl"]), load_denoiser(models["sdxl"])
     frames = Frames.squares([(1500, 1000), (640, 700)], 16)
     start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    told = denoiser.encode_prompt(["a star", "a star"]).merged(denoiser.image_conditioning(frames))
+    conditioning = denoiser.encode_prompt(["a star", "a star"]).merged(denoiser.image_conditioning(frames))
     scheduler = denoiser.pipeline.scheduler
     scheduler.set_timesteps(1)
     timestep, x_t = scheduler.timesteps[0], start * scheduler.init_noise_sigma
     scaled = scheduler.scale_model_input(x_t, timestep)
     with torch.no_grad():
-        ours = denoiser.predict(scaled.repeat(2, 1, 1, 1), timestep.repeat(2), told)
+        ours = denoiser.predict(scaled.repeat(2, 1, 1, 1), timestep.repeat(2), conditioning)
     assert (ours[0] - ours[1]).abs().max() > 1e-3
     for row, prediction in zip(frames.rows.int().tolist(), ours):
         theirs = pipeline(
@@ -63,9 +63,9 @@ def test_each_image_s_size_and_crop_reach_the_network_as_the_pipeline_gives_them
 def test_without_a_frame_the_picture_shows_all_of_an_original_of_its_own_size(models):
     denoiser = load_denoiser(models["sdxl"])
     x_t, t = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 700])
-    told = denoiser.encode_prompt(["a star", "two circles"])
+    conditioning = denoiser.encode_prompt(["a star", "two circles"])
     with torch.no_grad():
-        assumed = denoiser.predict(x_t, t, told)
-        said = denoiser.predict(x_t, t, told.merged(denoiser.image_conditioning(Frames.whole(2, 16, 24))))
-        other = denoiser.predict(x_t, t, told.merged(denoiser.image_conditioning(Frames.whole(2, 16, 80))))
+        assumed = denoiser.predict(x_t, t, conditioning)
+        said = denoiser.predict(x_t, t, conditioning.merged(denoiser.image_conditioning(Frames.whole(2, 16, 24))))
+        other = denoiser.predict(x_t, t, conditioning.merged(denoiser.image_conditioning(Frames.whole(2, 16, 80))))
     assert torch.equal(assumed, said) and not torch.allclose(assumed, other)

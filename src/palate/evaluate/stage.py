@@ -24,7 +24,7 @@ from palate.generate.stage import GenerateConfig, generate
 from palate.models.families import sizes_of
 from palate.models.prompt_length import COUNT
 from palate.models.source import resolve
-from palate.records.image_folder import BLOCKED, by_prompt, metadata_rows, read_image_folder
+from palate.records.image_folder import BLOCKED, REASONS, by_prompt, metadata_rows, read_image_folder
 from palate.score.load import load_scorer
 from palate.score.stage import ScoreConfig, read_scores, score
 from palate.world.renderer import SIZE
@@ -104,7 +104,7 @@ def compare(config: EvaluateConfig) -> Comparison:
 def _blocked_prompts(config: EvaluateConfig) -> set[int]:
     """The prompts of which one image or more, of either side, is not what the model drew; pairs need all of them."""
     rows = (row for side in SIDES for _, row in metadata_rows(config.out / side))
-    return {row["prompt_index"] for row in rows if row.get(BLOCKED)}
+    return {row["prompt_index"] for row in rows if row.get(BLOCKED) in REASONS}
 
 
 def _prompts_cut_off(config: EvaluateConfig) -> dict[str, int]:

@@ -20,7 +20,7 @@ from palate.generate.prompts import load_prompts
 from palate.models.families import sizes_of
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
-from palate.records.image_folder import BLACK, BLOCKED, METADATA, SAFETY_CHECKER, metadata_rows
+from palate.records.image_folder import BLACK, BLOCKED, METADATA, REASONS, SAFETY_CHECKER, metadata_rows
 from palate.records.jsonlines import JsonLines
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _done(run: Path, items: Sequence[Item]) -> dict[Item, Mapping[str, Any]]:
 
 def _note_blocked(rows: Iterable[Mapping[str, Any]], model: str) -> dict[str, Any]:
     """Says how many pictures are not what the model drew; the entry of a summary, empty where there is none."""
-    count = Counter(row[BLOCKED] for row in rows if row.get(BLOCKED))
+    count = Counter(row[BLOCKED] for row in rows if row.get(BLOCKED) in REASONS)
     if not count:
         return {}
     if count[SAFETY_CHECKER]:

@@ -10,6 +10,7 @@ from typing import Any
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
 from palate.models.parts import check_weights
+from palate.models.source import NETWORKS
 
 ADAPTER = ("lora_", "lokr_")
 """What the names of an adapter's parameters hold in a network that has one."""
@@ -49,7 +50,7 @@ def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
 
 def _load(pipeline: Any, folder: Path, name: str, parts: Collection[str]) -> None:
     """The pipeline's own way to load a LoRA; without a network, that of its text encoders alone."""
-    network = next((part for part in ("unet", "transformer") if hasattr(pipeline, part)), "")
+    network = next((part for part in NETWORKS if hasattr(pipeline, part)), "")
     if getattr(pipeline, network, None) is not None:
         return pipeline.load_lora_weights(folder, weight_name=name)
     state, alphas, metadata = _unpacked(pipeline.lora_state_dict(folder, weight_name=name, return_lora_metadata=True))

@@ -15,7 +15,7 @@ from typing import Any
 
 from palate.core.errors import InputError
 from palate.core.files import require_folder, write_atomic
-from palate.core.progress import track
+from palate.core.progress import note, track
 from palate.core.runs import read_config
 from palate.records.images import StoredImage
 from palate.records.jsonlines import JsonLines
@@ -27,6 +27,7 @@ BLOCKED = "blocked"
 """The column that says why an image is not what the model drew, one of the two below; empty where it is."""
 SAFETY_CHECKER, BLACK = "safety checker", "black"
 """The pipeline's safety checker put a black picture in its place; every pixel is black without that."""
+REASONS = (SAFETY_CHECKER, BLACK)
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Of the images of a folder without a table, in lower case."""
 Rows = list[tuple[Path, dict[str, Any]]]
@@ -83,9 +84,11 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
     records: list[ImageRecord] = []
     prompts: dict[str, int] = {}
     seen: Counter[str] = Counter()
+    blocked: Counter[str] = Counter()
     for file, row in track(rows, "checking images"):
-        if reason := row.get(BLOCKED):
-            tally.drop(f"{BLOCKED} ({reason})")
+        if row.get(BLOCKED) in REASONS:
+            blocked[row[BLOCKED]] += 1
+            tally.drop(f"{BLOCKED} ({row[BLOCKED]})")
             continue
         with tally.row(f"{file}, image {row.get('file_name')!r}"):
             prompt = str(row.get("prompt") or "")
@@ -95,8 +98,11 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
             seen[prompt] += 1
             record.image.open()
             records.append(record)
-    if not records and all(row.get(BLOCKED) for _, row in rows):
-        raise InputError(f"no image of {folder} is what the model drew: each is {BLOCKED} ({rows[0][1][BLOCKED]})")
+    if blocked:
+        reasons = " and ".join(f"{count} ({reason})" for reason, count in blocked.items())
+        if blocked.total() == len(rows):
+            raise InputError(f"no image of {folder} is what the model drew: {reasons} are {BLOCKED}")
+        note(f"{blocked.total()} of {len(rows)} images of {folder} are not what the model drew and left out: {reasons}")
     return sorted(records, key=lambda record: (record.prompt_index, record.image_index))
 
 

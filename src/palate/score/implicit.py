@@ -63,14 +63,16 @@ class ImplicitScorer:
         """Scores [B]; see `Scorer`."""
         pixels = to_squares(images, self._resolution).to(self._device)
         frames = Frames.squares(_image_sizes(images), self._resolution)
-        told = self._aligned.encode_prompt(list(prompts)).merged(self._aligned.image_conditioning(frames))
-        x_0, told = self._aligned.encode(pixels), told.to(self._device)
+        conditioning = self._aligned.encode_prompt(list(prompts)).merged(self._aligned.image_conditioning(frames))
+        x_0, conditioning = self._aligned.encode(pixels), conditioning.to(self._device)
         keys = tuple(dict.fromkeys(prompts))
         draws, key = Draws(keys, seed=0), np.array([keys.index(prompt) for prompt in prompts])
-        asked = [self._reward(x_0, told, draws, key, np.full(len(key), draw)) for draw in range(self._draws)]
+        asked = [self._reward(x_0, conditioning, draws, key, np.full(len(key), draw)) for draw in range(self._draws)]
         return torch.stack(asked).mean(0).cpu()
 
-    def _reward(self, x_0: Tensor, told: Conditioning, draws: Draws, key: np.ndarray, draw: np.ndarray) -> Tensor:
+    def _reward(
+        self, x_0: Tensor, conditioning: Conditioning, draws: Draws, key: np.ndarray, draw: np.ndarray
+    ) -> Tensor:
         """The log-ratio of each image [B] at one draw."""
         schedule, parametrization = self._base.schedule((x_0.shape[-2], x_0.shape[-1])), self._base.parametrization
         t = schedule.sample_t(torch.from_numpy(draws.u(key, draw))).to(self._device)
@@ -78,7 +80,7 @@ class ImplicitScorer:
         x_t, target = schedule.add_noise(x_0, eps, t), parametrization.target(schedule, x_0, eps, t)
 
         def error(denoiser: Denoiser) -> Tensor:
-            return mean_error(denoiser.predict(x_t, t, told), target)
+            return mean_error(denoiser.predict(x_t, t, conditioning), target)
 
         return log_ratio(error(self._aligned), error(self._base))
 
