@@ -74,7 +74,7 @@ def test_a_study_without_answers_says_so_and_that_nobody_has_won(study):
     made = study(items=8, raters=2)
     found = quality(made)
     assert doubts(found.standings[0]) == ["No answer compares these systems yet."]
-    (table,) = view(found, made.config)["tables"]
+    (table,) = view(found, made.config, {})["tables"]
     assert table.rows == () and table.doubts == ("No answer compares these systems yet.",)
     assert "has won" not in "\n".join(summary(found))
 

@@ -88,13 +88,13 @@ class Served:
         new_study(config)
         self.folder = config.out
         self.study: OpenStudy = open_study(config.out)
-        self.port, self.raters = 0, 0
+        self.port, self.raters, self.rate = 0, 0, 200.0
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Starts the server, and waits until it listens."""
         command = [sys.executable, "-m", "palate", "collect", "serve", "--study", str(self.folder)]
-        command += ["--port", str(self.port), "--rate", "200"]
+        command += ["--port", str(self.port), "--rate", str(self.rate)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"})
         assert self.process.stdout
         line = self.process.stdout.readline()

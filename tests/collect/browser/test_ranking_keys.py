@@ -72,7 +72,7 @@ def test_a_second_enter_does_not_answer_the_question_that_is_missing(page: Rater
     page.open(served.invite())
     seen = page.screen()
     page.keys("1", Keys.ENTER, Keys.ENTER)
-    page.hint("Still to answer: Which image fits the prompt better?")
+    page.hint("Still to answer: \u2068Which image fits the prompt better?")
     assert page.script("return document.querySelectorAll('[aria-pressed=true]').length") == 1
     page.keys("2", Keys.ENTER)
     page.screen(seen)

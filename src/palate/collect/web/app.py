@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from palate.collect.study import OpenStudy
 from palate.collect.web import live_routes, owner_routes, rater_routes, session
 from palate.collect.web.guard import ADDED, FILES, Guard
 
+NOWHERE = "there is nothing at this address; open the link that you were sent"
 STATIC = Path(__file__).parent / "static"
 mimetypes.add_type("text/javascript", ".js")  # some systems have another type for it, which browsers refuse
 
@@ -77,14 +79,15 @@ def _malformed(request: Request, error: Any) -> Response:
 
 
 def _http(request: Request, error: Any) -> Response:
-    response = _said(request, error.status_code, str(error.detail))
+    nowhere = error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase  # what Starlette says by itself
+    response = _said(request, error.status_code, NOWHERE if nowhere else str(error.detail))
     response.headers.update(error.headers or {})
     return response
 
 
 def _failed(request: Request, error: Any) -> Response:
     """A fault of ours, which the server's log has; it is answered outside the guard, so headers are added here."""
-    response = JSONResponse({"detail": "something went wrong; what was acknowledged is safe"}, 500)
+    response = _said(request, 500, "the server failed; what it has confirmed is safe")
     response.headers.update(ADDED)
     return response
 

@@ -19,6 +19,7 @@ from palate.collect.web.schema import QualityOut
 from palate.collect.web.session import Study
 from palate.collect.web.view import view
 from palate.core.errors import InputError
+from palate.core.runs import RunFolder
 
 router = APIRouter(prefix="/owner")
 OWNER = [Depends(session.owner)]
@@ -64,7 +65,8 @@ def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Respo
 @router.get("/", include_in_schema=False, dependencies=OWNER)
 def dashboard(request: Request, study: Study) -> HTMLResponse:
     """The page on which the owner follows a study."""
-    return session.render(request, "dashboard.html.jinja", **view(request.app.state.measure(study), study.config))
+    made = RunFolder(study.folder).finished or {}
+    return session.render(request, "dashboard.html.jinja", **view(request.app.state.measure(study), study.config, made))
 
 
 @router.get("/api/quality", dependencies=OWNER)

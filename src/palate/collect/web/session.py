@@ -149,5 +149,5 @@ def render(request: Request, page: str, status: int = 200, **values: Any) -> HTM
     base = path_of(request)
     # The owner's browser sends its cookie to paths below /owner alone: its files are there, so that limits know it.
     files = f"{base}/owner/static" if _whose(request) == OWNER else f"{base}/static"
-    common = {"title": config.title, "csrf": csrf_token(request), "base": base, "files": files}
+    common = {"title": config.title, "csrf": csrf_token(request), "base": base, "files": files, "status": status}
     return HTMLResponse(_PAGES.get_template(page).render(**common | values), status)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from palate.collect.config import StudyConfig
+from palate.collect.new import MADE_SMALLER, SEVERAL_SIZES
 from palate.collect.quality.raters import ALWAYS, APART, FEW, GOLD, HASTY, LEANING, LEAST, SKIPPING, steady
 from palate.collect.quality.study import Agreement, Quality
 from palate.collect.quality.summary import doubts, shortage, spread, without_alpha
@@ -101,8 +102,8 @@ class Table:
     doubts: tuple[str, ...]
 
 
-def view(found: Quality, config: StudyConfig) -> dict[str, Any]:
-    """The template's values."""
+def view(found: Quality, config: StudyConfig, made: Mapping[str, Any]) -> dict[str, Any]:
+    """The template's values; `made` is what `palate collect new` has counted."""
     words = {"percent": percent, "duration": duration, "ends": ends, "counted": counted, "share_of": share_of}
     alphas = alpha_axis([each.alpha for each in found.agreement])
     return {
@@ -110,6 +111,7 @@ def view(found: Quality, config: StudyConfig) -> dict[str, Any]:
         "number": number,
         "found": found,
         "shortage": shortage(found.progress) if found.progress.out_of_reach else "",
+        "sizes": _sizes(made),
         "wording": config.wording(),
         "alphas": alphas,
         "opinions": [_opinion(each, alphas) for each in found.agreement],
@@ -120,6 +122,19 @@ def view(found: Quality, config: StudyConfig) -> dict[str, Any]:
         "unit": {"pairwise": "screen", "best": "screen", "ranking": "screen", "rating": "image"}[config.task],
         "meanings": meanings(config),
     }
+
+
+def _sizes(made: Mapping[str, Any]) -> str:
+    """What became of images of several sizes, where there were any."""
+    if smaller := made.get(MADE_SMALLER):
+        what = (
+            f"{number(smaller, 'image')} {'was' if smaller == 1 else 'were'} made smaller, to the size of the smallest"
+        )
+        return f"{what} on the same screen, so that no size tells systems apart."
+    if mixed := made.get(SEVERAL_SIZES):
+        what = f"{number(mixed, 'item')} {'has' if mixed == 1 else 'have'} images of several sizes, shown as they are"
+        return f"{what}: raters may tell systems apart by them."
+    return ""
 
 
 def alpha_axis(alphas: Sequence[Estimate]) -> Axis:

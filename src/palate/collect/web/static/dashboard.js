@@ -2,15 +2,12 @@
 
 import { BASE, ask, Refused } from "./server.js";
 import { morph } from "./morph.js";
-import { $ } from "./tools.js";
+import { $, isolated } from "./tools.js";
 
 const EVERY = 10_000; // milliseconds
 
 let paused = false;
 let failing = false;
-
-/** A name within a sentence, whose own direction of writing does not spread to the words around it. */
-const isolated = (name) => `\u2068${name}\u2069`;
 
 /** Says something to whoever looks and to whoever listens; what went wrong stands out. */
 function say(text, trouble = false) {

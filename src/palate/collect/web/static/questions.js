@@ -1,5 +1,7 @@
 // The questions of a screen, and what is answered so far.
 
+import { isolated } from "./tools.js";
+
 /** Whether Enter would press something else than what was answered last. */
 const isOnButton = () => document.activeElement.closest("button, summary, a") !== null;
 
@@ -59,7 +61,7 @@ class Choice {
 
   /** What is still to do, in words. */
   get open() {
-    return `Still to answer: ${questionOf(this.fieldset)}`;
+    return `Still to answer: ${isolated(questionOf(this.fieldset))}`;
   }
 
   captions() {

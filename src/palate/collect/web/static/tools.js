@@ -4,6 +4,9 @@ export const $ = (id) => document.getElementById(id);
 
 export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
+/** A text within a sentence, whose own direction of writing does not spread to the words around it. */
+export const isolated = (text) => `\u2068${text}\u2069`;
+
 export const pause = (milliseconds) =>
   new Promise((resolve) => {
     const done = () => {
