@@ -36,6 +36,15 @@ def float64() -> Iterator[None]:
 
 
 @pytest.fixture
+def shared_cases() -> Path:
+    """The folder of small bad inputs beside the repository; tests that need it skip where it is absent."""
+    cases = SHARED_DATA.parent / "cases"
+    if not cases.is_dir():
+        pytest.skip(f"no bad inputs at {cases}")
+    return cases
+
+
+@pytest.fixture
 def shared_data() -> Path:
     """The folder of real data beside the repository; tests that need it skip where it is absent."""
     if not SHARED_DATA.is_dir():

@@ -289,10 +289,12 @@ def test_equal_pictures_of_two_systems_stay_each_systems_own(study, tmp_path):
     assert len(list(study.images.iterdir())) == 5 and study.counts()["images"] == 6
 
 
-def test_seeds_and_tables_of_other_programs_are_taken_as_they_are(study, tmp_path):
-    folders = [drawn(tmp_path / name, ["a cat"], name) for name in ("x", "y")]
+def test_a_seed_that_no_database_holds_is_a_bad_row_and_one_may_be_left_out(study, tmp_path):
+    folders = [drawn(tmp_path / name, ["a cat", "a dog"], name) for name in ("x", "y")]
     for folder, seed in zip(folders, (str(2**64 - 1), '"unknown"')):
-        table = (folder / "metadata.jsonl").read_text().replace('"seed": 0', f'"seed": {seed}')
-        (folder / "metadata.jsonl").write_text(table)
-    study = study(images=tuple(map(str, folders)))
-    assert rows(study, "SELECT seed FROM image") == [(None,), (None,)]
+        first, second = (folder / "metadata.jsonl").read_text().splitlines()
+        first, second = first.replace('"seed": 0', f'"seed": {seed}'), second.replace('"seed": 0', '"seed": null')
+        (folder / "metadata.jsonl").write_text(f"{first}\n{second}\n")
+    with pytest.raises(InputError, match="line 1 of .*the seed is 18446744073709551615, and must be from"):
+        study(images=tuple(map(str, folders)))
+    assert rows(study(images=tuple(map(str, folders)), skip_bad=True), "SELECT seed FROM image") == [(None,)] * 2

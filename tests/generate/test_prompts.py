@@ -35,6 +35,33 @@ def test_every_format_is_read(tmp_path: Path, name: str, text: str, zipped: bool
     assert load_prompts(str(path), limit=1) == TWO[:1]
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_only_line_breaks_part_prompts_of_a_text_file(tmp_path: Path, mark: str) -> None:
+    """Python's own `splitlines` parts lines at each of these."""
+    text = f"a cat{mark}on a mat\na dog\r\na cow\ra pig"
+    (tmp_path / "p.txt").write_bytes(text.encode())
+    assert load_prompts(tmp_path / "p.txt") == [f"a cat{mark}on a mat", "a dog", "a cow", "a pig"]
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": f"a cat{mark}on a mat"}, ensure_ascii=False))
+    assert load_prompts(tmp_path / "p.jsonl") == [f"a cat{mark}on a mat"]
+    (tmp_path / "p.csv").write_bytes(f'prompt,n\na cat{mark}on a mat,1\n"b{mark}",2\n'.encode())
+    assert load_prompts(tmp_path / "p.csv")[0] == f"a cat{mark}on a mat"
+
+
+@pytest.mark.parametrize("name", ["comma.csv", "comma.tsv"])
+def test_the_shared_cases_are_refused_by_their_line(shared_cases: Path, name: str) -> None:
+    with pytest.raises(InputError, match="line 2 of .*: 2 fields where the header has 1"):
+        load_prompts(shared_cases / "prompts" / name)
+
+
+def test_a_row_without_a_prompt_is_none_and_other_values_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('[{"prompt": null}, null, "", {"prompt": "a"}, "b"]')
+    assert load_prompts(tmp_path / "p.json") == ["a", "b"]
+    for wrong in ("[1]", '[{"prompt": ["a"]}]', '[{"prompt": true}]', '["\\ud83d"]', '["a\\u0000"]'):
+        (tmp_path / "p.json").write_text(wrong)
+        with pytest.raises(InputError, match="row 0 of .*: the prompt is"):
+            load_prompts(tmp_path / "p.json")
+
+
 def test_a_prompt_that_comes_twice_counts_once(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("a\nb\na\n")
     assert load_prompts(tmp_path / "p.txt") == ["a", "b"]
@@ -73,13 +100,21 @@ def test_the_tiny_world_s_prompts_have_names() -> None:
         ("p.txt", b"", "has no prompts in it"),
         ("p.txt", b" \n\n", "has no prompts in it"),
         ("p.csv", b"prompt\n", "has no prompts in it"),
+        (
+            "p.csv",
+            b"prompt\na red square, on grass\n",
+            "line 2 of .*: 2 fields where the header has 1, the last ' on grass'",
+        ),
+        ("p.tsv", b"prompt\nred square\tgreen\n", "line 2 of .*: 2 fields where the header has 1"),
+        ("p.csv", b'prompt\n"a cat\na dog\n', "the quote that opens on line 2"),
+        ("p.txt", b"a\nb\0c\n", "line 2 of .*: the prompt is 'b.x00c', which has a NUL"),
         ("p.csv", b"words,id\na,1\n", "has no prompt column, only words, id"),
         ("p.jsonl", b'{"prompt": "a"}\n{"prompt": \n', "line 2 of .* is no JSON"),
         ("p.jsonl", b"a cat\n", "line 1 of .* is no JSON"),
         ("p.json", b'{"prompt": "a"}', "is no JSON list"),
-        ("p.json", b"[1]", "has no prompt column, only 1"),
-        ("p.txt", b"caf\xe9", "is not readable as UTF-8"),
-        ("p.txt.gz", b"not zipped", "is not readable as UTF-8"),
+        ("p.json", b"[1]", "row 0 of .*: the prompt is 1, not text"),
+        ("p.txt", b"a\ncaf\xe9", "is not UTF-8: line 2 has the byte 0xe9"),
+        ("p.txt.gz", b"not zipped", "cannot be unzipped"),
         ("p.pdf", b"%PDF", "has none of the endings"),
     ],
 )
@@ -110,4 +145,5 @@ def test_a_name_that_is_no_set_suggests_the_nearest(tmp_path: Path) -> None:
 def test_published_prompt_sets_are_read(shared_data: Path, name: str, count: int) -> None:
     prompts = load_prompts(shared_data / "prompts" / name)
     assert count - 5 <= len(prompts) <= count  # some sets repeat a prompt or two
+    assert name != "PartiPrompts.tsv" or any(prompt.startswith('"G I G G L E" painted') for prompt in prompts)
     assert load_prompts(shared_data / "prompts" / "gecko_prompts.csv.gz", 1)[0].startswith("Ulvetanna Peak")

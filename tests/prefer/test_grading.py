@@ -91,7 +91,7 @@ def test_a_folder_with_a_table_of_grades_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "table, message",
     [
-        ("file_name,prompt,grade\na.png,a cat,good\n", "the grade 'good' is no number"),
+        ("file_name,prompt,grade\na.png,a cat,good\n", "the grade is 'good', no finite number"),
         ("file_name,prompt,grade\na.png,a cat,2\n", r"the grade 2.0 is outside \[0, 1\]"),
         ("file_name,prompt,grade\nb.png,a cat,1\n", "b.png"),
         ("file_name,prompt,rank\na.png,a cat,1\n", "without grade; it has file_name, prompt, rank"),

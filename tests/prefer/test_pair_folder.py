@@ -66,13 +66,13 @@ def test_datasets_opens_a_folder_of_pairs(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, complaint",
     [
-        ("prompt,preferred,rejected\na cat,a.png,\n", "row 1 of .*metadata.csv: no rejected"),
-        ("prompt,preferred,rejected\na cat,a.png\n", "no rejected"),
+        ("prompt,preferred,rejected\na cat,a.png,\n", "line 2 of .*metadata.csv: the rejected image is blank"),
+        ("prompt,preferred,rejected\na cat,a.png\n", "the rejected image is missing"),
         ("prompt,preferred,rejected\na cat,a.png,a.png\n", "both preferred and rejected"),
         ("prompt,preferred,rejected\na cat,a.png,z.png\n", "z.png does not exist"),
         ("prompt,preferred,rejected\n", "has no rows"),
         ("text,better,worse\nx,y,z\n", "has the columns better, text, worse; it needs prompt, preferred, rejected"),
-        ("file_name,prompt,rank\na.png,a cat,best\nb.png,a cat,2\n", "the rank 'best' is no whole number"),
+        ("file_name,prompt,rank\na.png,a cat,best\nb.png,a cat,2\n", "the rank is 'best', no whole number"),
         ("file_name,prompt,rank\na.png,a cat,3\nb.png,a cat,2\n", "must give its best image rank 1, not 2"),
     ],
 )
@@ -83,5 +83,5 @@ def test_a_bad_table_is_one_clear_error(folder: Path, text: str, complaint: str)
 
 def test_a_table_that_is_no_text_is_one_clear_error(folder: Path) -> None:
     (folder / "metadata.csv").write_bytes(b"prompt,preferred,rejected\n\xff\xfe,a.png,b.png\n")
-    with pytest.raises(InputError, match="metadata.csv is not readable as UTF-8"):
+    with pytest.raises(InputError, match="metadata.csv is not UTF-8: line 2 has the byte 0xff"):
         load_preferences(folder)

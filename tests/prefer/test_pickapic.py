@@ -104,7 +104,7 @@ def test_the_edition_without_images_is_refused_by_its_missing_columns(tmp_path: 
         (row(jpg_1=b""), "the image jpg_1 of row 1 of .* is empty"),
         (row(jpg_0=None), "the image jpg_0 of row 1 of .* is empty"),
         (row(jpg_1=encoded("red", (64, 64), "JPEG")[:300]), "the image jpg_1 of row 1 of .* cannot be decoded"),
-        (row(caption=None), "without a prompt"),
+        (row(caption=None), "the caption is missing"),
     ],
 )
 def test_a_bad_row_is_refused_by_name_or_skipped(tmp_path: Path, wrong: dict, complaint: str) -> None:

@@ -277,7 +277,7 @@ def test_only_submitted_responses_to_one_question_are_votes(folder: Path) -> Non
         (nested(said(["image_1"])), "must have each of image-1, image-2 once"),
         (nested(said("image_1"), fields={"prompt": "p", "image-1": "images/a.png"}), "no two images among"),
         (nested(said("image_1"), fields=FIELDS | {"image-1": "https://a.org/a.png"}), "is not on this machine"),
-        (nested(said("image_1"), fields=FIELDS | {"prompt": " "}), "no prompt or caption or text"),
+        (nested(said("image_1"), fields=FIELDS | {"prompt": " "}), "the prompt is blank"),
         (5, "it is no record"),
     ],
 )

@@ -53,8 +53,8 @@ def test_a_bad_image_is_refused_by_name_or_skipped_and_counted(
     (tmp_path / "images/1.png").unlink()
     if data is not None:
         (tmp_path / "images/1.png").write_bytes(data)
-    with pytest.raises(InputError, match=rf"images/1\.png {complaint}.*--skip-bad"):
-        read_image_folder(tmp_path)
+    with pytest.raises(InputError, match=rf"line 2 of .*metadata.jsonl, image .*images/1\.png {complaint}.*--skip-bad"):
+        read_image_folder(tmp_path, Tally())
     tally = Tally(skip_bad=True)
     assert len(read_image_folder(tmp_path, tally)) == 2
     assert tally.summary() == {"bad rows": 1}
@@ -65,8 +65,8 @@ def test_folders_without_images_say_so(tmp_path: Path) -> None:
         read_image_folder(tmp_path)
     with pytest.raises(InputError, match="image folder .*nowhere' does not exist"):
         read_image_folder(tmp_path / "nowhere")
-    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a cat"}\n')
-    with pytest.raises(InputError, match=r"no 'prompt' \(it has file_name, text\)"):
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "words": "a cat"}\n')
+    with pytest.raises(InputError, match="no prompt or caption or text among file_name, words; write one, or have"):
         read_image_folder(tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_a_text_beside_an_image_is_its_prompt(tmp_path: Path) -> None:
         ("b.png", "zwölf Boxkämpfer"),
     ]
     (tmp_path / "b.txt").unlink()
-    with pytest.raises(InputError, match=r"b\.png.*no 'prompt'"):
+    with pytest.raises(InputError, match=r"b\.png.*no prompt or caption or text"):
         read_image_folder(tmp_path)
     (tmp_path / "b.txt").write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"caption .*b\.txt"):
@@ -121,7 +121,7 @@ def test_files_of_every_usual_format_count_as_images(tmp_path: Path, kind: str) 
     assert len(read_image_folder(tmp_path, unprompted=True)) == len(endings)
 
 
-@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet", "config.yaml"])
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "config.yaml"])
 def test_image_files_whose_table_cannot_be_read_are_not_taken_without_it(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.png").write_bytes(encoded())
     (tmp_path / name).write_text("stage: generate\npalate: '0'\n" if name == "config.yaml" else "")
@@ -138,7 +138,7 @@ def test_rows_without_a_prompt_are_read_where_none_is_needed(tmp_path: Path) -> 
         ("y.png", "a"),
     ]
     (tmp_path / "metadata.jsonl").write_text('{"prompt": "a"}\n')
-    with pytest.raises(InputError, match="the row has no 'file_name'"):
+    with pytest.raises(InputError, match="the file_name is missing, not text"):
         read_image_folder(tmp_path, unprompted=True)
 
 
@@ -176,12 +176,8 @@ def test_images_are_copied_where_no_link_can_be(tmp_path: Path, monkeypatch: pyt
         link_images(records, tmp_path / "file")
 
 
-def test_images_cannot_be_linked_among_themselves_or_out_of_the_folder(tmp_path: Path) -> None:
+def test_images_cannot_be_linked_among_themselves(tmp_path: Path) -> None:
     records, inside = read_image_folder(image_folder(tmp_path / "images", ["a"])), tmp_path / "images/best"
     require_linkable(records, tmp_path / "images", tmp_path / "images-best")
     with pytest.raises(InputError, match="lies in .*images, and would be read as a part of it"):
         require_linkable(records, tmp_path / "images", inside)
-    (tmp_path / "images/metadata.jsonl").write_text('{"file_name": "../other.png", "prompt": "a"}\n')
-    (tmp_path / "other.png").write_bytes(encoded())
-    with pytest.raises(InputError, match=r"the image \.\./other\.png of .*images lies outside of it; move it in"):
-        require_linkable(read_image_folder(tmp_path / "images"), tmp_path / "images", tmp_path / "out")

@@ -143,7 +143,7 @@ def test_a_table_of_one_s_own_may_have_the_score_and_no_prompt(tmp_path: Path) -
     config = FilterConfig(images=images, column="aesthetic_score_laion_v2", at_least=6.5, out=tmp_path / "run")
     written = JsonLines(filter_images(config) / "metadata.jsonl").read()
     assert [row["file_name"] for row in written] == ["0.png", "2.png"]
-    assert written[0] == {"file_name": "0.png", **rows[0]}
+    assert written[0] == {"file_name": "0.png", **rows[0], "prompt": "a cat"}
 
 
 def test_the_only_column_of_numbers_need_not_be_named(images: Path, tmp_path: Path) -> None:

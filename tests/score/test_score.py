@@ -120,5 +120,5 @@ def test_images_alone_are_scored_by_what_reads_no_prompt_and_by_nothing_else(tmp
     assert [(row["file_name"], row["prompt"]) for row in rows] == [(f"{number}.png", "") for number in range(3)]
     kept = filter_images(FilterConfig(scores=tmp_path / "run", column="image:contrast", top=1, out=tmp_path / "kept"))
     assert all("prompt" not in row for row in JsonLines(kept / "metadata.jsonl").read())
-    with pytest.raises(InputError, match="no 'prompt' .*`palate caption`"):
+    with pytest.raises(InputError, match="no prompt .*`palate caption`"):
         read_image_folder(kept)

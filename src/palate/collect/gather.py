@@ -90,17 +90,12 @@ def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
         seen: Counter[tuple[str, int]] = Counter()  # a prompt may stand in a folder twice
         for record in _inside(read_image_folder(folder, tally), folder, tally):
             about = (("image_index", record.image_index), ("file_name", record.file_name))
-            original = Original(record.image, name or record.model, _seed(record.seed), about)
+            original = Original(record.image, name or record.model, record.seed, about)
             key = (record.prompt, record.image_index)
             groups[(*key, seen[key]) if len(named) > 1 else (record.prompt, 0, 0)].append(original)
             seen[key] += 1
     for (prompt, *_), originals in groups.items():
         yield Question(prompt, tuple(originals))
-
-
-def _seed(value: Any) -> int | None:
-    """A seed that a database can hold; tables of other programs have other things there, too."""
-    return value if isinstance(value, int) and abs(value) < 2**63 else None
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -17,8 +17,16 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from palate.core.errors import nearest
 
-_SHOWN = Repr()
-_SHOWN.maxstring = 80
+
+class _Shown(Repr):
+    maxstring = 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        """As any number, unless it is so long that Python refuses to write it out."""
+        return super().repr_int(x, level) if x.bit_length() < 10_000 else f"a whole number of {x.bit_length()} bits"
+
+
+_SHOWN = _Shown()
 _TRUE, _FALSE, _NONE = {"true", "yes", "on"}, {"false", "no", "off"}, {"none", "null", "~"}
 
 

@@ -103,7 +103,7 @@ def compare(config: EvaluateConfig) -> Comparison:
 
 def _blocked_prompts(config: EvaluateConfig) -> set[int]:
     """The prompts of which one image or more, of either side, is not what the model drew; pairs need all of them."""
-    rows = (row for side in SIDES for _, row in metadata_rows(config.out / side))
+    rows = (row.values for side in SIDES for row in metadata_rows(config.out / side))
     return {row["prompt_index"] for row in rows if row.get(BLOCKED) in REASONS}
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError, nearest
+from palate.records import checked
 from palate.records.image_folder import METADATA, metadata_rows
 from palate.records.tables import ENDINGS, ending, read_table, read_text
 from palate.world.grammar import seen_prompts, unseen_prompts
 
 BUILT_IN: dict[str, Callable[[], list[str]]] = {"seen": seen_prompts, "unseen": unseen_prompts}
-COLUMNS = ("prompt", "caption", "text")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+"""Of a text file. Python's own `splitlines` also ends lines at characters that prompts have inside, such as U+2028."""
 
 
 def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
@@ -22,7 +25,7 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
         source: `seen` or `unseen` (captions of the tiny world that its models were, or were not, pretrained on), or a
             file: `.txt` with a prompt a line, `.csv`, `.tsv`, `.jsonl` or `.json` with the prompt in the column
             `prompt`, `caption` or `text` (in any case), `.json` with a list of texts, or `.gz` of any of these; or a
-            folder of images, such as a run of `palate caption`, whose `metadata.jsonl` has such a column.
+            folder of images, such as a run of `palate caption`, whose metadata has such a column.
         limit: take only the first so many.
 
     Raises:
@@ -35,13 +38,7 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
         names, kinds = ", ".join(sorted(BUILT_IN)), ", ".join((".txt", *ENDINGS))
         mend = f"give a built-in name ({names}), a file ({kinds}) or a folder of images with {METADATA}"
         raise InputError(f"no prompt set named {str(source)!r}{nearest(str(source), BUILT_IN)}; {mend}")
-    if path.is_dir():
-        prompts = [_prompt_of(row, file) for file, row in metadata_rows(path)]
-    elif ending(path) == ".txt":
-        prompts = read_text(path, "prompt file").splitlines()
-    else:
-        prompts = [_prompt_of(row, path) for row in read_table(path, "prompt file")]
-    prompts = [prompt.strip() for prompt in prompts if prompt.strip()]
+    prompts = [prompt.strip() for name, row in _rows(path) if (prompt := _prompt_of(row, name))]
     if not prompts and path.is_dir():
         raise InputError(f"the folder {path} has no {METADATA} with prompts; `palate caption` writes them for images")
     if not prompts:
@@ -49,13 +46,28 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
     return list(dict.fromkeys(prompts))[:limit]
 
 
-def _prompt_of(row: Any, path: Path) -> str:
-    """The prompt of one row: the row itself, or its first column of a known name."""
-    if isinstance(row, str):
-        return row
-    columns = {str(name).strip().lower(): value for name, value in row.items()} if isinstance(row, dict) else {}
-    found = next((name for name in COLUMNS if name in columns), None)
-    if found is None:
-        has = ", ".join(columns) or repr(row)[:40]
-        raise InputError(f"the prompt file {path} has no prompt column, only {has}; name one of them 'prompt'")
-    return str(columns[found] or "")
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each row with a name for errors."""
+    if path.is_dir():
+        yield from ((row.name, row.values) for row in metadata_rows(path))
+    elif ending(path) == ".txt":
+        for number, line in enumerate(_LINE_END.split(read_text(path, "prompt file")), 1):
+            yield f"line {number} of {path}", line
+    else:
+        yield from read_table(path, "prompt file")
+
+
+def _prompt_of(row: Any, name: str) -> str:
+    """The prompt of one row, which is it or has it in a column; "" of a row without one.
+
+    Raises:
+        InputError: it is no text, or there is no column for it.
+    """
+    if not isinstance(row, dict):
+        row = {"prompt": row}
+    if not checked.prompt_columns(row):
+        raise InputError(f"{name} has no prompt column, only {', '.join(map(str, row))}; name one of them 'prompt'")
+    try:
+        return checked.optional_prompt(row)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

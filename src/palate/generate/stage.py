@@ -194,7 +194,7 @@ def _done(run: Path, items: Sequence[Item]) -> dict[Item, Mapping[str, Any]]:
         RunFolderError: a line is of another prompt or seed than the plan's.
     """
     planned, done = {item.file_name: item for item in items}, {}
-    for _, row in metadata_rows(run):
+    for row in (each.values for each in metadata_rows(run)):
         item = planned.get(row["file_name"])
         seed = item and item.candidate(row.get("candidate", 0)).seed
         if item is None or (item.prompt, seed) != (row["prompt"], row["seed"]):

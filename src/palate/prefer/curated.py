@@ -42,4 +42,4 @@ def load_curated(source: str | Path) -> list[GradedImage]:
 def is_curated(folder: Path) -> bool:
     """Whether a folder is images with prompts and nothing that compares them."""
     rows = metadata_rows(folder)
-    return bool(rows) and all("file_name" in row and not RANKED & row.keys() for _, row in rows)
+    return bool(rows) and all("file_name" in row.values and not RANKED & row.values.keys() for row in rows)

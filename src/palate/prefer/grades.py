@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
 from palate.core.runs import read_config
 from palate.prefer.load import built_in
-from palate.prefer.readers.pair_folder import TABLES
+from palate.records import checked
 from palate.records.graded import GradedImage
+from palate.records.image_folder import table_of
 from palate.records.images import StoredImage
 from palate.records.parquet import embedded, image_of, parquet_columns, parquet_rows, write_rows
 from palate.records.tables import read_table
@@ -59,30 +61,40 @@ def load_graded(source: str | Path, *, skip_bad: bool = False) -> list[GradedIma
     if str(source) in built_in():
         raise InputError(_mend(source, "a set of rankings"))
     graded = []
-    for name, row, image in _rows(path, source):
+    for name, make in _rows(path, source, tally):
         with tally.row(name):
-            image.open()
-            graded.append(GradedImage(str(row["prompt"] or ""), image, _number(row["grade"])))
+            found = make()
+            found.image.open()
+            graded.append(found)
     if not graded:
         raise InputError(f"{source} has no graded image; give a source with at least one")
     return graded
 
 
-def _rows(path: Path, source: str | Path) -> Iterator[tuple[str, dict[str, Any], StoredImage]]:
+def _rows(path: Path, source: str | Path, tally: Tally) -> Iterator[tuple[str, Callable[[], GradedImage]]]:
+    """The name of each row, and what makes a graded image of it."""
     path = path / GRADES if (path / GRADES).is_file() else path
-    table = next((path / name for name in TABLES if (path / name).is_file()), None)
+    table = table_of(path)
     if table:
-        rows = read_table(table, "table of graded images")
-        _require(FOLDER_COLUMNS, list(rows[0]) if rows else [], source)
-        for number, row in enumerate(rows):
-            yield f"row {number} of {table}", row, StoredImage(path=path / str(row["file_name"]))
+        rows = read_table(table, "table of graded images", tally)
+        _require(FOLDER_COLUMNS, list(rows[0][1]) if rows else [], source)
+        for name, row in rows:
+            yield name, partial(_of_table, row, path)
     elif path.suffix == ".parquet" and path.is_file():
         _require(COLUMNS, parquet_columns(path), source)
         for name, row in parquet_rows(path, COLUMNS, features().arrow_schema):
-            yield name, row, image_of(row["image"] or {}, path.parent, name)
+            yield name, partial(_graded, row, image_of(row["image"] or {}, path.parent, name))
     else:
         stage = (read_config(path) or {}).get("stage", "") if path.is_dir() else ""
         raise InputError(_mend(source, f"a run of `palate {stage}`" if stage else "none"))
+
+
+def _of_table(row: dict[str, Any], folder: Path) -> GradedImage:
+    return _graded(row, StoredImage(path=checked.file_in(folder, row.get("file_name"), "the file_name")))
+
+
+def _graded(row: dict[str, Any], image: StoredImage) -> GradedImage:
+    return GradedImage(checked.prompt_in(row), image, checked.number(row.get("grade"), "the grade"))
 
 
 def _require(needed: Iterable[str], found: list[str], source: str | Path) -> None:
@@ -95,10 +107,3 @@ def _mend(source: str | Path, what: str) -> str:
         f"graded images (prompt, image, a grade in [0, 1]) are what this method learns from, and {source} is {what}; "
         f"`palate prefer grade` makes them of rankings or scores"
     )
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the grade {value!r} is no number") from error

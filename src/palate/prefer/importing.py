@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from palate.core.runs import RunFolder
-from palate.prefer.load import FORMATS, detect, locate
+from palate.prefer.load import detect, iterate_format, locate
 from palate.prefer.stage import FREE, write_preferences
 from palate.records.tally import Tally
 
@@ -24,6 +24,8 @@ class ImportConfig:
     """Run folder."""
     format: Literal["auto", "hpdv2", "pickapic", "pair-folder", "label-studio", "argilla", "palate"] = "auto"
     """Of the source; auto knows it by its files, columns and keys."""
+    split: str | None = None
+    """Of a source with several, such as test; all reads them all. Train where there is one, when left out."""
     limit: int | None = None
     """Take only the first so many ranked sets."""
     skip_bad: bool = False
@@ -47,5 +49,5 @@ def import_preferences(config: ImportConfig) -> Path:
     path, tally = locate(config.source), Tally(config.skip_bad)
     kind = detect(path) if config.format == "auto" else config.format
     run = RunFolder.open(config.out, "prefer import", config, free=FREE)
-    write_preferences(run, islice(FORMATS[kind](path, tally), config.limit), tally, config.limit)
+    write_preferences(run, islice(iterate_format(kind, path, tally, config.split), config.limit), tally, config.limit)
     return run.path

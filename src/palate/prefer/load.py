@@ -9,8 +9,9 @@ from palate.core.errors import InputError, nearest
 from palate.core.runs import read_config
 from palate.models.source import WEIGHTS
 from palate.prefer.readers import argilla, hpdv2, labelstudio, pair_folder, pickapic
+from palate.prefer.readers.splits import files_by_split, of_split
 from palate.prefer.stage import PREFERENCES
-from palate.records.parquet import iterate_sets
+from palate.records.parquet import iterate_sets, parquet_files
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
 
@@ -26,6 +27,12 @@ FORMATS: dict[str, Callable[[Path, Tally], Iterator[RankedSet]]] = {
     **{name: reader.read for name, reader in READERS.items()},
     "palate": iterate_sets,
 }
+PARQUET = ("pickapic", "palate")
+"""Formats of Parquet files that can be read each on its own."""
+IN_SPLITS = ("hpdv2", "argilla")
+"""Other formats that know splits."""
+
+HINT = "`palate prefer import --skip-bad` leaves such rows out and counts them"
 
 EXPORT = "collect export"
 """The stage that writes votes of a study, in a format of its own choice."""
@@ -43,7 +50,7 @@ def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[Rank
     Raises:
         InputError: no such source, none of these formats, a bad row, or no ranked set at all.
     """
-    sets = list(iterate_preferences(source, Tally(skip_bad)))
+    sets = list(iterate_preferences(source, Tally(skip_bad, hint=HINT)))
     if not sets:
         raise InputError(f"{source} has no ranked set; give a source with at least one comparison")
     return sets
@@ -52,7 +59,33 @@ def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[Rank
 def iterate_preferences(source: str | Path, tally: Tally) -> Iterator[RankedSet]:
     """As `load_preferences`, one at a time; what is left out is counted in `tally`."""
     path = locate(source)
-    return FORMATS[detect(path)](path, tally)
+    return iterate_format(detect(path), path, tally)
+
+
+def iterate_format(kind: str, path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
+    """The ranked sets of a file or folder.
+
+    Args:
+        kind: one of `FORMATS`.
+        split: of a source with several; train, or the only one, when left out.
+
+    Raises:
+        InputError: no such split, or a format that has none.
+    """
+    if kind in PARQUET:
+        for part in parts_of(path, tally, split):
+            yield from FORMATS[kind](part, tally)
+    elif kind in IN_SPLITS:
+        yield from READERS[kind].read(path, tally, split)
+    elif split is None:
+        yield from FORMATS[kind](path, tally)
+    else:
+        raise InputError(f"{path} is in the format {kind}, which has no splits; leave split out")
+
+
+def parts_of(path: Path, tally: Tally, split: str | None = None) -> list[Path]:
+    """The Parquet files of a source that are read, those of one split where it has several."""
+    return of_split(files_by_split(path, ".parquet"), split, path, tally) or parquet_files(path)
 
 
 def built_in() -> list[str]:
@@ -93,11 +126,11 @@ def detect(path: Path) -> str:
     for name, reader in READERS.items():
         if reader.matches(path):
             return name
-    if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
+    if path.suffix == ".parquet" or files_by_split(path, ".parquet"):
         return "palate"
     raise InputError(
         f"{path} is in no format that Palate knows: HPDv2 (test.json, train.json or annotations.jsonl), Pick-a-Pic or "
-        "Palate's own Parquet, a folder of images with metadata.csv or metadata.jsonl, Label Studio's JSON export or "
+        "Palate's own Parquet, a folder of images with metadata.csv, .jsonl or .parquet, Label Studio's JSON export or "
         "Argilla's records; see docs/data.md"
     )
 

@@ -51,7 +51,8 @@ def write_preferences(
         run.abandon()
         raise
     if tally.bad:
-        write_atomic(run.path / "bad_rows.txt", "\n".join(tally.bad) + "\n")
+        names = "\n".join(tally.bad) + "\n"
+        write_atomic(run.path / "bad_rows.txt", names.encode(errors="backslashreplace"))
     run.finish({**counts, **found, **tally.summary()})
 
 
@@ -78,10 +79,14 @@ def ranked_by(
 
 
 def comparable(groups: Iterable[list[ImageRecord]], tally: Tally) -> Iterator[list[ImageRecord]]:
-    """The groups of two images or more; others are dropped and counted."""
+    """The groups of two distinct pictures or more, each picture once; what is left out is counted."""
     for records in groups:
-        if len(records) > 1:
-            yield records
+        distinct: dict[str, ImageRecord] = {}
+        for record in records:
+            distinct.setdefault(record.image.digest(), record)
+        tally.drop("images that are the same as another of their prompt", len(records) - len(distinct))
+        if len(distinct) > 1:
+            yield list(distinct.values())
         else:
             tally.drop("prompts with a single image")
 

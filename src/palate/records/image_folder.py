@@ -1,11 +1,12 @@
-"""Images on disk with what made them: Hugging Face's ImageFolder, a `metadata.jsonl` of rows with a `file_name`.
+"""Images on disk with what made them: Hugging Face's ImageFolder, a table `metadata.*` of rows with a `file_name`.
 
 A folder may hold such folders (the shards of one run); they are read as one. One without a table may have a caption
-beside each image, `x.txt` of `x.png`, as trainers of LoRA read it.
+beside each image, `x.txt` or `x.caption` of `x.png`, as trainers of LoRA read it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,16 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from palate.core.errors import InputError
+from palate.core.errors import InputError, RunFolderError
 from palate.core.files import require_folder, write_atomic
 from palate.core.progress import note, track
 from palate.core.runs import read_config
+from palate.records import checked
 from palate.records.images import StoredImage
 from palate.records.jsonlines import JsonLines
-from palate.records.tables import read_text
+from palate.records.tables import read_table, read_text
 from palate.records.tally import Tally
 
 METADATA = "metadata.jsonl"
+"""The table that Palate writes."""
+TABLES = (METADATA, "metadata.csv", "metadata.parquet")
+"""The tables that are read."""
 BLOCKED = "blocked"
 """The column that says why an image is not what the model drew, one of the two below; empty where it is."""
 SAFETY_CHECKER, BLACK = "safety checker", "black"
@@ -30,7 +35,22 @@ SAFETY_CHECKER, BLACK = "safety checker", "black"
 REASONS = (SAFETY_CHECKER, BLACK)
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Of the images of a folder without a table, in lower case."""
-Rows = list[tuple[Path, dict[str, Any]]]
+CAPTIONS = (".txt", ".caption")
+
+
+@dataclass(frozen=True)
+class MetadataRow:
+    """One row of a folder's tables, or one image file of a folder without any.
+
+    Args:
+        name: what to call it in errors.
+        folder: that its file names are relative to.
+        values: by column.
+    """
+
+    name: str
+    folder: Path
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,7 @@ class ImageRecord:
         file_name: relative to the folder that was read.
         image: where it lies.
         prompt: what it was made from; "" only where a reader takes images without one.
-        prompt_index: which prompt of the run that was.
+        prompt_index: which prompt of the run that was; images of one prompt belong together whatever theirs are.
         image_index: which of the prompt's images this is; the same index has the same seed in every model's run.
         seed: of its noise; None where the folder does not say.
         model: the model's name as it was given, or "".
@@ -62,39 +82,39 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
     """The images that a folder's metadata lists, each decoded once to be sure of it; by prompt, then by image.
 
     Args:
-        folder: a run of `palate generate`, any ImageFolder whose `metadata.jsonl` has a `prompt` in each row, or image
-            files with a text of the same name beside each.
+        folder: a run of `palate generate`, any ImageFolder whose metadata has a `prompt`, `caption` or `text` in each
+            row, or image files with a text of the same name beside each.
         tally: whether bad rows are refused (the default) or left out and counted. Images that are not what the model
             drew (`BLOCKED`) are always left out and counted.
         unprompted: take images without a prompt too, and every image file of a folder that has no table at all.
 
     Raises:
-        InputError: no such folder, no metadata, a row without a prompt, or an image that is missing or broken.
+        InputError: no such folder, no metadata, a bad row, or an image that is missing or broken; the message names it.
     """
-    folder, tally = require_folder(folder, "image folder"), tally or Tally()
-    table = metadata_rows(folder)
-    rows = table or _files(folder)
-    if not rows:
-        mend = "a folder with one, or of image files alone" if unprompted else "a run of `palate generate`"
-        raise InputError(f"{folder} lists no image: it has no {METADATA} with rows; give {mend}")
-    if not table and not unprompted and not any("prompt" in row for _, row in rows):
-        mend = "write one for each, or have `palate caption` do it"
-        raise InputError(f"{folder} has images and no prompts: neither {METADATA} nor a text beside any; {mend}")
-    needed = ("file_name",) if unprompted else ("file_name", "prompt")
+    folder, tally = require_folder(folder, "image folder"), tally or Tally(hint="")
+    table = metadata_rows(folder, tally)
+    rows = table or _files(folder, tally)
+    if not rows and not tally.bad:
+        fix = "a folder with one, or of image files alone" if unprompted else "a run of `palate generate`"
+        raise InputError(f"{folder} lists no image: it has no {_one_of(TABLES)} with rows; give {fix}")
+    if not table and not unprompted and not any("prompt" in row.values for row in rows):
+        fix = "write one for each, or have `palate caption` do it"
+        raise InputError(f"{folder} has images and no prompts: neither {METADATA} nor a text beside any; {fix}")
     records: list[ImageRecord] = []
     prompts: dict[str, int] = {}
     seen: Counter[str] = Counter()
     blocked: Counter[str] = Counter()
-    for file, row in track(rows, "checking images"):
-        if row.get(BLOCKED) in REASONS:
-            blocked[row[BLOCKED]] += 1
-            tally.drop(f"{BLOCKED} ({row[BLOCKED]})")
+    for row in track(rows, "checking images"):
+        if (reason := row.values.get(BLOCKED)) in REASONS:
+            blocked[reason] += 1
+            tally.drop(f"{BLOCKED} ({reason})")
             continue
-        with tally.row(f"{file}, image {row.get('file_name')!r}"):
-            prompt = str(row.get("prompt") or "")
+        with tally.row(f"{row.name}, image {row.values.get('file_name')!r}"):
+            prompt = checked.optional_prompt(row.values)
+            if not prompt and not unprompted:
+                prompt = checked.prompt_in(row.values, "write one, or have `palate caption` do it")
             index = prompts.setdefault(prompt, len(prompts))
-            _require(needed, row)
-            record = _record(folder, file, row, index, seen[prompt])
+            record = _record(folder, row, prompt, index, seen[prompt])
             seen[prompt] += 1
             record.image.open()
             records.append(record)
@@ -103,24 +123,43 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
         if blocked.total() == len(rows):
             raise InputError(f"no image of {folder} is what the model drew: {reasons} are {BLOCKED}")
         note(f"{blocked.total()} of {len(rows)} images of {folder} are not what the model drew and left out: {reasons}")
+    if not records:
+        raise InputError(f"{folder} has no sound image, but {len(tally.bad)} bad rows; the first: {tally.bad[0]}")
     return sorted(records, key=lambda record: (record.prompt_index, record.image_index))
 
 
 def by_prompt(records: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
     """The records of each prompt together, in order."""
-    groups: dict[tuple[int, str], list[ImageRecord]] = {}
+    groups: dict[str, list[ImageRecord]] = {}
     for record in records:
-        groups.setdefault((record.prompt_index, record.prompt), []).append(record)
+        groups.setdefault(record.prompt, []).append(record)
     return list(groups.values())
 
 
-def metadata_rows(folder: Path) -> Rows:
-    """Every row of every table in a folder, with the table that it stands in; none where there is no table.
+def metadata_rows(folder: Path, tally: Tally | None = None) -> list[MetadataRow]:
+    """Every row of every table in a folder; none where there is no table.
+
+    Args:
+        tally: whether rows that are no rows are refused (the default) or left out and counted. The last line of a run
+            that was killed, or is still under way, may be cut short, and is no row.
 
     Raises:
-        InputError: a line of one is no JSON object.
+        InputError: a table is damaged, or one folder has two.
     """
-    return [(file, row) for file in sorted(folder.rglob(METADATA)) for row in JsonLines(file).read()]
+    files = sorted(file for name in TABLES for file in folder.rglob(name) if file.is_file())
+    return [row for file in files for row in _rows_of(file, tally or Tally(hint=""))]
+
+
+def table_of(folder: Path, names: Iterable[str] = TABLES) -> Path | None:
+    """The table in a folder, not below it; None where there is none.
+
+    Raises:
+        InputError: there are two.
+    """
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if len(found) > 1:
+        raise InputError(f"{folder} has both {found[0].name} and {found[1].name}; keep one of them there")
+    return found[0] if found else None
 
 
 def require_linkable(records: Iterable[ImageRecord], images: Path, out: Path) -> None:
@@ -133,8 +172,6 @@ def require_linkable(records: Iterable[ImageRecord], images: Path, out: Path) ->
     """
     if out.resolve().is_relative_to(images.resolve()):
         raise InputError(f"the run folder {out} lies in {images}, and would be read as a part of it; name one outside")
-    if outside := [record.file_name for record in records if record.file_name.startswith("../")]:
-        raise InputError(f"the image {outside[0]} of {images} lies outside of it; move it in, and name it so")
 
 
 def link_images(records: Iterable[ImageRecord], out: Path) -> None:
@@ -156,40 +193,82 @@ def link_images(records: Iterable[ImageRecord], out: Path) -> None:
             write_atomic(target, record.image.read())
 
 
-def _files(folder: Path) -> Rows:
-    """A row for each image file that is not hidden, where no table of any format says more and no run is under way.
+def _rows_of(file: Path, tally: Tally) -> list[MetadataRow]:
+    table_of(file.parent)
+    if file.name == METADATA and any(_is_run(each) for each in (file.parent, file.parent.parent)):
+        rows = [(f"line {number} of {file}", row) for number, row in enumerate(JsonLines(file).read(), 1)]
+    else:
+        rows = read_table(file, "metadata", tally)
+    return [MetadataRow(name, file.parent, row) for name, row in rows]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is one of Palate's runs, whose tables grow line by line."""
+    try:
+        return read_config(folder) is not None
+    except RunFolderError:  # a config.yaml of something else
+        return False
+
+
+def _files(folder: Path, tally: Tally) -> list[MetadataRow]:
+    """A row for each image file that is not hidden, where no table says more and no run is under way.
 
     Its prompt is the text beside it, where there is one.
     """
-    if any(folder.rglob("metadata.*")) or read_config(folder):
+    if any(file.is_file() for name in TABLES for file in folder.rglob(name)) or _is_run(folder):
         return []
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file()]
-    hidden = {path for path in files if any(part.startswith(".") for part in path.relative_to(folder).parts)}
-    shown = [path for path in files if path not in hidden]
-    return [(path, {"file_name": path.name, **_caption(path.with_suffix(".txt"))}) for path in shown]
+    rows = []
+    for path in files:
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            with tally.row(str(path)):
+                rows.append(MetadataRow(str(path), path.parent, {"file_name": path.name, **_caption(path)}))
+    return rows
 
 
-def _caption(text: Path) -> dict[str, str]:
-    return {"prompt": " ".join(read_text(text, "caption").split())} if text.is_file() else {}
+def _caption(image: Path) -> dict[str, str]:
+    """The text beside an image, on one line, as its prompt."""
+    files = [file for file in map(image.with_suffix, CAPTIONS) if file.is_file()]
+    texts = {" ".join(read_text(file, "caption").split()) for file in files}
+    if len(texts) > 1:
+        raise InputError(f"{files[0].name} and {files[1].name} beside it differ; keep one of them")
+    return {"prompt": texts.pop()} if texts else {}
 
 
-def _require(names: Iterable[str], row: Mapping[str, Any]) -> None:
-    for name in names:
-        if not isinstance(row.get(name), str) or not row[name].strip():
-            mend = "write one, or have `palate caption` do it" if name == "prompt" else "give each image one"
-            raise InputError(f"the row has no {name!r} (it has {', '.join(row)}); {mend}")
-
-
-def _record(folder: Path, file: Path, row: dict[str, Any], prompt_index: int, image_index: int) -> ImageRecord:
+def _record(folder: Path, row: MetadataRow, prompt: str, prompt_index: int, image_index: int) -> ImageRecord:
     """One row; the indices are for a row that has none of its own."""
-    path = file.parent / row["file_name"]
+    values = _plain(row.values, "the row")
+    path = checked.file_in(row.folder, values.get("file_name"), "the file_name")
+    indices = {"prompt_index": prompt_index, "image_index": image_index}
+    indices |= {name: checked.integer(values[name], f"the {name}", 0) for name in indices if name in values}
+    seed = values.get("seed")
     return ImageRecord(
         file_name=Path(os.path.relpath(path, folder)).as_posix(),
         image=StoredImage(path=path),
-        prompt=str(row.get("prompt") or ""),
-        prompt_index=row.get("prompt_index", prompt_index),
-        image_index=row.get("image_index", image_index),
-        seed=row.get("seed"),
-        model=row.get("model") or "",
-        row=row,
+        prompt=prompt,
+        **indices,
+        seed=None if checked.missing(seed) else checked.integer(seed, "the seed"),
+        model=checked.label(values.get("model"), "the model"),
+        row=values,
     )
+
+
+def _plain(value: Any, what: str) -> Any:
+    """A value that JSON can hold; what no file can hold is refused, and NaN is no value."""
+    if isinstance(value, str):
+        return checked.sound(value, what)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {
+            checked.sound(str(name), f"a name in {what}"): _plain(each, f"{what}'s {name}")
+            for name, each in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, what) for each in value]
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"

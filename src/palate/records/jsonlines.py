@@ -13,23 +13,29 @@ from palate.core.files import explain_os_errors, write_atomic
 from palate.core.json_files import to_json
 
 
-def parse_rows(text: str, source: str | Path) -> list[dict[str, Any]]:
-    """The JSON objects of a text with one a line; blank lines do not count.
+def json_value(text: str) -> Any:
+    """The value that a JSON text holds; a key twice in one object is an error, where plain JSON keeps the last.
 
     Raises:
-        InputError: a line is no JSON object; names the line of `source`.
+        InputError: it is no JSON; the message is the reason alone.
     """
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"line {number} of {source} is no JSON ({error}); mend or delete the line") from error
-            if not isinstance(row, dict):
-                raise InputError(f"line {number} of {source} is {line[:40]!r}, no JSON object; mend or delete the line")
-            rows.append(row)
-    return rows
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise InputError("lists or objects in it are nested too deep") from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """The object that a line of JSON lines holds; InputError gives the reason why it is none."""
+    try:
+        row = json_value(line)
+    except InputError as error:
+        raise InputError(f"it is no JSON ({error}); correct or delete the line") from error
+    if not isinstance(row, dict):
+        raise InputError(f"it is {line.strip()[:40]!r}, no JSON object; correct or delete the line")
+    return row
 
 
 class JsonLines:
@@ -41,7 +47,7 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mended = False
+        self._whole_lines = False
 
     def read(self) -> list[dict[str, Any]]:
         """All whole rows; none where there is no file yet.
@@ -49,7 +55,14 @@ class JsonLines:
         Raises:
             InputError: a line but the last is no JSON object.
         """
-        return parse_rows(self._whole().decode(errors="replace"), self.path)
+        rows = []
+        for number, line in enumerate(self._whole().split(b"\n"), 1):
+            if line.strip():
+                try:
+                    rows.append(json_object(line.decode()))
+                except (InputError, UnicodeDecodeError) as error:
+                    raise InputError(f"line {number} of {self.path}: {error}") from error
+        return rows
 
     def replace(self, rows: Iterable[dict[str, Any]]) -> None:
         """Writes the file anew."""
@@ -59,14 +72,14 @@ class JsonLines:
         """Adds rows and waits until the disk has them."""
         with explain_os_errors(f"append to {self.path}"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self._mended and self.path.exists():
+            if not self._whole_lines and self.path.exists():
                 write_atomic(self.path, self._whole())
-            self._mended = False
+            self._whole_lines = False
             with self.path.open("ab") as file:
                 file.write(_lines(rows, self.path))
                 file.flush()
                 os.fsync(file.fileno())
-            self._mended = True
+            self._whole_lines = True
 
     def _whole(self) -> bytes:
         """The file's contents up to the last whole row, with its line break."""
@@ -75,8 +88,16 @@ class JsonLines:
         rows, last = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
         try:
             return rows + last + b"\n" if json.loads(last) else rows
-        except ValueError:
+        except (ValueError, RecursionError):
             return rows
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise InputError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in an object")
+    return found
 
 
 def _lines(rows: Iterable[dict[str, Any]], path: Path) -> bytes:

@@ -139,8 +139,13 @@ def parquet_files(path: Path | str) -> list[Path]:
 
 def parquet_columns(file: Path) -> list[str]:
     """The names of a Parquet file's columns; InputError where it is none."""
+    return parquet_schema(file).names
+
+
+def parquet_schema(file: Path) -> pa.Schema:
+    """The columns of a Parquet file with their types; InputError where it is none."""
     with _parquet_file(file) as table:
-        return table.schema_arrow.names
+        return table.schema_arrow
 
 
 def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iterator[tuple[str, dict[str, Any]]]:

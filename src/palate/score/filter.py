@@ -14,6 +14,7 @@ from palate.core.errors import InputError, nearest
 from palate.core.progress import track
 from palate.core.runs import RunFolder, read_config
 from palate.core.seeds import derive
+from palate.records import checked
 from palate.records.image_folder import METADATA, ImageRecord, link_images, read_image_folder, require_linkable
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
@@ -33,7 +34,7 @@ class FilterConfig:
     scores: Path | None = None
     """Run folder of `palate score`."""
     images: Path | None = None
-    """Instead of scores: an ImageFolder whose metadata.jsonl has the score of each image as a number, such as COYO's
+    """Instead of scores: an ImageFolder whose metadata has the score of each image as a number, such as COYO's
     aesthetic_score_laion_v2."""
     column: str | None = None
     """Which of the run's scorers, or which column of the table; needed where there are several."""
@@ -111,7 +112,9 @@ def _of_run(scores: Path, name: str | None, tally: Tally) -> _Column:
 def _of_table(config: FilterConfig, tally: Tally) -> _Column:
     assert config.images is not None  # the configuration has either
     records = read_image_folder(config.images, tally, unprompted=True)
-    numeric = {name: True for record in records for name, value in record.row.items() if _is_number(value)}
+    rows = [record.row for record in records]
+    texts = {"file_name", *(name for row in rows for name in checked.prompt_columns(row))}
+    numeric = {name: True for row in rows for name, value in row.items() if name not in texts and _is_number(value)}
     columns = {name: True for name in numeric if name not in NO_SCORES or name == config.column}
     name = _chosen(config.column, columns, f"the metadata of {config.images} has", "columns of numbers")
     found = [(record, record.row.get(name)) for record in records]
@@ -125,7 +128,7 @@ def _numbers(found: Sequence[tuple[ImageRecord, Any]], name: str, tally: Tally) 
         with tally.row(str(record.image)):
             if not _is_number(value):
                 raise InputError(f"its {name!r} is {value!r}, no number; score the folder again, or write one")
-            scores.append((record, float(value)))
+            scores.append((record, checked.number(value, name)))
     return scores
 
 
@@ -177,4 +180,9 @@ def _digest(column: _Column) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a cell is a finite number; a CSV has them as text."""
+    try:
+        checked.number(value, "the score")
+    except InputError:
+        return False
+    return True

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Image, Item, Rater, Vote, standing
-from palate.prefer.readers.annotated import count
 from palate.records.images import StoredImage
 from palate.records.tally import Tally
 
@@ -114,7 +113,7 @@ def _ballots(
         if reason := _left_out(row, rater, counted):
             tally.drop(reason)
             continue
-        count(tally, "answers to other questions", len(row.said["ranks"]) - 1)
+        tally.drop("answers to other questions", len(row.said["ranks"]) - 1)
         name = f"rater-{number}" if anonymous else rater.name
         ballots[row.item_id].append(_ballot(row, study.config.task, question, number, name))
     return ballots

@@ -8,7 +8,7 @@ from typing import Any
 
 from palate.collect.writers.files import name_of, place_images
 from palate.core.json_files import write_json
-from palate.prefer.readers.annotated import count
+from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PROMPT, RANK, SYSTEMS, USER, written_ranks
 from palate.prefer.votes import aggregate
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
@@ -23,8 +23,8 @@ def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, in
     Returns:
         How many rows there are.
     """
-    count(tally, "seeds without a place", sum(len(each.seeds) for each in sets))
-    count(tally, "mean stars without a place", sum(len(values) for each in sets for values in each.scores.values()))
+    tally.drop("seeds without a place", sum(len(each.seeds) for each in sets))
+    tally.drop("mean stars without a place", sum(len(values) for each in sets for values in each.scores.values()))
     rows = [_row(each, tally) for each in sets]
     place_images((image for each in sets for image in each.images), folder / "test")
     write_json(folder / "test.json", rows, ascii=False)
@@ -32,17 +32,15 @@ def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, in
 
 
 def _row(ranked: RankedSet, tally: Tally) -> dict[str, Any]:
-    """Ranks are written from 0, as they are published."""
     row: dict[str, Any] = {
-        "prompt": ranked.prompt,
-        "image_path": [name_of(image) for image in ranked.images],
-        "rank": [rank - 1 for rank in ranked.ranks or ()],
+        PROMPT: ranked.prompt,
+        IMAGES: [name_of(image) for image in ranked.images],
+        RANK: written_ranks(ranked.ranks or ()),
     }
     if ranked.votes and aggregate(ranked.votes, len(ranked.images)) == ranked.ranks:
-        votes = [{"rank": [rank - 1 for rank in vote.ranks], "user_hash": vote.rater} for vote in ranked.votes]
-        row["raw_annotations"] = votes
+        row[ANNOTATIONS] = [{RANK: written_ranks(vote.ranks), USER: vote.rater} for vote in ranked.votes]
     else:
-        count(tally, "votes that do not add up to the ranks of their set", len(ranked.votes))
+        tally.drop("votes that do not add up to the ranks of their set", len(ranked.votes))
     if ranked.systems:
-        row["system"] = list(ranked.systems)
+        row[SYSTEMS] = list(ranked.systems)
     return row

@@ -20,11 +20,10 @@ from palate.collect.writers.ballots import Asked, Ballot
 from palate.collect.writers.files import name_of, place_images
 from palate.core.files import write_atomic
 from palate.core.json_files import write_json
+from palate.prefer.formats.labelstudio import ALL_BAD, BOTH_BAD, RATER, SEEDS, SERVED, SYSTEMS, TIE, bucket_name
 
-TIE = {"pairwise": ("tie", "both_bad"), "best": ("tie", "all_bad")}
+TIES = {"pairwise": (TIE, BOTH_BAD), "best": (TIE, ALL_BAD)}
 LIST = "images"
-SERVED = "/data/local-files/?d=images/"
-"""Where Label Studio serves local files, below its document root (https://labelstud.io/guide/storage#Local-storage)."""
 
 
 def write(folder: Path, asked: Sequence[Asked], task: Task, question: str, wording: str) -> dict[str, int]:
@@ -47,12 +46,12 @@ def write(folder: Path, asked: Sequence[Asked], task: Task, question: str, wordi
 
 
 def _task(asked: Asked, task: Task, control: str) -> dict[str, Any]:
-    files = {f"image{number}": f"{SERVED}{name_of(image)}" for number, image in enumerate(asked.images, 1)}
+    files = {f"image{number}": f"{SERVED}images/{name_of(image)}" for number, image in enumerate(asked.images, 1)}
     shown = [{"id": key, "html": f'<img src="{file}">'} for key, file in files.items()]
     return {
         "id": asked.item,
         "data": {"prompt": asked.prompt, **({LIST: shown} if task == "ranking" else files)},
-        "meta": {"systems": list(asked.systems), "seeds": list(asked.seeds)},
+        "meta": {SYSTEMS: list(asked.systems), SEEDS: list(asked.seeds)},
         "annotations": [_annotation(each, asked.item, task, control, list(files)) for each in asked.ballots],
         "predictions": [],
     }
@@ -64,7 +63,7 @@ def _annotation(ballot: Ballot, item: int, task: Task, control: str, keys: Seque
     made = datetime.fromtimestamp(ballot.created, timezone.utc).isoformat()
     return {
         "id": ballot.vote,
-        "result": [{"id": f"vote{ballot.vote}", **said, "meta": {"rater": ballot.rater}}],
+        "result": [{"id": f"vote{ballot.vote}", **said, "meta": {RATER: ballot.rater}}],
         "was_cancelled": False,
         "ground_truth": False,
         "created_at": made,
@@ -78,15 +77,15 @@ def _value(ballot: Ballot, task: Task, keys: Sequence[str]) -> tuple[str, dict[s
     if task == "rating":
         return "rating", {"rating": ballot.stars[0]}
     if task == "ranking":
-        buckets = {f"rank {rank}": [] for rank in range(1, len(keys) + 1)}
+        buckets = {bucket_name(rank): [] for rank in range(1, len(keys) + 1)}
         for key, rank in zip(keys, ballot.ranks):
-            buckets[f"rank {rank}"].append(key)
+            buckets[bucket_name(rank)].append(key)
         return "ranker", {"ranker": buckets}
     return "choices", {"choices": [ballot.tie or keys[ballot.ranks.index(1)]]}
 
 
 def _interface(task: Task, control: str, wording: str, n: int) -> str:
-    names, ranks = ([f"{what}{number}" for number in range(1, n + 1)] for what in ("image", "rank "))
+    names, ranks = ([name(number) for number in range(1, n + 1)] for name in ("image{}".format, bucket_name))
     shown = [f'<Image name="{each}" value="${each}"/>' for each in names]
     about = f'name={quoteattr(control)} toName="{LIST if task == "ranking" else names[0]}"'
     if task == "rating":
@@ -95,6 +94,10 @@ def _interface(task: Task, control: str, wording: str, n: int) -> str:
         shown = [f'<List name="{LIST}" value="${LIST}"/>']
         answer = [f"<Ranker {about}>", *(f'  <Bucket name="{each}" title="{each}"/>' for each in ranks), "</Ranker>"]
     else:
-        answer = [f"<Choices {about}>", *(f'  <Choice value="{each}"/>' for each in [*names, *TIE[task]]), "</Choices>"]
+        answer = [
+            f"<Choices {about}>",
+            *(f'  <Choice value="{each}"/>' for each in [*names, *TIES[task]]),
+            "</Choices>",
+        ]
     text = ['<Text name="prompt" value="$prompt"/>', *shown, f"<Header value={quoteattr(wording)}/>", *answer]
     return "\n".join(["<View>", *(f"  {line}" for line in text), "</View>"]) + "\n"

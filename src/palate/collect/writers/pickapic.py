@@ -12,16 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from palate.collect.writers.files import name_of
-from palate.prefer.readers.annotated import count
+from palate.prefer.formats.pickapic import ARE_DIFFERENT, CAPTION, HAS_LABEL, IMAGES, LABELS, MODELS, UIDS, schema
 from palate.records.parquet import write_rows
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 FILE = "train-00000-of-00001.parquet"
 
@@ -34,14 +31,14 @@ def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, in
     Returns:
         How many rows there are, and how many of them are ties.
     """
-    count(tally, "votes merged into what their raters came to", sum(len(each.votes) for each in sets))
-    count(tally, "seeds without a place", sum(len(each.seeds) for each in sets))
-    count(tally, "mean stars without a place", sum(len(values) for each in sets for values in each.scores.values()))
-    count(tally, "sets of more than two images, taken apart into pairs", sum(len(each.images) > 2 for each in sets))
+    tally.drop("votes merged into what their raters came to", sum(len(each.votes) for each in sets))
+    tally.drop("seeds without a place", sum(len(each.seeds) for each in sets))
+    tally.drop("mean stars without a place", sum(len(values) for each in sets for values in each.scores.values()))
+    tally.drop("sets of more than two images, taken apart into pairs", sum(len(each.images) > 2 for each in sets))
     pairs = [_Pair(number, each, *places) for number, each in enumerate(sets) for places in _places(each)]
     of_prompt = Counter(pair.ranked.prompt for pair in pairs)
     rows = (_row(index, pair, of_prompt[pair.ranked.prompt]) for index, pair in enumerate(pairs))
-    write_rows(rows, _schema(), folder / FILE, "pair")
+    write_rows(rows, schema(), folder / FILE, "pair")
     ties = sum(pair.best is None for pair in pairs)
     return {"rows": len(pairs), **({"of them ties": ties} if ties else {})}
 
@@ -68,42 +65,18 @@ def _places(ranked: RankedSet) -> Iterator[tuple[int, int]]:
 
 def _row(index: int, pair: _Pair, of_prompt: int) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "are_different": True,
-        "caption": pair.ranked.prompt,
-        "has_label": True,
+        ARE_DIFFERENT: True,
+        CAPTION: pair.ranked.prompt,
+        HAS_LABEL: True,
         "ranking_id": pair.number,
         "num_example_per_prompt": of_prompt,
         "__index_level_0__": index,
     }
     for side, place in enumerate((pair.first, pair.second)):
         image = pair.ranked.images[place]
-        row[f"image_{side}_uid"] = Path(name_of(image)).stem
-        row[f"jpg_{side}"] = image.read()
-        row[f"label_{side}"] = 0.5 if pair.best is None else float(pair.best == side)
-        row[f"model_{side}"] = pair.ranked.systems[place] if pair.ranked.systems else None
-    row["best_image_uid"] = "tie" if pair.best is None else row[f"image_{pair.best}_uid"]
+        row[UIDS[side]] = Path(name_of(image)).stem
+        row[IMAGES[side]] = image.read()
+        row[LABELS[side]] = 0.5 if pair.best is None else float(pair.best == side)
+        row[MODELS[side]] = pair.ranked.systems[place] if pair.ranked.systems else None
+    row["best_image_uid"] = "tie" if pair.best is None else row[UIDS[pair.best]]
     return row
-
-
-def _schema() -> pa.Schema:
-    """As the data set's card prints it."""
-    import pyarrow as pa
-
-    text, number, binary = pa.string(), pa.int64(), pa.binary()
-    return pa.schema(
-        {
-            "are_different": pa.bool_(),
-            "best_image_uid": text,
-            "caption": text,
-            "created_at": pa.timestamp("ns"),
-            "has_label": pa.bool_(),
-            **{f"image_{side}_{what}": text for side in (0, 1) for what in ("uid", "url")},
-            **{f"jpg_{side}": binary for side in (0, 1)},
-            **{f"label_{side}": pa.float64() for side in (0, 1)},
-            **{f"model_{side}": text for side in (0, 1)},
-            "ranking_id": number,
-            "user_id": number,
-            "num_example_per_prompt": number,
-            "__index_level_0__": number,
-        }
-    )

@@ -12,19 +12,17 @@ from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from palate.core.errors import InputError
+from palate.prefer.formats.labelstudio import SERVED
+from palate.records.checked import PROMPTS
 from palate.records.image_folder import ENDINGS
 from palate.records.images import StoredImage
 from palate.records.ranked import rank
 from palate.records.tables import ending, read_text
-from palate.records.tally import Tally
 
-PROMPTS = ("prompt", "caption", "text")
-"""Names of the prompt; the first of them that there is."""
 TIES = {"tie", "tied", "draw", "equal", "same", "both", "neither", "none", "bothgood", "bothbad", "allbad"}
 _SIDES = (("left", "right"), ("first", "second"))
-_SHOWN = re.compile(r"""<img\b[^>]*?\bsrc\s*=\s*["']?([^"'\s>]+)|!\[[^\]]*\]\(([^)\s]+)\)""", re.IGNORECASE)
-_SERVED = re.compile(r"/data/(?:local-files/\?d=|(?=upload/))")
-"""How Label Studio names files that it serves itself."""
+_SHOWN = re.compile(r"""<img\b[^<>]*?\bsrc\s*=\s*["']?([^"'\s>]+)|!\[[^\[\]]*\]\(([^)\s]+)\)""", re.IGNORECASE)
+_ADDRESSED = re.compile(rf"{re.escape(SERVED)}|/data/(?=upload/)")
 
 
 def first_record(file: Path) -> dict[str, Any] | None:
@@ -38,19 +36,6 @@ def first_record(file: Path) -> dict[str, Any] | None:
     except (InputError, ValueError, RecursionError):
         return None
     return found if text[:start].strip() in ("", "[") else None
-
-
-def prompt_in(fields: Mapping[str, Any]) -> str:
-    """The prompt among a task's data or a record's fields, whatever the case of its name.
-
-    Raises:
-        InputError: there is none, or it is blank.
-    """
-    lower = {str(key).lower(): value for key, value in fields.items()}
-    found = next((lower[name] for name in PROMPTS if isinstance(lower.get(name), str)), "")
-    if not found.strip():
-        raise InputError(f"no {' or '.join(PROMPTS)} among {', '.join(map(str, fields))}; give the prompt such a name")
-    return found
 
 
 def references_in(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +64,7 @@ def image_at(reference: Any, folder: Path, name: str) -> StoredImage:
         return StoredImage(data=_decoded(text, name), name=name)
     if "://" in text or text.startswith("//"):
         raise InputError(f"{text[:120]!r} is not on this machine; fetch it, put it beside the export and name it there")
-    return StoredImage(path=_below(folder, unquote(_SERVED.sub("", text)) if _SERVED.match(text) else text))
+    return StoredImage(path=_below(folder, unquote(_ADDRESSED.sub("", text)) if _ADDRESSED.match(text) else text))
 
 
 def chosen(values: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
@@ -111,12 +96,6 @@ def in_order(groups: Sequence[Sequence[str]], keys: Sequence[str]) -> tuple[int,
     return rank([places[key] for key in keys])
 
 
-def count(tally: Tally, reason: str, number: int) -> None:
-    """Counts what has no place in the result, where there is any."""
-    if number:
-        tally.dropped[reason] += number
-
-
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
@@ -132,12 +111,12 @@ def _sides(keys: Sequence[str]) -> tuple[str, ...]:
 
 def _in_order(left: str, right: str) -> bool:
     """Whether two names differ in one word alone, as 1 and 2, a and b, left and right do."""
-    words = [re.findall(r"\d+|[^\W\d_]+", key.lower()) for key in (left, right)]
+    words = [re.findall(r"\d{1,18}|[^\W\d_]+", key.lower()) for key in (left, right)]
     unlike = [pair for pair in zip(*words) if pair[0] != pair[1]]
     if len(words[0]) != len(words[1]) or len(unlike) != 1:
         return False
     ((first, second),) = unlike
-    if first.isdigit() and second.isdigit():
+    if first.isdecimal() and second.isdecimal():
         return int(first) < int(second)
     lettered = first[:-1] == second[:-1] and ord(second[-1]) - ord(first[-1]) == 1
     return lettered or any(one in first and first.replace(one, other) == second for one, other in _SIDES)
@@ -170,7 +149,7 @@ def _below(folder: Path, name: str) -> Path:
     try:
         path = (folder / name).resolve()
         path.is_file()  # a name that no file system takes says so here
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last of a link to itself
         raise InputError(f"{name[:120]!r} is no file's name ({error}); name a file beside the export") from error
     if not path.is_relative_to(folder.resolve()):
         raise InputError(f"the image {name[:120]!r} lies outside of {folder}; move it there, and name it so")

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
-from palate.prefer.readers.annotated import chosen, count, first_record, image_at, in_order, prompt_in, references_in
+from palate.prefer.readers.annotated import chosen, first_record, image_at, in_order, references_in
+from palate.prefer.readers.sound import sound
+from palate.prefer.readers.splits import files_by_split, of_split
 from palate.prefer.votes import aggregate
-from palate.records.parquet import checked, parquet_rows
+from palate.records import checked
+from palate.records.parquet import parquet_rows
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tables import read_table
 from palate.records.tally import Tally
@@ -26,7 +29,6 @@ from palate.records.tally import Tally
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_HOLDERS = ("records.json", "*.jsonl", "*.arrow", "*/*.arrow", "*.parquet", "*/*.parquet", "*.json")
 _ANSWER = {"value", "status"}
 """Keys of an answer in version 1."""
 
@@ -41,20 +43,26 @@ class _Response:
 
 def matches(path: Path) -> bool:
     """Whether this is such an export, or a folder with one."""
-    return bool(_files(path))
+    return bool(_found(path))
 
 
-def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
+def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
     """One ranked set a record, each submitted response a vote.
 
     Drafts, discarded responses and answers to other questions are left out and counted. A response of which the export
     does not tell the status (`records.to_json` has none) is taken, and counted too.
 
+    Args:
+        split: of a folder with several; see `of_split`.
+
     Raises:
         InputError: no response ranks images, or a row is bad.
     """
-    question = _question(path)
-    for name, row, folder in _rows(path):
+    files = of_split(_found(path), split, path, tally)
+    if not files:
+        raise InputError(f"{path} has no records of Argilla; give records.json, or a folder of `datasets`")
+    question = _question(files, path)
+    for name, row, folder in _rows(files, tally):
         with tally.row(name):
             if not isinstance(row, dict):
                 raise InputError("it is no record with fields and responses; export it again")
@@ -67,16 +75,20 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
                 tally.drop("records without a submitted answer")
                 continue
             images = tuple(image_at(each, folder, f"{key} of {name}") for key, each in references.items())
-            yield checked(RankedSet(prompt_in(fields), images, aggregate(votes, len(images)), votes))
+            yield sound(RankedSet(checked.prompt_in(fields), images, aggregate(votes, len(images)), votes))
 
 
-def _files(path: Path) -> list[Path]:
+def _found(path: Path) -> dict[str, list[Path]]:
+    """The files of records by split; of the first kind that there is."""
     if not path.is_dir():
-        return [path] if _is_export(path) else []
-    for pattern in _HOLDERS:
-        if found := [file for file in sorted(path.glob(pattern)) if _is_export(file)]:
-            return found
-    return []
+        return {"": [path]} if _is_export(path) else {}
+    kinds = ({"": sorted(path.glob(pattern))} for pattern in ("records.json", "*.jsonl", "*.json"))
+    records, lines, others = kinds
+    for found in (records, lines, files_by_split(path, ".arrow"), files_by_split(path, ".parquet"), others):
+        exports = {split: [file for file in files if _is_export(file)] for split, files in found.items()}
+        if any(exports.values()):
+            return {split: files for split, files in exports.items() if files}
+    return {}
 
 
 def _is_export(file: Path) -> bool:
@@ -108,16 +120,15 @@ def _schema(file: Path) -> pa.Schema:
         raise InputError(f"{file} cannot be read ({error}); fetch or write it again") from error
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any, Path]]:
+def _rows(files: Sequence[Path], tally: Tally) -> Iterator[tuple[str, Any, Path]]:
     """Each record with its name and its folder."""
-    files = _files(path)
-    if not files:
-        raise InputError(f"{path} has no records of Argilla; give records.json, or a folder of `datasets`")
     for file in files:
         if file.suffix == ".parquet":
             rows = (row for _, row in parquet_rows(file, (), _schema(file)))
+        elif file.suffix == ".arrow":
+            rows = _arrow_rows(file)
         else:
-            rows = _arrow_rows(file) if file.suffix == ".arrow" else read_table(file, "export")
+            rows = (row for _, row in read_table(file, "export", tally))
         for number, row in enumerate(rows):
             number = row.get("id") or number if isinstance(row, dict) else number
             yield f"record {number} of {file}", row, file.parent
@@ -178,22 +189,22 @@ def _columns(question: str, values: Any, users: Any, statuses: Any) -> Iterator[
 def _votes(responses: Iterable[_Response], question: str, keys: Sequence[str], tally: Tally) -> Iterator[Vote]:
     for each in responses:
         if each.question != question:
-            count(tally, "answers to other questions", int(_is_answer(each, keys)))
+            tally.drop("answers to other questions", int(_is_answer(each, keys)))
             continue
         if each.status not in ("submitted", None):
             tally.drop(f"{each.status} responses")
             continue
-        count(tally, "responses without a status, taken as submitted", int(each.status is None))
+        tally.drop("responses without a status, taken as submitted", int(each.status is None))
         ranks = _ranks(each.value, keys)
         if ranks is None:
             raise InputError(f"the answer {each.value!s:.80} names none of the images {', '.join(keys)}; mend it")
         yield Vote(each.rater, ranks)
 
 
-def _question(path: Path) -> str:
+def _question(files: Sequence[Path], path: Path) -> str:
     """The question with most submitted answers about images; of equal ones, the first."""
     counts: Counter[str] = Counter()
-    for _, row, _ in _rows(path):
+    for _, row, _ in _rows(files, Tally(skip_bad=True)):
         if isinstance(row, dict):
             fields, responses = _record(row)
             keys = list(references_in(fields))

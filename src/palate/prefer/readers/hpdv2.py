@@ -1,9 +1,12 @@
-"""Human Preference Dataset v2 (Wu et al. 2023, arXiv:2306.09341).
+"""Human Preference Dataset v2 (Wu et al. 2023, arXiv:2306.09341), and ImageReward's rankings.
 
-Two layouts of a folder are read:
+Three layouts of a folder are read:
 
 - as released (`ymhao/HPDv2`): `test.json` (rankings of n images with `raw_annotations` of each rater) with its images
-  in `test/`, and `train.json` (pairs with `human_preference`) with its images in `train/`; either or both;
+  in `test/`, and `train.json` (pairs with `human_preference`) with its images in `train/`; one of the splits, if there
+  are both;
+- ImageReward's (Xu et al. 2023, arXiv:2304.05977): `test.json` with `generations` and one `ranking` of each prompt, and
+  the images in `test/` or beside it;
 - a gallery extract: `annotations.jsonl` with `prompt`, `images`, `system` and `raw_ranks` (a row of n ranks for each
   rater), and the images in `images/`.
 """
@@ -15,73 +18,96 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError
+from palate.core.values import shown
+from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PAIR, PREFERENCE, RANK, SPLITS, SYSTEMS, USER
+from palate.prefer.readers.sound import sound
+from palate.prefer.readers.splits import of_split
 from palate.prefer.votes import aggregate
+from palate.records import checked
 from palate.records.images import StoredImage
-from palate.records.parquet import checked
 from palate.records.ranked import RankedSet, Vote, rank
 from palate.records.tables import read_table
 from palate.records.tally import Tally
 
-SPLITS = ("train", "test")
 GALLERY = "annotations.jsonl"
+_IMAGES = ("images", IMAGES, PAIR, "generations")
+_RANKS = (RANK, "ranking")
+_LOWEST, _HIGHEST = -(2**31), 2**31 - 1  # of ranks, before they are counted from 1
 
 
 def matches(path: Path) -> bool:
-    """Whether this is a folder in one of the two layouts."""
-    return (path / GALLERY).is_file() or any((path / f"{split}.json").is_file() for split in SPLITS)
+    """Whether this is a folder in one of the layouts."""
+    return bool(_files(path))
 
 
-def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
+def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
     """One ranked set a row, each rater's ranking kept as a vote and the ranks their Borda order.
+
+    Args:
+        split: of a folder with several; see `of_split`.
 
     Raises:
         InputError: a file is no JSON, a ranking does not match its images, or an image is missing or broken.
     """
-    for file, folder in _parts(path):
-        for number, row in enumerate(read_table(file, "annotations")):
-            with tally.row(f"row {number} of {file}"):
-                yield checked(_ranked_set(row, folder))
+    for file in of_split(_files(path), split, path, tally):
+        beside = path / ("images" if file.name == GALLERY else file.stem)
+        folder = beside if beside.is_dir() else path
+        for name, row in read_table(file, "annotations", tally):
+            with tally.row(name):
+                yield sound(_ranked_set(row, folder))
 
 
-def _parts(path: Path) -> Iterator[tuple[Path, Path]]:
-    if (path / GALLERY).is_file():
-        yield path / GALLERY, path / "images"
-    for split in SPLITS:
-        if (path / f"{split}.json").is_file():
-            yield path / f"{split}.json", path / split
+def _files(path: Path) -> dict[str, list[Path]]:
+    names = {"": GALLERY, **{split: f"{split}.json" for split in SPLITS}}
+    return {split: [path / name] for split, name in names.items() if (path / name).is_file()}
 
 
 def _ranked_set(row: Any, folder: Path) -> RankedSet:
     if not isinstance(row, dict):
-        raise InputError(f"{str(row)[:40]!r} is no object with a prompt, images and ranks; fetch the file again")
-    names = next((row[name] for name in ("images", "image_path", "file_path") if name in row), None)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"no list of images, only {', '.join(row)}; fetch the file again")
+        raise InputError(f"{shown(row)} is no object with a prompt, images and ranks; fetch the file again")
+    names = _list(row, _IMAGES, "list of images")
     votes = _votes(row)
+    systems = row.get(SYSTEMS) or []
+    if not isinstance(systems, list):
+        raise InputError(f"the {SYSTEMS} is {shown(systems)}, no list with a name for each image; write one")
     return RankedSet(
-        prompt=str(row.get("prompt") or ""),
-        images=tuple(StoredImage(path=folder / name) for name in names),
-        ranks=aggregate(votes, len(names)) if votes else rank(_numbers(row.get("rank"))),
+        prompt=checked.prompt_in(row),
+        images=tuple(StoredImage(path=checked.file_in(folder, each, "an image's name")) for each in names),
+        ranks=aggregate(votes, len(names)) if votes else rank(_numbers(_list(row, _RANKS, "ranking"))),
         votes=votes,
-        systems=tuple(row.get("system") or ()),
+        systems=tuple(checked.label(each, f"the {SYSTEMS}") for each in systems),
     )
 
 
 def _votes(row: dict[str, Any]) -> tuple[Vote, ...]:
     if "raw_ranks" in row:  # rater 3 of one prompt is not rater 3 of the next
-        return tuple(Vote(f"rater {i}", _numbers(ranks)) for i, ranks in enumerate(row["raw_ranks"]))
-    if "human_preference" in row:  # 1 for the preferred image, 0 for the other
-        chosen = _numbers(row["human_preference"])
+        lists = _list(row, ("raw_ranks",), "list of rankings")
+        return tuple(Vote(f"rater {i}", _numbers(ranks)) for i, ranks in enumerate(lists))
+    if PREFERENCE in row:  # 1 for the preferred image, 0 for the other
+        chosen = _numbers(row[PREFERENCE])
         return (Vote(_user(row), rank([-each for each in chosen])),)
-    raw = row.get("raw_annotations") or row.get("raw_annotation") or ()
-    return tuple(Vote(_user(each), rank(_numbers(each.get("rank")))) for each in raw)
+    key = next((key for key in (ANNOTATIONS, "raw_annotation") if row.get(key)), None)
+    annotations = _list(row, (key,), "list of annotations") if key else []
+    if odd := [each for each in annotations if not isinstance(each, dict)]:
+        raise InputError(
+            f"the annotation {shown(odd[0])} is no object with a {RANK} and a {USER}; fetch the file again"
+        )
+    return tuple(Vote(_user(each), rank(_numbers(each.get(RANK)))) for each in annotations)
+
+
+def _list(row: dict[str, Any], keys: tuple[str, ...], what: str) -> list[Any]:
+    """The list under the first of these keys that there is."""
+    found = next((row[key] for key in keys if key in row), None)
+    if not isinstance(found, list) or not found:
+        raise InputError(f"no {what}, but {shown(found)}, among {', '.join(map(str, row))}; fetch the file again")
+    return found
 
 
 def _user(row: dict[str, Any]) -> str:
-    return str(row.get("user_hash") or "unknown")
+    return checked.label(row.get(USER), f"the {USER}") or "unknown"
 
 
 def _numbers(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not values or not all(isinstance(value, int) for value in values):
-        raise InputError(f"{str(values)[:80]} is no ranking; it needs a list with a whole number for each image")
-    return tuple(values)
+    if not isinstance(values, list) or not values:
+        raise InputError(f"{shown(values)} is no ranking; it needs a list with a whole number for each image")
+    return tuple(checked.integer(value, "a rank", _LOWEST, _HIGHEST) for value in values)

@@ -8,36 +8,24 @@ URLs. The formats are described at https://labelstud.io/guide/task_format and ht
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from palate.core.errors import InputError
-from palate.prefer.readers.annotated import chosen, count, first_record, image_at, in_order, prompt_in, references_in
+from palate.prefer.formats.labelstudio import RATER, SEEDS, SYSTEMS, bucket_rank
+from palate.prefer.ratings import Rating, rated_sets
+from palate.prefer.readers.annotated import chosen, first_record, image_at, in_order, references_in
+from palate.prefer.readers.sound import sound
 from palate.prefer.votes import aggregate
-from palate.records.images import StoredImage
-from palate.records.parquet import checked
-from palate.records.ranked import RankedSet, Vote, rank
+from palate.records import checked
+from palate.records.ranked import RankedSet, Vote
 from palate.records.tables import read_table
 from palate.records.tally import Tally
 
 _MINIMAL = {"annotation_id", "annotator"}
 """Keys that only the short export has."""
-
-
-@dataclass(frozen=True)
-class Rating:
-    """An image that was graded by itself: stars, or any number of which more is better, by rater."""
-
-    prompt: str
-    image: StoredImage
-    stars: Mapping[str, float]
-    system: str = ""
-    seed: int | None = None
 
 
 def matches(path: Path) -> bool:
@@ -53,7 +41,7 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
     Raises:
         InputError: no annotation ranks images, or a row is bad.
     """
-    tasks = [task for file in _files(path) or [path] for task in _tasks(file)]
+    tasks = [task for file in _files(path) or [path] for task in _tasks(file, tally)]
     control = _control(tasks, path)
     ratings: list[Rating] = []
     for name, task, folder in tasks:
@@ -66,50 +54,16 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
                 tally.drop("tasks without an answer")
                 continue
             images = tuple(image_at(each, folder, f"{key} of {name}") for key, each in references.items())
-            systems, seeds = _about(task, "systems", str, len(images)), _about(task, "seeds", int, len(images))
+            prompt, (systems, seeds) = checked.prompt_in(data), _about(task, len(images))
             first, *others = images
             if others:
                 votes = tuple(Vote(rater, tuple(map(int, ranks))) for rater, ranks in answers)
-                ranks = aggregate(votes, len(images))
-                yield checked(RankedSet(prompt_in(data), images, ranks, votes, systems, seeds))
+                yield sound(RankedSet(prompt, images, aggregate(votes, len(images)), votes, systems, seeds))
             else:
                 first.open()
                 about = (systems or ("",))[0], (seeds or (None,))[0]
-                ratings += [Rating(prompt_in(data), first, {rater: stars}, *about) for rater, (stars,) in answers]
+                ratings += [Rating(prompt, first, {rater: stars}, *about) for rater, (stars,) in answers]
     yield from rated_sets(ratings, tally)
-
-
-def rated_sets(ratings: Iterable[Rating], tally: Tally) -> Iterator[RankedSet]:
-    """Ranked sets of images that were graded one at a time: the images of a prompt, ranked by their mean stars.
-
-    An image's stars are the mean over its raters, each rater's own mean first where they graded it twice; equal means
-    share a rank, and the means are kept as the scores `stars`. A rater who graded every image of the prompt has also
-    ranked them, so that is kept as a vote; the stars of the others are in the means alone, which is counted, as are
-    prompts of which only one image was graded. Ranks follow the means and not the votes: votes have no place for how
-    many stars lie between two images.
-    """
-    prompts: dict[str, dict[tuple[object, ...], list[Rating]]] = {}
-    for each in ratings:
-        prompts.setdefault(each.prompt, {}).setdefault((each.image, each.system, each.seed), []).append(each)
-    for prompt, images in prompts.items():
-        if len(images) < 2:
-            tally.drop("prompts with a single rated image")
-            continue
-        stars = [_by_rater(same) for same in images.values()]
-        raters = [rater for rater in stars[0] if all(rater in each for each in stars)]
-        count(tally, "ratings that are in no vote", sum(len(each) - len(raters) for each in stars))
-        means = tuple(fmean(each.values()) for each in stars)
-        firsts = [same[0] for same in images.values()]
-        seeds = tuple(each.seed for each in firsts if each.seed is not None)
-        yield RankedSet(
-            prompt=prompt,
-            images=tuple(each.image for each in firsts),
-            ranks=rank([-mean for mean in means]),
-            votes=tuple(Vote(rater, rank([-each[rater] for each in stars])) for rater in raters),
-            systems=tuple(each.system for each in firsts) if any(each.system for each in firsts) else (),
-            seeds=seeds if len(seeds) == len(firsts) else (),
-            scores={"stars": means},
-        )
 
 
 def _files(path: Path) -> list[Path]:
@@ -118,9 +72,9 @@ def _files(path: Path) -> list[Path]:
     return [file for file, first in firsts if first.keys() >= {"data", "annotations"} or first.keys() >= _MINIMAL]
 
 
-def _tasks(file: Path) -> Iterator[tuple[str, Any, Path]]:
+def _tasks(file: Path, tally: Tally) -> Iterator[tuple[str, Any, Path]]:
     """Each task with its name and its folder."""
-    for number, task in enumerate(read_table(file, "export")):
+    for number, (_, task) in enumerate(read_table(file, "export", tally)):
         if isinstance(task, dict) and task.keys() >= _MINIMAL:
             raise InputError(f"{file} is the short export JSON-MIN, which lacks the annotations; export JSON")
         yield f"task {task.get('id', number) if isinstance(task, dict) else number} of {file}", task, file.parent
@@ -171,13 +125,13 @@ def _answers(
 ) -> list[tuple[str, tuple[float, ...]]]:
     """Each rater's ranks of the images [n], or stars of a single one."""
     answers, kept = [], list(_kept(task))
-    count(tally, "cancelled annotations", len(_dicts(task.get("annotations"))) - len(kept))
+    tally.drop("cancelled annotations", len(_dicts(task.get("annotations"))) - len(kept))
     for what, name in (("drafts", "drafts"), ("predictions", "predictions of models")):
-        count(tally, name, len(task[what]) if isinstance(task.get(what), list) else 0)
+        tally.drop(name, len(task[what]) if isinstance(task.get(what), list) else 0)
     for rater, results in kept:
         mine = [result for result in results if str(result.get("from_name")) == control]
         others = [result for result in results if result not in mine]
-        count(tally, "answers to other questions", len(list(_about_images(others, keys))))
+        tally.drop("answers to other questions", len(list(_about_images(others, keys))))
         if not mine:
             tally.drop("annotations without an answer")
             continue
@@ -195,7 +149,7 @@ def _answer(result: Mapping[str, Any], keys: Sequence[str]) -> tuple[float, ...]
         return None
     if len(keys) == 1:
         stars = value.get("rating") if kind == "rating" else None
-        return (float(stars),) if isinstance(stars, (int, float)) else None
+        return None if stars is None or isinstance(stars, (str, bool)) else (checked.number(stars, "the rating"),)
     if kind == "ranker":
         return in_order(_groups(value.get("ranker"), result.get("from_name")), keys)
     return chosen(value.get("choices") if kind == "choices" else [value.get("selected")], keys)
@@ -205,7 +159,7 @@ def _groups(ranker: Any, name: Any) -> list[list[str]]:
     """The images from the best to the worst: of a list, of the list that bears the tag's name, or bucket by bucket."""
     if isinstance(ranker, dict):
         full = {str(bucket): ids for bucket, ids in ranker.items() if ids}
-        numbers = {bucket: int(found[0]) for bucket in full if (found := re.findall(r"\d+", bucket))}
+        numbers = {bucket: rank for bucket in full if (rank := bucket_rank(bucket)) is not None}
         if len(ranker) == 1 and (not numbers or name in full):
             (ranker,) = ranker.values()
         elif len(numbers) < len(full):
@@ -219,33 +173,30 @@ def _groups(ranker: Any, name: Any) -> list[list[str]]:
 def _named(results: Iterable[Mapping[str, Any]]) -> str:
     """The rater of whom an export of ours says that the vote is, whoever took it into Label Studio since."""
     metas = (result.get("meta") for result in results)
-    return next((meta["rater"] for meta in metas if isinstance(meta, dict) and isinstance(meta.get("rater"), str)), "")
+    found = next((meta[RATER] for meta in metas if isinstance(meta, dict) and isinstance(meta.get(RATER), str)), "")
+    return checked.label(found, "the rater")
 
 
 def _rater(completed_by: Any) -> str:
     """A name for who annotated: a person's number, or what the export says of the person."""
     if isinstance(completed_by, dict):
-        parts = [str(completed_by.get(part) or "") for part in ("first_name", "last_name")]
-        name = str(completed_by.get("email") or " ".join(parts).strip())
+        parts = [checked.label(completed_by.get(part), f"the {part}") for part in ("first_name", "last_name")]
+        name = checked.label(completed_by.get("email"), "the email") or " ".join(parts).strip()
         return name or _rater(completed_by.get("id"))
-    return "unknown" if completed_by is None else f"user {completed_by}"
+    number = checked.label(completed_by, "completed_by")
+    return f"user {number}" if number else "unknown"
 
 
-def _about(task: Mapping[str, Any], what: str, kind: type, n: int) -> tuple[Any, ...]:
-    """What `meta` says of each image [n], or nothing."""
+def _about(task: Mapping[str, Any], n: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """What `meta` says of the n images: their systems and their seeds, or nothing."""
     meta = task.get("meta")
-    values = meta.get(what) if isinstance(meta, dict) else None
-    if not isinstance(values, list) or len(values) != n or not all(isinstance(each, kind) for each in values):
-        return ()
-    return tuple(values)
-
-
-def _by_rater(ratings: Iterable[Rating]) -> dict[str, float]:
-    given: dict[str, list[float]] = {}
-    for each in ratings:
-        for rater, stars in each.stars.items():
-            given.setdefault(rater, []).append(stars)
-    return {rater: fmean(stars) for rater, stars in given.items()}
+    systems, seeds = (meta.get(key) if isinstance(meta, dict) else None for key in (SYSTEMS, SEEDS))
+    return (
+        tuple(checked.label(each, "a system") for each in systems)
+        if isinstance(systems, list) and len(systems) == n
+        else (),
+        tuple(checked.integer(each, "a seed") for each in seeds) if isinstance(seeds, list) and len(seeds) == n else (),
+    )
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -1,14 +1,14 @@
 """A folder of one's own images with a table that says which are preferred.
 
-The table is `metadata.csv` or `metadata.jsonl` in the folder, in one of two shapes:
+The table is `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in the folder, in one of two shapes:
 
-- a pair a row: `prompt`, `preferred`, `rejected` (file names in the folder), and optionally `rater`; several rows for
-  the same two images are several raters' votes;
+- a pair a row: `prompt`, `preferred`, `rejected` (file names in the folder), and optionally `rater`, and `tie` for a
+  pair of which neither is better; several rows for the same two images are several raters' votes;
 - an image a row, as Hugging Face's ImageFolder has it: `file_name`, `prompt`, `rank` (1 is best, ties share); the rows
   of one prompt are one ranked set.
 
 `preferred_file_name` and `rejected_file_name` are understood as well: with these `datasets.load_dataset("imagefolder")`
-opens the folder too.
+opens the folder too. The prompt may be called `caption` or `text`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError
+from palate.prefer.readers.sound import sound
 from palate.prefer.votes import aggregate
+from palate.records import checked
+from palate.records.image_folder import table_of
 from palate.records.images import StoredImage
-from palate.records.parquet import checked
 from palate.records.ranked import RankedSet, Vote
-from palate.records.tables import read_table
+from palate.records.tables import NamedRow, read_table
 from palate.records.tally import Tally
 
-TABLES = ("metadata.csv", "metadata.jsonl")
 PAIR, IMAGE = ("prompt", "preferred", "rejected"), ("file_name", "prompt", "rank")
-Rows = list[tuple[str, dict[str, str]]]
+SUFFIX = "_file_name"
 
 
 def matches(path: Path) -> bool:
     """Whether this is a folder with such a table."""
-    return any((path / table).is_file() for table in TABLES)
+    return table_of(path) is not None
 
 
 def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
@@ -43,73 +44,75 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
     Raises:
         InputError: the table has neither shape, or a row is bad.
     """
-    rows = _rows(path)
-    columns = set(rows[0][1])
-    if columns.issuperset(PAIR):
+    rows = _rows(path, tally)
+    columns = {column for _, row in rows[:1] for column in row}
+    if columns.issuperset(PAIR[1:]):
         yield from _pairs(path, rows, tally)
-    elif columns.issuperset(IMAGE):
+    elif columns.issuperset((IMAGE[0], IMAGE[2])):
         yield from _rankings(path, rows, tally)
-    else:
+    elif rows:
         raise InputError(
             f"the table in {path} has the columns {', '.join(sorted(columns))}; it needs {', '.join(PAIR)} "
             f"(a pair a row) or {', '.join(IMAGE)} (an image a row)"
         )
 
 
-def _rows(path: Path) -> Rows:
-    table = next(path / table for table in TABLES if (path / table).is_file())
-    rows = read_table(table, "table of preferences")
-    if not rows:
+def _rows(path: Path, tally: Tally) -> list[NamedRow]:
+    table = table_of(path)
+    if table is None:
+        raise InputError(f"{path} has no table of preferences; write metadata.csv, a row for each pair or image")
+    rows = read_table(table, "table of preferences", tally)
+    if not rows and not tally.bad:
         raise InputError(f"{table} has no rows; write one for each pair or image")
-    return [(f"row {number} of {table}", _plain(row)) for number, row in enumerate(rows, 1)]
+    return [(name, {_short(column): value for column, value in row.items()}) for name, row in rows]
 
 
-def _plain(row: dict[str, Any]) -> dict[str, str]:
-    """The row as text, `preferred_file_name` as `preferred`."""
-    short = {name: "file_name" if name == "file_name" else str(name).removesuffix("_file_name") for name in row}
-    return {short[name]: "" if value is None else str(value).strip() for name, value in row.items()}
+def _short(column: str) -> str:
+    """`preferred` of `preferred_file_name`."""
+    return column.removesuffix(SUFFIX) if column.removesuffix(SUFFIX) in PAIR else column
 
 
-def _pairs(path: Path, rows: Rows, tally: Tally) -> Iterator[RankedSet]:
+def _pairs(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[RankedSet]:
     """Rows about the same two images of a prompt become one set with a vote each."""
-    sets: dict[tuple[str, str, str], Rows] = {}
+    sets: dict[tuple[str, Path, Path], list[tuple[str, str, tuple[int, ...]]]] = {}
     for name, row in rows:
         with tally.row(name):
-            if empty := [column for column in PAIR if not row.get(column)]:
-                raise InputError(f"no {' and no '.join(empty)}; fill it in")
-            if row["preferred"] == row["rejected"]:
-                raise InputError(f"{row['preferred']!r} is both preferred and rejected; name two images")
-            first, second = sorted((row["preferred"], row["rejected"]))
-            sets.setdefault((row["prompt"], first, second), []).append((name, row))
-    for (prompt, first, second), votes_cast in sets.items():
-        votes = tuple(
-            Vote(row.get("rater") or f"rater {i}", (1, 2) if row["preferred"] == first else (2, 1))
-            for i, (_, row) in enumerate(votes_cast)
-        )
-        with tally.row(votes_cast[0][0]):
-            images = StoredImage(path=path / first), StoredImage(path=path / second)
-            yield checked(RankedSet(prompt, images, aggregate(votes, 2), votes))
+            prompt = checked.prompt_in(row).strip()
+            preferred, rejected = (_image(path, row, column, f"the {column} image") for column in PAIR[1:])
+            if preferred == rejected:
+                raise InputError(f"{row[PAIR[1]]!r} is both preferred and rejected; name two images")
+            first, second = sorted((preferred, rejected), key=str)
+            tie = checked.yes_or_no(row.get("tie"), "the tie")
+            ranks = (1, 1) if tie else (1, 2) if preferred == first else (2, 1)
+            rater = checked.label(row.get("rater"), "the rater")
+            sets.setdefault((prompt, first, second), []).append((name, rater, ranks))
+    for (prompt, first, second), cast in sets.items():
+        votes = tuple(Vote(rater or f"rater {i}", ranks) for i, (_, rater, ranks) in enumerate(cast))
+        with tally.row(cast[0][0]):
+            images = StoredImage(path=first), StoredImage(path=second)
+            yield sound(RankedSet(prompt, images, aggregate(votes, 2), votes))
 
 
-def _rankings(path: Path, rows: Rows, tally: Tally) -> Iterator[RankedSet]:
+def _rankings(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[RankedSet]:
     """Rows of the same prompt become one set."""
-    sets: dict[str, list[tuple[str, str, int]]] = {}
+    sets: dict[str, list[tuple[str, Path, int]]] = {}
     for name, row in rows:
         with tally.row(name):
-            if empty := [column for column in IMAGE if not row.get(column)]:
-                raise InputError(f"no {' and no '.join(empty)}; fill it in")
-            sets.setdefault(row["prompt"], []).append((name, row["file_name"], _rank(row["rank"])))
+            prompt = checked.prompt_in(row).strip()
+            image = _image(path, row, IMAGE[0], f"the {IMAGE[0]}")
+            sets.setdefault(prompt, []).append((name, image, checked.rank(row.get(IMAGE[2]), f"the {IMAGE[2]}")))
     for prompt, images in sets.items():
         if len(images) < 2:
             tally.drop("prompts with a single image")
             continue
         with tally.row(f"{images[0][0]} and the others of its prompt"):
-            stored = tuple(StoredImage(path=path / file_name) for _, file_name, _ in images)
-            yield checked(RankedSet(prompt, stored, tuple(place for _, _, place in images)))
+            files = [file for _, file, _ in images]
+            if twice := [file for file in files if files.count(file) > 1]:
+                raise InputError(f"the image {twice[0].name!r} stands there twice; name each image once")
+            stored = tuple(StoredImage(path=file) for file in files)
+            yield sound(RankedSet(prompt, stored, tuple(place for _, _, place in images)))
 
 
-def _rank(value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise InputError(f"the rank {value!r} is no whole number; 1 is best") from None
+def _image(path: Path, row: dict[str, Any], column: str, what: str) -> Path:
+    name = row.get(column)
+    return checked.file_in(path, name.strip() if isinstance(name, str) else name, what)

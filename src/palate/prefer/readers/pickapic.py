@@ -10,19 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError
+from palate.prefer.formats.pickapic import (
+    ARE_DIFFERENT,
+    CAPTION,
+    HAS_LABEL,
+    IMAGES,
+    LABELS,
+    MODELS,
+    RANKS,
+    USER,
+    schema,
+)
+from palate.prefer.readers.sound import sound
+from palate.prefer.readers.splits import files_by_split
+from palate.records import checked
 from palate.records.images import StoredImage
-from palate.records.parquet import checked, parquet_columns, parquet_files, parquet_rows
+from palate.records.parquet import parquet_columns, parquet_files, parquet_rows
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 
-REQUIRED = ("caption", "jpg_0", "jpg_1", "label_0", "label_1")
-_RANKS = {(1.0, 0.0): (1, 2), (0.0, 1.0): (2, 1), (0.5, 0.5): (1, 1)}
+REQUIRED = (CAPTION, *IMAGES, *LABELS)
+READ = {*REQUIRED, *MODELS, HAS_LABEL, ARE_DIFFERENT, USER}
+_EQUAL = "rows of two equal images"
 
 
 def matches(path: Path) -> bool:
     """Whether this is a Parquet file, or a folder of them, with Pick-a-Pic's labels."""
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
-    return bool(files) and {"caption", "label_0", "label_1"} <= set(parquet_columns(files[0]))
+    files = [file for files in files_by_split(path, ".parquet").values() for file in files]
+    return bool(files) and {CAPTION, *LABELS} <= set(parquet_columns(files[0]))
 
 
 def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
@@ -35,31 +50,28 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
     """
     import pyarrow as pa
 
-    text, number, yes = pa.string(), pa.float64(), pa.bool_()
-    types = dict.fromkeys(("caption", "model_0", "model_1"), text) | dict.fromkeys(("jpg_0", "jpg_1"), pa.binary())
-    types |= dict.fromkeys(("label_0", "label_1"), number) | dict.fromkeys(("has_label", "are_different"), yes)
-    schema = pa.schema({**types, "user_id": pa.int64()})
+    columns = pa.schema([field for field in schema() if field.name in READ])
     for file in parquet_files(path):
-        for name, row in parquet_rows(file, REQUIRED, schema):
-            if row.get("has_label") is False:
+        for name, row in parquet_rows(file, REQUIRED, columns):
+            if row.get(HAS_LABEL) is False:
                 tally.drop("rows without a label")
-            elif row.get("are_different") is False:
-                tally.drop("rows of two equal images")
+            elif row.get(ARE_DIFFERENT) is False or (row[IMAGES[0]] and row[IMAGES[0]] == row[IMAGES[1]]):
+                tally.drop(_EQUAL)
             else:
                 with tally.row(name):
-                    yield checked(_pair(row, name))
+                    yield sound(_pair(row, name))
 
 
 def _pair(row: dict[str, Any], name: str) -> RankedSet:
-    labels = row["label_0"], row["label_1"]
-    ranks = _RANKS.get(labels)
+    labels = row[LABELS[0]], row[LABELS[1]]
+    ranks = RANKS.get(labels)
     if ranks is None:
         raise InputError(f"labels {labels} rank no pair; they are (1, 0), (0, 1) or, for a tie, (0.5, 0.5)")
-    user, models = row.get("user_id"), (row.get("model_0"), row.get("model_1"))
+    user, models = row.get(USER), [checked.label(row.get(model), model) for model in MODELS]
     return RankedSet(
-        prompt=row["caption"] or "",
-        images=tuple(StoredImage(data=row[column] or b"", name=f"{column} of {name}") for column in ("jpg_0", "jpg_1")),
+        prompt=checked.text(row[CAPTION], f"the {CAPTION}"),
+        images=tuple(StoredImage(data=row[column] or b"", name=f"{column} of {name}") for column in IMAGES),
         ranks=ranks,
         votes=() if user is None else (Vote(f"user {user}", ranks),),
-        systems=tuple(model or "" for model in models) if any(models) else (),
+        systems=tuple(models) if any(models) else (),
     )

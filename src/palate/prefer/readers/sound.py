@@ -1,0 +1,25 @@
+"""What every reader asks of a ranked set before it lets it pass."""
+
+from __future__ import annotations
+
+from palate.core.errors import InputError
+from palate.records.parquet import checked
+from palate.records.ranked import RankedSet
+
+
+def sound(ranked: RankedSet) -> RankedSet:
+    """The same set, once every image in it has been decoded.
+
+    Raises:
+        InputError: an image cannot be decoded, or one and the same picture is ranked above itself.
+    """
+    ranked = checked(ranked)
+    places: dict[str, int] = {}
+    for place, image in enumerate(ranked.images):
+        before = places.setdefault(image.digest(), place)
+        if ranked.ranks and ranked.ranks[before] != ranked.ranks[place]:
+            raise InputError(
+                f"images {before + 1} and {place + 1} are one and the same picture ({image}), ranked "
+                f"{ranked.ranks[before]} and {ranked.ranks[place]}; a picture is neither better nor worse than itself"
+            )
+    return ranked
