@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -157,3 +159,19 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / FILE).write_bytes(b"something else" * 100)
     with pytest.raises(InputError, match="not a database"):
         Database(tmp_path / FILE).migrate()
+
+
+def test_opening_a_study_again_lets_go_of_no_lock_that_this_process_has(tmp_path):
+    """A process that closes any descriptor of a file loses all its locks on it; another one that then closes the
+    database believes to be the last, and deletes the file into which this one writes."""
+    first = Database(tmp_path / FILE)
+    first.migrate()
+    with first.write() as session:
+        session.add(rater())
+    Database(tmp_path / FILE).close()
+    script = (
+        f"import sqlite3; c = sqlite3.connect({str(tmp_path / FILE)!r}); c.execute('SELECT * FROM rater'); c.close()"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / FILE], check=True, timeout=60)
+    assert (tmp_path / f"{FILE}-wal").exists()
+    first.close()

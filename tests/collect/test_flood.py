@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -92,3 +92,14 @@ def test_ctrl_c_ends_a_server_that_slow_clients_hold(tmp_path):
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         assert process.wait(25) == 0
+
+
+def test_a_connection_that_never_ends_its_header_is_closed_within_seconds(tmp_path):
+    folder = tmp_path / "study"
+    with site(folder, items=3), served(folder) as (port, _, _):
+        with socket.create_connection(("127.0.0.1", port), timeout=40) as wire:
+            wire.sendall(b"GET / HT")
+            start = time.monotonic()
+            with suppress(ConnectionError):
+                assert wire.recv(1) == b""
+            assert time.monotonic() - start < 30

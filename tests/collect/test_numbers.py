@@ -9,6 +9,8 @@ import pytest
 from collect.database import rows
 from collect.web import Site, screens, site, vote
 
+from palate.collect.config import StudyConfig
+
 JSON = {"content-type": "application/json"}
 
 
@@ -54,3 +56,10 @@ def test_a_number_that_json_cannot_hold_is_refused(tmp_path, number):
         sent = json.dumps(ballot).replace('"seconds": 1', f'"seconds": {number}')
         assert client.post("/api/votes", content=sent, headers=JSON).status_code == 422
         assert rows(made.study, "SELECT count(*) FROM vote") == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["lease", "mirror", "gold_share"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_study_has_no_setting_that_is_not_finite(tmp_path, name, number):
+    with pytest.raises(ValueError, match=name):
+        StudyConfig(**{"out": tmp_path, "images": ("x",), name: number})

@@ -116,8 +116,10 @@ class Database:
 def _make_private(file: Path) -> None:
     """Makes SQLite's file, if it is not there, and lets its owner alone read it and the files that SQLite puts beside
     it; those that do not belong to this user stay as they are."""
-    with suppress(OSError):  # SQLite says what is wrong when it opens the file
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    # Only a new file is opened here: closing any descriptor of a file lets go of all locks that this process has on it,
+    # those of SQLite too (https://www.sqlite.org/howtocorrupt.html, 2.2). SQLite says itself what else is wrong.
+    with suppress(OSError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     for ending in BESIDE:
         with suppress(OSError):
             file.with_name(file.name + ending).chmod(0o600)
