@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import json
 
 import numpy as np
 import pytest
 
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote
-from palate.reward.measure import Comparisons, order_of, shares_of, spearman
+from palate.reward.measure import COMPARED_DIRECTLY, Comparisons, TieThreshold, order_of, shares_of, spearman
 
 PICTURES = tuple(StoredImage(bytes([number])) for number in range(4))
 
@@ -72,6 +72,8 @@ def test_the_tie_threshold_parts_ties_from_the_rest() -> None:
     assert threshold is not None and 0.2 < threshold <= 1.0
     assert pairs(margin, label).with_ties(threshold).value == 1
     assert pairs([1.0], [1.0]).tie_threshold() is None
+    everything = pairs([1.0, -2.0], [0.5, 0.5])
+    assert everything.with_ties(everything.tie_threshold() or 0).value == 1
 
 
 def test_margins_that_are_log_odds_are_calibrated() -> None:
@@ -99,10 +101,52 @@ def test_spearman_is_the_mean_over_sets_of_three_or_more() -> None:
     sets = [ranked("p", (1, 2, 3)), ranked("q", (1, 2, 3)), ranked("r", (1, 2)), ranked("s", (1, 1, 1))]
     scores = [[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 0.0], [1.0, 2.0, 3.0]]
     assert spearman(sets, scores) == pytest.approx(0.0)
-    assert math.isnan(spearman(sets[2:3], scores[2:3]))
+    assert spearman(sets[2:3], scores[2:3]) is None
 
 
 def test_graded_images_are_ordered_over_all_and_within_prompts() -> None:
     found = order_of(np.array([0.9, 0.1, 0.2, 0.8]), np.array([1.0, 0.0, 1.0, 0.0]), np.array([0, 0, 1, 1]))
     assert found["pairs"] == 2 and found["pair accuracy"]["value"] == 0.5
     assert "spearman" not in order_of(np.array([0.9, 0.1]), np.array([1.0, 1.0]), np.array([0, 0]))
+
+
+def test_a_summary_has_no_accuracy_where_no_pair_has_a_winner() -> None:
+    found = pairs([0.0, 1.0], [0.5, 0.5]).summary()
+    assert "accuracy" not in found and found["ties"] == 2 and found["agreement with votes"]["value"] == 0.5
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_threshold_that_was_chosen_on_the_measured_pairs_says_so() -> None:
+    measured = pairs([0.05, -0.1, 1.0], [0.5, 0.5, 1.0])
+    assert measured.summary()["tie threshold chosen on"] == "these pairs"
+    given = measured.summary(TieThreshold(0.07, "folds"))
+    assert (given["tie threshold"], given["tie threshold chosen on"]) == (0.07, "folds")
+    assert given["accuracy with ties"]["value"] == pytest.approx((1 + 0.5 + 1) / 3)
+    assert "tie threshold" not in pairs([1.0], [1.0]).summary()
+
+
+@pytest.mark.parametrize("n", [2, COMPARED_DIRECTLY, COMPARED_DIRECTLY + 1, 300])
+def test_pairs_within_a_prompt_are_counted_as_one_by_one(n: int) -> None:
+    """Sorting counts what comparing all pairs counts, ties of scores and of grades included."""
+    rng = np.random.default_rng(n)
+    score, grade = np.round(rng.normal(size=n), 1), rng.integers(0, 4, n) / 3
+    first, second = np.triu_indices(n, 1)
+    compared = grade[first] != grade[second]
+    signs = [np.sign(each[first] - each[second])[compared] for each in (score, grade)]
+    found = order_of(score, grade, np.zeros(n, dtype=int))
+    assert found["pairs"] == compared.sum()
+    assert found["pair accuracy"]["value"] == pytest.approx((signs[0] * signs[1] + 1).mean() / 2, abs=1e-12)
+
+
+def test_scores_that_all_tie_are_half_right() -> None:
+    n = COMPARED_DIRECTLY + 10
+    found = order_of(np.zeros(n), np.arange(n) / n, np.zeros(n, dtype=int))
+    assert found["pair accuracy"]["value"] == 0.5 and "spearman" not in found
+
+
+def test_a_hundred_thousand_images_are_ordered_without_comparing_all_of_them() -> None:
+    """All pairs would be five billion: tens of gigabytes."""
+    n = 100_000
+    grade = np.linspace(0, 1, n)
+    found = order_of(grade, grade, np.zeros(n, dtype=int))
+    assert found["pairs"] == n * (n - 1) // 2 and found["pair accuracy"]["value"] == 1.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palate.reward.perturb import perturbed, vocabulary
+from palate.reward.perturb import PERMUTED, Perturbations, vocabulary
 
 PROMPTS = (
     "three red stars on a blue background",
@@ -13,7 +13,7 @@ PROMPTS = (
 
 
 def near(prompt: str, n: int = 4, others: tuple[str, ...] = PROMPTS) -> tuple[str, ...]:
-    return perturbed(prompt, n, others, np.random.default_rng(0))
+    return Perturbations(others).near(prompt, n, np.random.default_rng(0))
 
 
 def test_one_word_is_another_of_its_class() -> None:
@@ -47,3 +47,20 @@ def test_there_are_always_n_and_never_the_right_one() -> None:
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_they_are_keyed(prompt: str) -> None:
     assert near(prompt) == near(prompt)
+
+
+def test_of_very_many_prompts_a_few_others_are_drawn_none_twice_and_never_the_own() -> None:
+    many = [f"thing {number}" for number in range(PERMUTED + 2)]
+    perturbations = Perturbations(many)
+    for place in (0, 5_000, PERMUTED + 1):
+        found = perturbations.near(many[place], 50, np.random.default_rng(place))
+        assert len(set(found)) == 50 and many[place] not in found and set(found) <= set(many)
+
+
+def test_few_prompts_are_drawn_as_they_always_were() -> None:
+    """What a run learned from must not change under it: a permutation of the other prompts, in their order."""
+    few = [f"thing {number}" for number in range(20)]
+    order = np.random.default_rng(3).permutation(19)[:4]
+    expected = tuple([each for each in few if each != "thing 7"][place] for place in order)
+    generator = np.random.default_rng(3)
+    assert Perturbations(few).near("thing 7", 4, generator) == expected

@@ -126,7 +126,7 @@ def test_every_prompt_counts_alike(rankings):
     assert list(by_prompt.values()) == pytest.approx([1.0] * 12)
 
 
-def test_regression_foretells_grades_and_knows_its_prompts(grades):
+def test_regression_predicts_grades_and_knows_its_prompts(grades):
     run = train_reward(grades(steps=60, auxiliary=0.1))
     found = summary(run)["held out"]
     assert found["squared error"] < 0.3 * found["variance of grades"]

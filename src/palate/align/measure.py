@@ -60,6 +60,8 @@ def measure_errors(
         return {"error": errors(denoiser, question, dtype)}
 
     def cached(draw: int, rows: Tensor) -> Tensor:
+        if not len(rows):  # a short run may visit a ranked set at its second draw and not at its first
+            return torch.zeros(len(asked.image))
         path = root / f"errors-{whole}-{draw}.safetensors"
         found = cached_rows(path, len(asked.image), partial(compute, draw), batch, progress, accelerator, rows)
         return found["error"]

@@ -12,6 +12,7 @@ from palate import __version__
 from palate.align.batches import Batches
 from palate.align.config import FREE, AlignConfig
 from palate.align.examples import Examples
+from palate.align.learned import examples_of
 from palate.align.measure import measure_errors
 from palate.align.methods.method import Method
 from palate.align.output import save_model
@@ -26,9 +27,6 @@ from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import ModelSource, resolve
-from palate.prefer.curated import load_curated
-from palate.prefer.grades import load_graded
-from palate.prefer.load import load_preferences
 from palate.training.cache import default_root, digest
 from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
 from palate.training.run_folder import open_run
@@ -40,10 +38,6 @@ if TYPE_CHECKING:
 REFERENCE_AT_ONCE = (
     4  # views an example of a micro-batch: a forward without gradients needs a fraction of a training step's memory
 )
-
-
-LOADERS = {"rankings": load_preferences, "grades": load_graded, "images": load_curated}
-"""How what a method learns from is read."""
 
 
 def align(config: AlignConfig, method: Method | None = None) -> Path:
@@ -69,7 +63,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     source.check()
     sizes = sizes_of(source)
     sizes.require(config.resolution or sizes.native)
-    examples = Examples.of(method.examples(LOADERS[method.learns_from](config.preferences)))
+    examples = examples_of(config, method)
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest()}

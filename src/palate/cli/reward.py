@@ -23,7 +23,7 @@ KINDS: dict[str, tuple[type[RewardConfig], str, str]] = {
     ),
     "regression": (
         RegressionConfig,
-        "that foretells grades, telling prompts apart",
+        "that predicts grades, telling prompts apart",
         "The reward function of Lee et al. 2023 (arXiv:2302.12192): squared error, and the choice of the right prompt.",
     ),
     "discriminator": (
@@ -89,6 +89,8 @@ def _told(found: dict[str, Any]) -> str:
             parts.append(f"{name} {value['value']:.3f}{ends}")
         elif name == "calibration":
             parts.append(f"calibration error {value['error']:.3f}")
+        elif name == "tie threshold":
+            parts.append(f"{name} {value:.3g} (chosen on {found['tie threshold chosen on']})")
         elif isinstance(value, (int, float)):
             parts.append(f"{name} {value:.3g}" if isinstance(value, float) else f"{value} {name}")
     return ", ".join(parts)

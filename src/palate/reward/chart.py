@@ -10,7 +10,7 @@ from palate.core.files import partial_name
 
 
 def draw_calibration(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Draws foretold shares against seen ones, a line a scorer; on the diagonal a reward means what it says.
+    """Draws predicted shares against seen ones, a line a scorer; on the diagonal a reward means what it says.
 
     Args:
         curves: of each scorer, as `Comparisons.calibration` gives them.
@@ -20,14 +20,14 @@ def draw_calibration(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Pa
 
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot(
-        xlabel="foretold share of raters", ylabel="share of raters seen", xlim=(0.5, 1), ylim=(0, 1)
+        xlabel="predicted share of raters", ylabel="share of raters seen", xlim=(0.5, 1), ylim=(0, 1)
     )
     axes.plot([0.5, 1], [0.5, 1], color="0.6", linestyle="--", label="calibrated")
     for spec, curve in curves.items():
         total = sum(each["pairs"] for each in curve)
-        (line,) = axes.plot([each["foretold"] for each in curve], [each["seen"] for each in curve], label=spec)
+        (line,) = axes.plot([each["predicted"] for each in curve], [each["seen"] for each in curve], label=spec)
         sizes = [10 + 300 * each["pairs"] / total for each in curve]
-        axes.scatter(*zip(*((each["foretold"], each["seen"]) for each in curve)), s=sizes, color=line.get_color())
+        axes.scatter(*zip(*((each["predicted"], each["seen"]) for each in curve)), s=sizes, color=line.get_color())
     axes.legend(fontsize="small")
     partial = partial_name(path)
     try:

@@ -99,6 +99,9 @@ def fold_of(prompts: Iterable[str], folds: int, seed: int) -> dict[str, int]:
 
 
 def held_out(prompts: Iterable[str], share: float, seed: int) -> frozenset[str]:
-    """The prompts that are kept for validation: a keyed `share` of them, at least one where the share is not 0."""
+    """The prompts that are kept for validation: a keyed `share` of them.
+
+    At least one where the share is not 0, and never all: one prompt alone is learned from.
+    """
     order = sorted(set(prompts), key=lambda prompt: derive(seed, "validation", prompt))
-    return frozenset(order[: max(round(share * len(order)), share > 0)])
+    return frozenset(order[: min(max(round(share * len(order)), share > 0), len(order) - 1)])

@@ -1,11 +1,11 @@
-"""How well scores foretell people's comparisons: accuracy, ties, calibration, rank correlation."""
+"""How well scores predict people's comparisons: accuracy, ties, calibration, rank correlation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
@@ -14,6 +14,17 @@ from palate.core.statistics import Estimate, ratio
 from palate.records.ranked import RankedSet
 
 BINS = 10
+COMPARED_DIRECTLY = 64  # images of a prompt whose pairs are compared one by one; more are compared by sorting
+
+
+class TieThreshold(NamedTuple):
+    """Margins below `value` predict a tie; `chosen_on` says which pairs it does best on."""
+
+    value: float
+    chosen_on: str
+
+
+THESE = "these pairs"  # what a threshold is chosen on that was given from nowhere else: it flatters the scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,46 +79,50 @@ class Comparisons:
         """
         return self._share(self._points(threshold), np.ones(len(self), dtype=bool))
 
-    def summary(self, threshold: float | None = None) -> dict[str, Any]:
-        """All of these in plain JSON.
+    def summary(self, threshold: TieThreshold | None = None) -> dict[str, Any]:
+        """All of these in plain JSON, but the accuracy where no pair has a winner.
 
         Args:
-            threshold: of ties; the best one on these very pairs when left out.
+            threshold: of ties; the best one on these very pairs when left out, which the summary says.
         """
-        threshold = self.tie_threshold() if threshold is None else threshold
-        found = {"pairs": len(self), "prompts": len(np.unique(self.prompt)), "ties": int((self.label == 0.5).sum())}
-        measured: dict[str, Any] = {
-            "accuracy": self.accuracy().to_dict(),
-            "agreement with votes": self.agreement().to_dict(),
-        }
-        if threshold is not None:
-            measured |= {"tie threshold": threshold, "accuracy with ties": self.with_ties(threshold).to_dict()}
-        return {**found, **measured, "calibration": self.calibration()}
+        ties = int((self.label == 0.5).sum())
+        found: dict[str, Any] = {"pairs": len(self), "prompts": len(np.unique(self.prompt)), "ties": ties}
+        if ties < len(self):
+            found["accuracy"] = self.accuracy().to_dict()
+        found["agreement with votes"] = self.agreement().to_dict()
+        if threshold is None and (best := self.tie_threshold()) is not None:
+            threshold = TieThreshold(best, THESE)
+        if threshold:
+            found |= {"tie threshold": threshold.value, "tie threshold chosen on": threshold.chosen_on}
+            found["accuracy with ties"] = self.with_ties(threshold.value).to_dict()
+        return {**found, "calibration": self.calibration()}
 
     def tie_threshold(self) -> float | None:
         """The threshold with most points; None where nothing ties."""
         if not (self.label == 0.5).any():
             return None
-        tried = np.concatenate([[0.0], np.quantile(np.abs(self.margin), np.linspace(0, 1, 101))])
+        margin = np.abs(self.margin)
+        above = np.nextafter(margin.max(), math.inf)  # predicts that everything ties
+        tried = np.concatenate([[0.0], np.quantile(margin, np.linspace(0, 1, 101)), [above]])
         return float(max(tried, key=lambda threshold: self._points(threshold).mean()))
 
     def calibration(self) -> dict[str, Any]:
         """Whether `sigmoid(margin)` is the share of people who agree.
 
         Returns:
-            `curve`: for each bin of foretold shares in [0.5, 1], the mean foretold, the mean seen, and how many pairs;
+            `curve`: for each bin of predicted shares in [0.5, 1], means predicted and seen, and how many pairs;
             `error`: the expected calibration error, the mean distance of the two (Guo et al. 2017, arXiv:1706.04599);
             `slope`: what the margins would have to be multiplied by to be calibrated best, 1 if they are.
         """
-        foretold = 1 / (1 + np.exp(-np.abs(self.margin)))
+        predicted = 1 / (1 + np.exp(-np.abs(self.margin)))
         seen = np.where(self.margin >= 0, self.share, 1 - self.share)
-        place = np.minimum(((foretold - 0.5) * 2 * BINS).astype(int), BINS - 1)
+        place = np.minimum(((predicted - 0.5) * 2 * BINS).astype(int), BINS - 1)
         curve = [
-            {"foretold": float(foretold[here].mean()), "seen": float(seen[here].mean()), "pairs": int(here.sum())}
+            {"predicted": float(predicted[here].mean()), "seen": float(seen[here].mean()), "pairs": int(here.sum())}
             for here in (place == number for number in range(BINS))
             if here.any()
         ]
-        error = sum(abs(each["foretold"] - each["seen"]) * each["pairs"] for each in curve) / len(self)
+        error = sum(abs(each["predicted"] - each["seen"]) * each["pairs"] for each in curve) / len(self)
         return {"curve": curve, "error": error, "slope": self._slope()}
 
     def _slope(self) -> float:
@@ -152,14 +167,14 @@ def shares_of(ranked: RankedSet, n: int, votes: bool = True) -> np.ndarray:
     return share
 
 
-def spearman(sets: Sequence[RankedSet], scores: Sequence[Sequence[float]]) -> float:
-    """Mean over sets of three images or more of Spearman's correlation of scores and ranking; nan if there are none."""
+def spearman(sets: Sequence[RankedSet], scores: Sequence[Sequence[float]]) -> float | None:
+    """Mean over sets of three images or more of Spearman's correlation of scores and ranking; None without such."""
     found = [
         _spearman(score, [-rank for rank in each.ranks])
         for each, score in zip(sets, scores)
         if each.ranks and len(each.images) > 2 and len(set(each.ranks)) > 1 and len(set(score)) > 1
     ]
-    return float(np.mean(found)) if found else math.nan
+    return float(np.mean(found)) if found else None
 
 
 def _spearman(first: Any, second: Any) -> float:
@@ -177,12 +192,39 @@ def order_of(score: np.ndarray, grade: np.ndarray, prompt: np.ndarray) -> dict[s
     found: dict[str, Any] = {}
     if len(set(score)) > 1 and len(set(grade)) > 1:
         found["spearman"] = _spearman(score, grade)
-    first, second = np.triu_indices(len(score), 1)
-    inside = (prompt[first] == prompt[second]) & (grade[first] != grade[second])
-    first, second = first[inside], second[inside]
-    if len(first):
-        _, place = np.unique(prompt[first], return_inverse=True)
-        label = (grade[first] > grade[second]).astype(float)
-        pairs = Comparisons(place, score[first] - score[second], label, label)
-        found |= {"pairs": len(pairs), "pair accuracy": pairs.accuracy().to_dict()}
+    _, place = np.unique(prompt, return_inverse=True)
+    ends = np.bincount(place).cumsum()[:-1]
+    groups = np.split(np.argsort(place, kind="stable"), ends)
+    points, pairs = np.array([_alike(score[each], grade[each]) for each in groups]).T
+    if pairs.any():
+        asked = pairs > 0
+        accuracy = ratio(pairs[asked, None], points[asked, None])
+        found |= {"pairs": int(pairs.sum())}
+        found["pair accuracy"] = Estimate(accuracy.value, accuracy.low, accuracy.high, int(pairs.sum())).to_dict()
     return found
+
+
+def _alike(score: np.ndarray, grade: np.ndarray) -> tuple[float, float]:
+    """Of the pairs of N images with different grades: a point for each that the scores order alike, half for a tie.
+
+    Returns:
+        The points, and how many such pairs there are; in N log N for many images.
+    """
+    n = len(score)
+    pairs = n * (n - 1) / 2 - _tied(grade)
+    if not pairs:
+        return 0.0, 0.0
+    if n <= COMPARED_DIRECTLY:
+        signs = (np.sign(each[:, None] - each) for each in (score, grade))
+        surplus = np.prod([*signs], axis=0).sum() / 2  # pairs ordered alike less pairs ordered the other way round
+    else:
+        untied = n * (n - 1) / 2 - _tied(score)
+        tau: Any = stats.kendalltau(score, grade) if untied else None
+        surplus = round(tau.statistic * math.sqrt(pairs) * math.sqrt(untied)) if untied else 0  # of tau-b's definition
+    return (pairs + surplus) / 2, pairs
+
+
+def _tied(values: np.ndarray) -> float:
+    """How many pairs of N values are equal."""
+    counts = np.unique(values, return_counts=True)[1].astype(float)
+    return float((counts * (counts - 1) / 2).sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -19,33 +19,57 @@ CLASSES: tuple[tuple[str, ...], ...] = (
 )
 """Words that can stand for each other; numbers, colours and backgrounds are the categories of Lee et al. 2023."""
 
+PERMUTED = 10_000
+"""Prompts of a data set that are drawn from in one random order; of more, a few are drawn without ordering the rest."""
+
 _CLASS_OF = {word: words for words in CLASSES for word in words}
 _WORD = re.compile(r"[A-Za-z]+")
 
 
-def perturbed(prompt: str, n: int, others: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
-    """n prompts near this one but not the same: one word replaced by another of its class.
-
-    Only words that occur in `others` are put in, where there are any of the class, so that no prompt stands out by an
-    odd word. Where a prompt has too few words of known classes, other prompts fill up.
+class Perturbations:
+    """Prompts near those of a data set but not the same.
 
     Args:
-        prompt: the right one.
-        n: how many.
-        others: all prompts of the data.
-        rng: a generator keyed by the prompt.
+        prompts: all prompts of the data.
 
     Reference: Lee et al. 2023 (arXiv:2302.12192), section 3.2.
     """
-    known = vocabulary(tuple(others))
-    near = [text for match in _WORD.finditer(prompt) for text in _replaced(prompt, match, known)]
-    far = [other for other in dict.fromkeys(others) if other != prompt]
-    chosen = [near[i] for i in rng.permutation(len(near))[:n]]
-    chosen += [far[i] for i in rng.permutation(len(far))[: n - len(chosen)]]
-    return tuple((chosen or [""]) * n)[:n]
+
+    def __init__(self, prompts: Iterable[str]) -> None:
+        self._place = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+        self._prompts = tuple(self._place)
+        self._known = vocabulary(self._prompts)
+
+    def near(self, prompt: str, n: int, rng: np.random.Generator) -> tuple[str, ...]:
+        """n prompts near this one but not the same: one word replaced by another of its class.
+
+        Only words that occur in the data are put in, where there are any of the class, so that no prompt stands out by
+        an odd word. Where a prompt has too few words of known classes, other prompts of the data fill up.
+
+        Args:
+            prompt: the right one.
+            n: how many.
+            rng: a generator keyed by the prompt.
+        """
+        near = [text for match in _WORD.finditer(prompt) for text in _replaced(prompt, match, self._known)]
+        chosen = [near[i] for i in rng.permutation(len(near))[:n]]
+        chosen += self._others(prompt, n - len(chosen), rng)
+        return tuple((chosen or [""]) * n)[:n]
+
+    def _others(self, prompt: str, n: int, rng: np.random.Generator) -> list[str]:
+        """Up to n other prompts of the data."""
+        if n <= 0:
+            return []
+        own = self._place.get(prompt, len(self._prompts))
+        total = len(self._prompts) - (prompt in self._place)
+        if total <= PERMUTED:
+            places = rng.permutation(total)[:n]
+        else:
+            places = rng.choice(total, min(n, total), replace=False, shuffle=False)
+        return [self._prompts[place + (place >= own)] for place in places]
 
 
-def vocabulary(prompts: tuple[str, ...]) -> frozenset[str]:
+def vocabulary(prompts: Iterable[str]) -> frozenset[str]:
     """The words of known classes that prompts use, in the singular."""
     return frozenset(word for prompt in prompts for word in map(_singular, _WORD.findall(prompt.lower())) if word)
 

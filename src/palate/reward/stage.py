@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from palate import __version__
+from palate.core.errors import InputError
 from palate.core.json_files import write_json
+from palate.core.progress import note
 from palate.core.runs import RunFolder
 from palate.core.seeds import derive
 from palate.models.lora import add_lora
@@ -19,6 +21,7 @@ from palate.models.prompt_length import cut_off, note_cut_off
 from palate.reward.config import RewardConfig
 from palate.reward.embed import Frozen, Learning
 from palate.reward.examples import Examples, fold_of, held_out
+from palate.reward.measure import TieThreshold
 from palate.reward.tasks import Task
 from palate.reward.trainer import RewardTrainer
 from palate.score.backbone import Backbone, fingerprint, load_backbone, text_limits_of
@@ -32,7 +35,8 @@ from palate.training.trackers import tracked
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PROMPTS = "prompts.json"
+PROMPTS, TRAINED, HELD_OUT = "prompts.json", "trained", "held out"  # a file of a reward, and what it lists
+FOLDS = "folds"
 
 
 def train_reward(config: RewardConfig) -> Path:
@@ -51,35 +55,39 @@ def train_reward(config: RewardConfig) -> Path:
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     backbone = load_backbone(config.backbone)
+    own = np.array(examples.own_prompts())
+    kept = held_out(own, config.validation, config.seed)
+    _require_prompts(config, len(set(own)))
     inputs = {"feedback": examples.digest()}
     run = open_run(accelerator, f"reward train {task.name}", config, FREE, inputs)
     if run.finished:
         return run.path
     summary = _counted(examples, backbone, accelerator)
-    own = np.array(examples.own_prompts())
-    kept = held_out(own, config.validation, config.seed)
-    outside = np.isin(own, list(kept))
+    if config.validation and not kept and accelerator.is_main_process:
+        note("no prompt is held out: there is only one")
+    inside, outside = (np.flatnonzero(np.isin(own, list(kept)) == aside) for aside in (False, True))
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
         learner = _Learner(config, task, examples, accelerator, backbone)
         with run.timer("train"), tracked(accelerator, config):
-            trainer = learner.trainer(np.flatnonzero(~outside), run)
+            trainer = learner.trainer(inside, run)
             trainer.train(f"reward {task.name}")
-        if outside.any():
-            rows = np.flatnonzero(outside)
-            summary["held out"] = task.judge(trainer.scores(examples.take(rows)).numpy(), examples, rows)
-        tie = summary.get("held out", {}).get("tie threshold")
-        trainer.model.card = dataclasses.replace(trainer.model.card, tie=tie)
-        if accelerator.is_main_process:
-            trainer.model.save(run.path / "model", {"palate": __version__, "training_steps": config.steps})
-            told = {"trained": sorted(set(own) - kept), "held out": sorted(kept)}
-            write_json(run.path / "model" / PROMPTS, told)
-        if config.folds:
-            with run.timer("folds"):
-                summary["folds"] = learner.cross_validate(run)
+        measured, tie = learner.judge(trainer, inside, outside, run)
     if accelerator.is_main_process:
-        run.finish({**summary, "seconds": run.timings})
+        chosen = {} if tie is None else {"tie": tie.value, "tie_chosen_on": tie.chosen_on}
+        trainer.model.card = dataclasses.replace(trainer.model.card, **chosen)
+        trainer.model.save(run.path / "model", {"palate": __version__, "training_steps": config.steps})
+        prompts = {TRAINED: sorted(set(own) - kept), HELD_OUT: sorted(kept)}
+        write_json(run.path / "model" / PROMPTS, prompts)
+        run.finish({**summary, **measured, "seconds": run.timings})
     accelerator.wait_for_everyone()
     return run.path
+
+
+def _require_prompts(config: RewardConfig, prompts: int) -> None:
+    """Raises InputError if there are fewer prompts than folds."""
+    if config.folds > prompts:
+        fix = f"give --folds {prompts} or fewer" if prompts > 1 else "give more feedback, or --folds 0"
+        raise InputError(f"folds ({config.folds}) must not be more than the prompts ({prompts}); {fix}")
 
 
 def _counted(examples: Examples, backbone: Backbone, accelerator: Accelerator) -> dict[str, Any]:
@@ -130,8 +138,36 @@ class _Learner:
             self.frozen = Frozen(backbone, self.examples, root, self.accelerator)
         return self.frozen
 
-    def cross_validate(self, run: RunFolder) -> dict[str, Any]:
-        """What rewards do on prompts that they were not trained on, over all folds; finished folds are kept."""
+    def judge(
+        self, trainer: RewardTrainer, inside: np.ndarray, outside: np.ndarray, run: RunFolder
+    ) -> tuple[dict[str, Any], TieThreshold | None]:
+        """What the reward does on prompts that it was not trained on, and the threshold of ties to go by.
+
+        That of the folds, where there are any, is chosen on the prompts that are not held out: it flatters neither what
+        was held out nor a later test.
+
+        Args:
+            trainer: of the reward, trained.
+            inside: the examples that it was trained on.
+            outside: those that were held out.
+            run: keeps the folds.
+        """
+        found, tie, task = {}, None, self.task
+        if self.config.folds:
+            with run.timer("folds"):
+                scores = self.cross_validate(run)
+            found["folds"] = task.judge(scores, self.examples, np.arange(len(self.examples)))
+            if (best := task.tie_threshold(scores[inside], inside)) is not None:
+                tie = TieThreshold(best, FOLDS)
+        if len(outside):
+            scores = trainer.scores(self.examples.take(outside)).numpy()
+            found["held out"] = task.judge(scores, self.examples, outside, tie)
+            if tie is None and (best := task.tie_threshold(scores, outside)) is not None:
+                tie = TieThreshold(best, HELD_OUT)
+        return found, tie
+
+    def cross_validate(self, run: RunFolder) -> np.ndarray:
+        """Scores [N, n] by rewards that were not trained on an example's prompt; finished folds are kept."""
         own = self.examples.own_prompts()
         folds = fold_of(own, self.config.folds, self.config.seed)
         fold = np.array([folds[prompt] for prompt in own])
@@ -146,4 +182,4 @@ class _Learner:
                     write_json(kept, found)
                 self.accelerator.wait_for_everyone()
             scores[rows] = json.loads(kept.read_text())
-        return self.task.judge(scores, self.examples, np.arange(len(self.examples)))
+        return scores

@@ -22,8 +22,8 @@ from palate.records.image_folder import read_image_folder
 from palate.records.tally import Tally
 from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig
 from palate.reward.examples import Example, Examples
-from palate.reward.measure import Comparisons, order_of, shares_of, spearman
-from palate.reward.perturb import perturbed
+from palate.reward.measure import Comparisons, TieThreshold, order_of, shares_of, spearman
+from palate.reward.perturb import Perturbations
 from palate.score.reward import Output
 
 if TYPE_CHECKING:
@@ -51,8 +51,18 @@ class Task(ABC):
         """The loss [B] and metrics [B] of scores [B, n, m] of n images under m prompts, with the examples' facts."""
 
     @abstractmethod
-    def judge(self, scores: np.ndarray, examples: Examples, rows: np.ndarray) -> dict[str, Any]:
-        """What scores [R, n] of some of the examples [R] say of the reward, in plain JSON."""
+    def judge(
+        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+    ) -> dict[str, Any]:
+        """What scores [R, n] of some of the examples [R] say of the reward, in plain JSON.
+
+        Args:
+            tie: the threshold of ties, where the task knows any; the best one on these examples when left out.
+        """
+
+    def tie_threshold(self, scores: np.ndarray, rows: np.ndarray) -> float | None:
+        """The threshold of ties that does best on scores [R, n] of some of the examples; None without any ties."""
+        return None
 
 
 class BradleyTerry(Task):
@@ -88,13 +98,22 @@ class BradleyTerry(Task):
             return plackett_luce(score, facts)
         return bradley_terry(score, facts.view(len(score), score.shape[1], score.shape[1]))
 
-    def judge(self, scores: np.ndarray, examples: Examples, rows: np.ndarray) -> dict[str, Any]:
+    def judge(
+        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+    ) -> dict[str, Any]:
         """See `Task`."""
+        sets, found = self._scored(scores, rows)
+        correlation, summary = spearman(sets, found), Comparisons.of(sets, found).summary(tie)
+        return summary if correlation is None else {**summary, "spearman": correlation}
+
+    def tie_threshold(self, scores: np.ndarray, rows: np.ndarray) -> float | None:
+        """See `Task`."""
+        return Comparisons.of(*self._scored(scores, rows)).tie_threshold()
+
+    def _scored(self, scores: np.ndarray, rows: np.ndarray) -> tuple[list[RankedSet], list[list[float]]]:
+        """Some of the sets, and the scores of the images that each has."""
         sets = [self.sets[row] for row in rows]
-        found = [score[: len(each.images)].tolist() for score, each in zip(scores, sets)]
-        correlation = spearman(sets, found)
-        told = Comparisons.of(sets, found).summary()
-        return told if np.isnan(correlation) else {**told, "spearman": correlation}
+        return sets, [score[: len(each.images)].tolist() for score, each in zip(scores, sets)]
 
     def _facts(self, ranked: RankedSet, n: int, lists: bool) -> tuple[float, ...]:
         if lists:
@@ -113,12 +132,12 @@ class Regression(Task):
     def examples(self) -> list[Example]:
         """A graded image each, under its prompt and perturbed ones; facts are the grade."""
         graded = load_graded(self.config.grades)
-        every = tuple(dict.fromkeys(each.prompt for each in graded))
+        perturbations = Perturbations(each.prompt for each in graded)
         count = self.config.perturbed if self.config.auxiliary else 0
 
         def prompts(prompt: str, place: int) -> tuple[str, ...]:
             rng = numpy_generator(self.config.seed, "perturb", prompt, place)
-            return (prompt, *perturbed(prompt, count, every, rng)) if count else (prompt,)
+            return (prompt, *perturbations.near(prompt, count, rng)) if count else (prompt,)
 
         return [Example((each.image,), prompts(each.prompt, place), (each.grade,)) for place, each in enumerate(graded)]
 
@@ -126,7 +145,9 @@ class Regression(Task):
         """See `Task`."""
         return regression(score[:, 0], facts[:, 0], self.config.temperature, self.config.auxiliary)
 
-    def judge(self, scores: np.ndarray, examples: Examples, rows: np.ndarray) -> dict[str, Any]:
+    def judge(
+        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+    ) -> dict[str, Any]:
         """See `Task`."""
         grade, score = examples.facts[rows, 0], scores[:, 0]
         return {
@@ -162,7 +183,9 @@ class Realism(Task):
         """See `Task`."""
         return realism(score[:, 0, 0], facts[:, 0])
 
-    def judge(self, scores: np.ndarray, examples: Examples, rows: np.ndarray) -> dict[str, Any]:
+    def judge(
+        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+    ) -> dict[str, Any]:
         """See `Task`."""
         real, score = examples.facts[rows, 0], scores[:, 0]
         right = (score > 0) == (real > 0.5)

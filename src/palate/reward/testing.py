@@ -1,30 +1,33 @@
-"""`palate reward test`: how well scorers foretell comparisons that they were not trained on, side by side."""
+"""`palate reward test`: how well scorers predict comparisons that they were not trained on, side by side."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from palate.align.learned import trained_prompts as align_prompts
 from palate.core.errors import InputError
 from palate.core.progress import bar
-from palate.core.runs import RunFolder, read_config
-from palate.prefer.curated import load_curated
-from palate.prefer.grades import load_graded
+from palate.core.runs import RunFolder
 from palate.prefer.load import load_preferences
 from palate.records.ranked import RankedSet
 from palate.reward.chart import draw_calibration
-from palate.reward.measure import Comparisons, spearman
-from palate.reward.stage import PROMPTS
+from palate.reward.measure import Comparisons, TieThreshold, spearman
+from palate.reward.stage import FOLDS, HELD_OUT, PROMPTS, TRAINED
 from palate.score.base import note_prompts_cut_off
 from palate.score.load import load_scorer
 
+if TYPE_CHECKING:
+    from palate.score.reward import Card
+
 CHART = "calibration.png"
+OF_TRAINING = {"folds": "the folds of its training", "held out": "prompts held out of its training"}
+"""Where a reward's own threshold of ties is from, in words."""
 FREE = frozenset({"out", "batch", "device"})
 
 
@@ -99,15 +102,15 @@ def trained_prompts(spec: str) -> frozenset[str]:
     """
     family, _, run = spec.partition(":")
     if family == "reward":
-        path = Path(run).expanduser()
-        file = next((each for each in (path / PROMPTS, path / "model" / PROMPTS) if each.is_file()), None)
-        return frozenset(json.loads(file.read_text())["trained"]) if file else frozenset()
-    if family == "implicit" and (config := read_config(Path(run).expanduser())) and "preferences" in config:
-        source = config["preferences"]
-        readers = {"kto": load_graded, "reward_weighted": load_graded, "sft": load_curated}
-        read = readers.get(config["stage"].split()[-1], load_preferences)
-        return frozenset(each.prompt for each in read(source))
-    return frozenset()
+        return _listed(run, TRAINED)
+    return align_prompts(Path(run).expanduser()) if family == "implicit" else frozenset()
+
+
+def _listed(run: str, kind: str) -> frozenset[str]:
+    """The prompts of one kind, `TRAINED` or `HELD_OUT`, that a run of `palate reward train` lists."""
+    path = Path(run).expanduser()
+    file = next((each for each in (path / PROMPTS, path / "model" / PROMPTS) if each.is_file()), None)
+    return frozenset(json.loads(file.read_text())[kind]) if file else frozenset()
 
 
 def _scored(scorer: Any, sets: Sequence[RankedSet], batch: int, title: str) -> list[list[float]]:
@@ -123,13 +126,23 @@ def _scored(scorer: Any, sets: Sequence[RankedSet], batch: int, title: str) -> l
 
 
 def _judged(spec: str, sets: Sequence[RankedSet], scores: Sequence[Sequence[float]]) -> dict[str, Any]:
-    card = None
+    card, tie = None, None
     if spec.startswith("reward:"):
         from palate.score.reward import load_reward
 
-        card = load_reward(spec.partition(":")[2]).card
-    found = Comparisons.of(sets, scores).summary(card.tie if card else None)
+        run = spec.partition(":")[2]
+        card = load_reward(run).card
+        tie = _threshold(card, run, {each.prompt for each in sets})
+    found = Comparisons.of(sets, scores).summary(tie)
     if not (spec.startswith("clip:") or (card and card.kind == "bradley_terry")):
         del found["calibration"]
     correlation = spearman(sets, scores)
-    return found if math.isnan(correlation) else {**found, "spearman": correlation}
+    return found if correlation is None else {**found, "spearman": correlation}
+
+
+def _threshold(card: Card, run: str, tested: set[str]) -> TieThreshold | None:
+    """A reward's own threshold of ties, unless prompts that are tested took part in choosing it."""
+    if card.tie is None or card.tie_chosen_on is None:
+        return None
+    chosen_on = _listed(run, TRAINED if card.tie_chosen_on == FOLDS else HELD_OUT)
+    return TieThreshold(card.tie, OF_TRAINING[card.tie_chosen_on]) if chosen_on.isdisjoint(tested) else None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palate.core.finite import require_finite
 from palate.core.runs import RunFolder
 from palate.core.seeds import numpy_generator
 from palate.objectives.metrics import Metrics
@@ -84,9 +85,15 @@ class RewardTrainer:
 
     @torch.no_grad()
     def scores(self, examples: Examples) -> Tensor:
-        """Scores [N, n] of examples' images under their own prompts, on the CPU."""
+        """Scores [N, n] of examples' images under their own prompts, on the CPU.
+
+        Raises:
+            NotFiniteError: one is NaN or infinite.
+        """
         chunks = np.array_split(np.arange(len(examples)), max(1, len(examples) // AT_ONCE))
-        return torch.cat([self._score(examples, chunk)[:, :, 0].cpu() for chunk in chunks if len(chunk)])
+        scores = torch.cat([self._score(examples, chunk)[:, :, 0].cpu() for chunk in chunks if len(chunk)])
+        require_finite("the rewards of images of held-out prompts", scores, fix="train again with a lower --lr")
+        return scores
 
     def _score(self, examples: Examples, rows: np.ndarray) -> Tensor:
         """Scores [B, n, m]."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from palate.core.config import from_mapping
 from palate.core.errors import ConfigError, InputError
 from palate.core.files import atomic_folder
+from palate.core.finite import require_finite
 from palate.core.json_files import write_json
 from palate.models.load import quiet_libraries
 from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, fingerprint, load_backbone, text_limits_of
@@ -47,6 +48,7 @@ class Card:
         hidden: elements of each hidden layer of an `mlp`.
         output: a difference of `logit`s is a log-odds; a `probability` is in [0, 1].
         tie: two scores that differ by less tell no winner; None where no ties were there to tune it on.
+        tie_chosen_on: `folds` or `held out`: which scores of its training that threshold does best on.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class Card:
     hidden: tuple[int, ...]
     output: Output
     tie: float | None = None
+    tie_chosen_on: Literal["folds", "held out"] | None = None
 
 
 class Cosine(nn.Module):
@@ -155,7 +158,7 @@ def load_reward(run: str | Path) -> RewardModel:
         run: a run of `palate reward train`, or its `model/` folder.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, it is damaged, or a weight is not finite.
     """
     path = Path(run).expanduser()
     folder = path if (path / CARD).is_file() else path / "model"
@@ -176,6 +179,8 @@ def load_reward(run: str | Path) -> RewardModel:
     except (OSError, ValueError, TypeError, RuntimeError, ConfigError, SafetensorError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"the reward in {folder} is damaged ({first}); train it again") from error
+    fix = "train it again with a lower --lr"
+    require_finite(f"the weights of the reward in {folder}", model.state_dict(), fix=fix, error=InputError)
     return model.eval().requires_grad_(False)
 
 

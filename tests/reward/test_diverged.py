@@ -1,0 +1,44 @@
+"""A reward that diverges while it learns is no success, and one with NaN in it is refused."""
+
+from __future__ import annotations
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from palate.core.errors import InputError
+from palate.core.finite import NotFiniteError
+from palate.reward.stage import train_reward
+from palate.score.load import load_scorer
+
+
+@pytest.mark.parametrize("train", ["head", "lora", "full"])
+def test_a_learning_rate_that_is_far_too_high_is_no_success(rankings, train):
+    config = rankings(train=train, lr=1e38, warmup=0.0)
+    with pytest.raises(NotFiniteError, match=r"training diverged (at|by) step \d+: .*a lower --lr"):
+        train_reward(config)
+    assert not (config.out / "model").exists() and not (config.out / "summary.json").exists()
+
+
+def test_a_fold_that_diverges_stops_the_run(rankings, monkeypatch):
+    from palate.reward.trainer import RewardTrainer
+
+    train = RewardTrainer.train
+
+    def spoiled(self, title):
+        if title.startswith("fold 2"):
+            self.model.head.layers[0].weight.data.fill_(float("nan"))
+        train(self, title)
+
+    monkeypatch.setattr(RewardTrainer, "train", spoiled)
+    with pytest.raises(NotFiniteError, match="training diverged at step 1: not finite: loss"):
+        train_reward(rankings(folds=3, steps=2))
+
+
+def test_a_reward_with_a_weight_that_is_not_finite_is_refused_on_loading(rankings):
+    run = train_reward(rankings(steps=2))
+    weights = load_file(run / "model" / "head.safetensors")
+    weights["layers.0.weight"][0, 0] = float("nan")
+    save_file(weights, run / "model" / "head.safetensors")
+    message = r"the weights of the reward in .*: not finite: 'head.layers.0.weight': 1 of \d+ values.*train it again"
+    with pytest.raises(InputError, match=message):
+        load_scorer(f"reward:{run}")
