@@ -58,3 +58,21 @@ def test_the_numbers_of_two_wide_images_are_in_sight_on_a_phone(page: RaterPage,
 @pytest.mark.parametrize("kind", [each for each in STUDIES if each != "wide"])
 def test_the_numbers_of_all_other_images_are_in_sight_on_every_phone(page: RaterPage, serve: Serve, kind: str):
     check(page, serve, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["square", "wide", "tall", "best"])
+def test_a_phone_on_its_side_shows_the_answers_beside_the_images(page: RaterPage, serve: Serve, kind: str):
+    served = serve(prompts=2, **STUDIES[kind])
+    page.open(served.invite(), (640, 360), touch=True)
+    seen = page.screen()
+    page.photo(f"beside-{kind}")
+    box = "return [...document.querySelectorAll('.choice')].map(each => each.getBoundingClientRect().toJSON())"
+    frames = page.script(
+        "return [...document.querySelectorAll('.frame')].map(each => each.getBoundingClientRect().right)"
+    )
+    for each in page.script(box):
+        assert each["left"] > max(frames) and each["right"] <= 640 and 0 <= each["top"] and each["bottom"] <= 360
+    page.tap(".choice", 0)
+    page.screen(seen)
+    page.done(1)
