@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_pipelines import random_sd3, random_sdxl, random_stable_diffusion
 
 from palate.generate import sampler
+from palate.generate.stage import GenerateConfig
 
 load_once = lru_cache(sampler.load_pipeline)
 
@@ -37,3 +39,18 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_sd3(tmp_path_factory.mktemp("models") / "random-sd3")
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\na very long prompt\n")
+    return tmp_path / "prompts.txt"
+
+
+@pytest.fixture
+def config(stable_diffusion: Path, prompts: Path, tmp_path: Path):
+    def make(out: str = "run", **changes: Any) -> GenerateConfig:
+        values = {"model": str(stable_diffusion), "prompts": str(prompts), "images": 2, "steps": 2, "device": "cpu"}
+        return GenerateConfig(out=tmp_path / out, **values | changes)
+
+    return make

@@ -157,6 +157,21 @@ def test_an_autoencoder_that_overflows_is_refused_with_what_to_do(stable_diffusi
         sampler.draw(["a cat", "a dog"], [1, 2])
 
 
+def test_an_autoencoder_that_overflows_in_float16_alone_draws_in_float32(
+    stable_diffusion: Path, tmp_path: Path
+) -> None:
+    """As SDXL's does: activations beyond 65,504 that a norm brings back, if the precision can hold them."""
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(stable_diffusion)
+    pipeline.vae.decoder.conv_in.weight.data *= 1e5
+    pipeline.save_pretrained(tmp_path)
+    (image,) = Sampler(tmp_path, device="cpu", dtype="float32", steps=1).sample(["a cat"], [1])
+    assert np.asarray(image).std() > 1
+    with pytest.raises(NotFiniteError, match="overflowed in float16; give --dtype bfloat16 or float32"):
+        Sampler(tmp_path, device="cpu", dtype="float16", steps=1).sample(["a cat"], [1])
+
+
 def test_the_image_that_is_not_finite_is_named(stable_diffusion: Path) -> None:
     sampler = Sampler(stable_diffusion, device="cpu", steps=1)
     fresh(sampler)

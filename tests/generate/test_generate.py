@@ -26,21 +26,6 @@ from palate.records.jsonlines import JsonLines
 
 
 @pytest.fixture
-def prompts(tmp_path: Path) -> Path:
-    (tmp_path / "prompts.txt").write_text("a cat\na dog\na very long prompt\n")
-    return tmp_path / "prompts.txt"
-
-
-@pytest.fixture
-def config(stable_diffusion: Path, prompts: Path, tmp_path: Path):
-    def make(out: str = "run", **changes: Any) -> GenerateConfig:
-        values = {"model": str(stable_diffusion), "prompts": str(prompts), "images": 2, "steps": 2, "device": "cpu"}
-        return GenerateConfig(out=tmp_path / out, **values | changes)
-
-    return make
-
-
-@pytest.fixture
 def whole_run(config) -> Path:
     return generate(config("whole"))
 
@@ -240,53 +225,3 @@ def test_the_command_says_where_the_images_lie_and_what_comes_next(
     assert f"next: palate score --images {out}" in said
     assert main([*argv, "--images", "2", "--device", "cpu"]) == 2
     assert "images: 1 there, 2 now" in capsys.readouterr().err
-
-
-def test_shards_that_run_at_once_end_with_a_finished_run(config, whole_run: Path) -> None:
-    """Each is under way while the other is: whichever ends last sees that nothing is left."""
-
-    def meanwhile(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
-        other = generate(config("shards", shard="1/2"))
-        assert RunFolder(other).finished is None
-        yield from draw_once(sampler, items, batch)
-
-    run = generate(config("shards", shard="0/2"), meanwhile)
-    assert (RunFolder(run).finished or {})["images"] == 6
-    assert_same_images(run, whole_run)
-    timings = [RunFolder(run / f"shard-{shard}-of-2").timings["generate"] for shard in (0, 1)]
-    assert all(seconds > 0 for seconds in timings)
-
-
-def test_more_or_other_prompts_are_another_run(config, prompts: Path) -> None:
-    generate(config())
-    prompts.write_text("a cat\na dog\na very long prompt\none more\n")
-    with pytest.raises(RunFolderError, match="inputs.prompts"):
-        generate(config())
-
-
-def test_sampling_defaults_that_changed_under_a_run_are_refused(config, stable_diffusion: Path, tmp_path: Path) -> None:
-    model = shutil.copytree(stable_diffusion, tmp_path / "model")
-    (model / "palate.json").write_text('{"steps": 2}')
-    generate(config(model=str(model), steps=None))
-    (model / "palate.json").write_text('{"steps": 3}')
-    with pytest.raises(RunFolderError, match="inputs.model"):
-        generate(config(model=str(model), steps=None))
-
-
-def test_images_have_the_size_that_is_asked_for(config) -> None:
-    run = generate(config(height=24, width=32, limit=1))
-    assert {record.image.open().size for record in read_image_folder(run)} == {(32, 24)}
-
-
-@pytest.mark.parametrize("side", ["height", "width"])
-def test_a_size_that_the_model_does_not_take_leaves_nothing_behind(config, side: str) -> None:
-    with pytest.raises(InputError, match=f"{side} 20 does not fit the model, .* multiples of 8; give 16 or 24"):
-        generate(config(**{side: 20}))
-    assert not config().out.exists()
-
-
-def test_every_digit_of_a_run_s_seed_counts() -> None:
-    """Though torch keeps 32 bits: an image's seed is a hash of the whole number."""
-    seeds = (1, 1 + 2**32, 1 + 2**64, -1)
-    found = {tuple(item.seed for item in plan(["a"], 4, seed)) for seed in seeds}
-    assert len(found) == len(seeds)

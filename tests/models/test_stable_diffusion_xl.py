@@ -7,7 +7,7 @@ import torch
 from tiny_pipelines import random_sdxl
 
 from palate.models.frames import Frames
-from palate.models.load import load_denoiser, load_pipeline
+from palate.models.load import load_denoiser, load_pipeline, resolve
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -69,3 +69,9 @@ def test_without_a_frame_the_picture_shows_all_of_an_original_of_its_own_size(mo
         said = denoiser.predict(x_t, t, conditioning.merged(denoiser.image_conditioning(Frames.whole(2, 16, 24))))
         other = denoiser.predict(x_t, t, conditioning.merged(denoiser.image_conditioning(Frames.whole(2, 16, 80))))
     assert torch.equal(assumed, said) and not torch.allclose(assumed, other)
+
+
+def test_cached_embeddings_are_not_shared_by_pipelines_that_differ_in_what_no_prompt_is(tmp_path):
+    zeros, encoded = (resolve(random_sdxl(tmp_path / str(force), force_zeros=force)) for force in (True, False))
+    assert zeros.fingerprint("unet") == encoded.fingerprint("unet")
+    assert zeros.fingerprint(*zeros.readers()) != encoded.fingerprint(*encoded.readers())

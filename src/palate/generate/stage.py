@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from palate.core.errors import RunFolderError
+from palate.core.errors import PalateError, RunFolderError
 from palate.core.files import write_atomic
 from palate.core.progress import bar, note
 from palate.core.runs import RunFolder
@@ -134,8 +134,9 @@ def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
     done = _done(run.path, items)
     mine = [item for item in items if item.prompt_index % shards == shard]
     if left := [item for item in mine if item not in done]:
+        sampler = _sampler(config, run, fresh=not done)
         with RunFolder(folder).timer("generate"):  # of its own, so that shards do not write each other's
-            _sample(config, draw, left, folder, len(mine))
+            _sample(config, draw, sampler, left, folder, len(mine))
         done = _done(run.path, items)  # other shards may have ended meanwhile
     if len(done) == len(items):
         blocked = _note_blocked(done.values(), config.model)
@@ -148,11 +149,22 @@ def digest_texts(texts: Sequence[str]) -> str:
     return hashlib.blake2b(json.dumps(list(texts)).encode(), digest_size=16).hexdigest()
 
 
-def _sample(config: GenerateConfig, draw: Draw, items: Sequence[Item], folder: Path, total: int) -> None:
+def _sampler(config: GenerateConfig, run: RunFolder, fresh: bool) -> Sampler:
+    """The model, loaded; where that fails and nothing was drawn yet, the folder is free again for the right command."""
     from palate.generate.sampler import Sampler
 
     names = ("device", "dtype", "steps", "guidance", "height", "width")
-    sampler = Sampler(config.model, **{name: getattr(config, name) for name in names})
+    try:
+        return Sampler(config.model, **{name: getattr(config, name) for name in names})
+    except PalateError:
+        if fresh:
+            run.abandon()
+        raise
+
+
+def _sample(
+    config: GenerateConfig, draw: Draw, sampler: Sampler, items: Sequence[Item], folder: Path, total: int
+) -> None:
     metadata = JsonLines(folder / METADATA)
     with bar("generating", total, done=total - len(items)) as progress:
         for batch in draw(sampler, items, config.batch):

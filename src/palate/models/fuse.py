@@ -9,13 +9,11 @@ from typing import Any
 
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
-from palate.models.parts import check_weights
+from palate.models.parts import check_lora
 from palate.models.source import NETWORKS
 
 ADAPTER = ("lora_", "lokr_")
 """What the names of an adapter's parameters hold in a network that has one."""
-UNSUPPORTED = ("dora_scale", "bundle_emb.")
-"""Parts of files that diffusers reads without applying them: kohya's DoRA, and the embeddings of a new word."""
 
 
 def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
@@ -34,8 +32,7 @@ def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
     name = file.name
     if not hasattr(pipeline, "load_lora_weights"):
         raise InputError(f"{file} is a LoRA, and diffusers' {type(pipeline).__name__} takes none")
-    if unused := [key for key in check_weights(file) if any(part in key for part in UNSUPPORTED)]:
-        raise InputError(f"{file} cannot be used whole: diffusers does not apply {unused[0]!r}; export it without that")
+    check_lora(file)
     try:
         with _selected(pipeline, parts) as taken:
             _load(pipeline, file.parent, name, parts)

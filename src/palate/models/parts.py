@@ -1,4 +1,4 @@
-"""The folders of a pipeline's parts: what each holds, told by its files and not by the name of its class.
+"""The folders of a pipeline's parts: what each holds, by its files and not by the name of its class.
 
 Nothing here imports torch: a missing or damaged file is refused before anything is loaded.
 """
@@ -23,6 +23,9 @@ WEIGHTS_NAME = re.compile(
 `model-00001-of-00002.fp16.safetensors`."""
 OTHERS = ("scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
 """What the folder of a part without weights has: a scheduler, a tokenizer, a processor of images."""
+UNSUPPORTED = ("dora_scale", "bundle_emb.")
+"""In the names of a LoRA's tensors, what diffusers reads without applying it: kohya's DoRA, and embeddings of new
+words."""
 PREFERRED = ("fp16", "bf16")
 """Which variant is taken first, where there are several and the plain weights are missing."""
 
@@ -136,6 +139,18 @@ def check_weights(file: Path) -> dict[str, Any]:
         size = file.stat().st_size
         raise InputError(f"{file} is cut short: {size} bytes, {8 + length + end} by its header; fetch it again")
     return header
+
+
+def check_lora(file: Path) -> list[str]:
+    """The names of a LoRA's tensors.
+
+    Raises:
+        InputError: as of `check_weights`; or a tensor that diffusers would read and not apply.
+    """
+    names = list(check_weights(file))
+    if unused := [name for name in names if any(part in name for part in UNSUPPORTED)]:
+        raise InputError(f"{file} cannot be used whole: diffusers does not apply {unused[0]!r}; export it without that")
+    return names
 
 
 def _check_files(part: Path, weights: Mapping[str, list[Path]], variant: str) -> None:

@@ -6,6 +6,7 @@ Nothing here imports torch or loads weights, so a wrong name or a missing part i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError, nearest
-from palate.models.parts import PREFERRED, check_part, check_weights, choose_variant, read_json
+from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_json
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -108,16 +109,19 @@ class ModelSource:
         for name, kind in needed.items():
             check_part(self.folder, name, kind, variant)
         for lora in self.loras:
-            check_weights(lora / LORA_FILE)
+            check_lora(lora / LORA_FILE)
 
     def fingerprint(self, *parts: str) -> str:
         """A digest of the files of some parts, and of each LoRA that changes one of them.
 
         The identity of these parts in caches. A file of the hub's cache is known by the digest that it is stored under.
+        What the pipeline's index says of itself counts with the parts that read prompts: SDXL's
+        `force_zeros_for_empty_prompt` changes what they give.
         """
         files = [file for part in parts for file in sorted((self.folder / part).glob("*")) if file.is_file()]
         files += [lora / LORA_FILE for lora in self.loras if self._changes(lora, parts)]
-        return _digest(files)
+        options = {name: value for name, value in self.index.items() if isinstance(value, bool)}
+        return _digest(files, "" if set(parts).isdisjoint(self.readers()) else json.dumps(options, sort_keys=True))
 
     def identity(self) -> str:
         """A digest of all that an image of this model depends on: every part, the index, the card and the LoRAs."""
@@ -129,7 +133,7 @@ class ModelSource:
 
     def _changes(self, lora: Path, parts: Collection[str]) -> bool:
         """Whether a LoRA changes one of some parts: the network's own keys do, any other may be a text encoder's."""
-        names = check_weights(lora / LORA_FILE)
+        names = check_lora(lora / LORA_FILE)
         of_network = [name.startswith(NETWORK_KEYS) for name in names]
         of_readers = not all(of_network) and not set(parts).isdisjoint(self.readers())
         return of_readers or (any(of_network) and self.network in parts)
@@ -198,8 +202,8 @@ def _download(hub_id: str) -> Path:
     raise InputError(f"{hub_id!r} is no folder here, nor could the hub give it ({problem}); {fix}") from problem
 
 
-def _digest(files: Collection[Path]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(files: Collection[Path], more: str = "") -> str:
+    digest = hashlib.blake2b(more.encode(), digest_size=16)
     for file in files:
         digest.update(f"{file.parent.name}/{file.name}:{_file_digest(file)}\n".encode())
     return digest.hexdigest()
