@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from palate.core.errors import InputError
 from palate.core.finite import NotFiniteError
 from palate.reward.stage import train_reward
+from palate.score.backbone import ClipBackbone
 from palate.score.load import load_scorer
 
 
@@ -42,3 +43,13 @@ def test_a_reward_with_a_weight_that_is_not_finite_is_refused_on_loading(ranking
     message = r"the weights of the reward in .*: not finite: 'head.layers.0.weight': 1 of \d+ values.*train it again"
     with pytest.raises(InputError, match=message):
         load_scorer(f"reward:{run}")
+
+
+def test_features_that_are_not_finite_are_not_kept(rankings):
+    config = rankings()
+    see = ClipBackbone.see
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClipBackbone, "see", lambda self, pixels: see(self, pixels) * float("inf"))
+        with pytest.raises(NotFiniteError, match="'s features of images: not finite: .*give another --backbone"):
+            train_reward(config)
+    assert train_reward(config) == config.out  # nothing bad was cached

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -138,7 +139,7 @@ def aligned(feedback, tmp_path):
     def open_run(name):
         graded = name in ("kto", "reward_weighted")
         source = tmp_path / ("thumbs.parquet" if graded else "sets.parquet")
-        real = {"real": str(tmp_path / "real.parquet")} if name == "reward_weighted" else {}
+        real: dict[str, Any] = {"real": str(tmp_path / "real.parquet")} if name == "reward_weighted" else {}
         config = method_config(name)(model="tiny-sd", preferences=str(source), out=tmp_path / name, **real)
         prompts = {each.prompt for each in sets} | set(real)
         return RunFolder.open(config.out, f"align {name}", config).path, prompts

@@ -48,7 +48,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
 
     Args:
         config: of the run.
-        method: what to learn by; the configuration's own, DPO of a DPOConfig, when left out.
+        method: what to learn by; the configuration's own when left out.
 
     Returns:
         The run folder: `model/` holds the LoRA or pipeline, `metrics.jsonl` the curves, `summary.json` the outcome.

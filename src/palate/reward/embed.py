@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palate.core.finite import require_finite
 from palate.core.progress import bar
 from palate.reward.examples import Examples
 from palate.score.backbone import Backbone, fingerprint
@@ -29,11 +30,16 @@ class Frozen:
         @torch.no_grad()
         def see(rows: Tensor) -> dict[str, Tensor]:
             images = [examples.images[row].open() for row in rows.tolist()]
-            return {"features": backbone.see(backbone.read(images).to(device)).float()}
+            return finite("images", backbone.see(backbone.read(images).to(device)).float())
 
         @torch.no_grad()
         def tell(rows: Tensor) -> dict[str, Tensor]:
-            return {"features": backbone.tell([examples.prompts[row] for row in rows.tolist()]).float()}
+            return finite("prompts", backbone.tell([examples.prompts[row] for row in rows.tolist()]).float())
+
+        def finite(what: str, features: Tensor) -> dict[str, Tensor]:
+            fix = "give another --backbone, or its weights in float32"
+            require_finite(f"{backbone.name}'s features of {what}", features, fix=fix)
+            return {"features": features}
 
         images = digest(identity, [image.digest() for image in examples.images])
         with bar("features of images", len(examples.images)) as progress:
