@@ -161,6 +161,16 @@ def test_the_second_text_encoder_of_sdxl_gets_its_part(models, tmp_path):
         assert any(not torch.equal(value, found[name]) for name, value in base.items())
 
 
+def test_a_lora_of_names_that_are_not_known_is_part_of_every_identity_but_the_vae_s(models, tmp_path):
+    lora = write_lora(models["eps"], tmp_path / "lora", text=False)
+    state = load_file(lora / LORA_FILE)
+    save_file({f"base_model.model.{name}": value for name, value in state.items()}, lora / LORA_FILE)
+    base, found = resolve(models["eps"]), resolve(lora)
+    assert base.fingerprint("unet") != found.fingerprint("unet")
+    assert base.fingerprint(*base.readers()) != found.fingerprint(*found.readers())
+    assert base.fingerprint("vae") == found.fingerprint("vae")
+
+
 def rewritten(lora: Path, change) -> Path:
     state = load_file(lora / LORA_FILE)
     change(state)

@@ -122,3 +122,12 @@ def test_a_lora_folder_without_the_name_of_its_base_is_refused(tmp_path):
     (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match=r"no palate.json naming its base"):
         resolve(tmp_path)
+
+
+def test_loras_that_are_each_other_s_base_are_refused(tmp_path):
+    for name, base in (("one", "other"), ("other", "one")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pytorch_lora_weights.safetensors").write_bytes(b"")
+        (tmp_path / name / "palate.json").write_text(json.dumps({"base": str(tmp_path / base)}))
+    with pytest.raises(InputError, match="one is its own base, by the palate.json of .*other"):
+        resolve(tmp_path / "one")

@@ -24,7 +24,9 @@ VAE, SCHEDULER = "vae", "scheduler"
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 """The parts that training never needs."""
 NETWORK_KEYS = ("unet.", "transformer.", "lora_unet_", "lora_transformer_", "diffusion_model.")
-"""How the names of a LoRA's tensors begin that belong to the network: diffusers' own, kohya's and ComfyUI's."""
+TEXT_KEYS = ("text_encoder", "lora_te")
+"""How the names of a LoRA's tensors begin that belong to the network, and to text encoders: diffusers' own, kohya's and
+ComfyUI's."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,14 @@ class ModelSource:
         return {name: kind for name, kind in self.parts().items() if kind is not None and name not in without}
 
     def _changes(self, lora: Path, parts: Collection[str]) -> bool:
-        """Whether a LoRA changes one of some parts: the network's own keys do, any other may be a text encoder's."""
+        """Whether a LoRA may change one of some parts; a tensor of an unknown name may be of any part but the VAE."""
         names = check_lora(lora / LORA_FILE)
-        of_network = [name.startswith(NETWORK_KEYS) for name in names]
-        of_readers = not all(of_network) and not set(parts).isdisjoint(self.readers())
-        return of_readers or (any(of_network) and self.network in parts)
+        readers = not set(parts).isdisjoint(self.readers())
+        return any(
+            (self.network in parts and not name.startswith(TEXT_KEYS))
+            or (readers and not name.startswith(NETWORK_KEYS))
+            for name in names
+        )
 
 
 def builtin_models() -> list[str]:
@@ -144,15 +149,16 @@ def builtin_models() -> list[str]:
     return sorted(index.parent.name for index in WEIGHTS.glob("*/model_index.json"))
 
 
-def resolve(name: str | Path) -> ModelSource:
+def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
     """Finds a model.
 
     Args:
         name: a built-in name; a pipeline folder; a folder with a LoRA and the `palate.json` that names its base; a run
             of `palate align`; or a hub id, `owner/name`.
+        above: the LoRAs that were found on the way to this one, their base.
 
     Raises:
-        InputError: nothing of that name; says which built-in name is nearest.
+        InputError: nothing of that name; says which built-in name is nearest. Or LoRAs that are each other's base.
     """
     path = Path(name).expanduser()
     if str(name) in builtin_models():
@@ -160,10 +166,12 @@ def resolve(name: str | Path) -> ModelSource:
     if (path / "model_index.json").is_file():
         return ModelSource(path.resolve())
     if (path / LORA_FILE).is_file():
-        base = resolve(_base_of(path))
+        if path.resolve() in above:
+            raise InputError(f"the LoRA in {path} is its own base, by the {CARD} of {above[-1]}; name another there")
+        base = resolve(_base_of(path), (*above, path.resolve()))
         return ModelSource(base.base, (*base.loras, path.resolve()))
     if (path / "model").is_dir():
-        return resolve(path / "model")
+        return resolve(path / "model", above)
     if path.exists():
         fix = (
             "give a folder with model_index.json, one with a LoRA and palate.json, or a finished run of `palate align`"
