@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from palate import __version__
 from palate.cli import main as cli
@@ -139,3 +140,14 @@ def test_subcommands_are_listed_and_found(capsys):
     assert dispatch("palate align", "Trains.", commands, ["dpo", "--a", "b"]) == 2
     with pytest.raises(ConfigError, match=r"unknown command 'dop'; did you mean 'dpo'\? \(`palate align --help`"):
         dispatch("palate align", "Trains.", commands, ["dop"])
+
+
+def test_damage_beside_the_pixels_of_a_picture_is_not_remarked_on(tmp_path, capsys):
+    """Pillow would warn, without a file's name."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 1, "a description that is cut"
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.jpg", exif=exif.tobytes()[:-20])
+    words = ["--images", str(tmp_path / "images"), "--scorer", "image:brightness", "--out", str(tmp_path / "run")]
+    assert cli.main(["score", *words]) == 0
+    assert "Warning" not in capsys.readouterr().err

@@ -135,20 +135,22 @@ def require_file(path: Path | str, what: str) -> Path:
         InputError: there is no such file; the message has the nearest name in the same folder.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{what} '{path}' is a folder; name a file in it")
-    if not path.is_file():
-        raise InputError(f"{what} '{path}' does not exist{_nearest_sibling(path)}")
+    with explain_os_errors(f"read the {what}"):  # a name may be longer than any file's
+        if path.is_dir():
+            raise InputError(f"{what} '{path}' is a folder; name a file in it")
+        if not path.is_file():
+            raise InputError(f"{what} '{path}' does not exist{_nearest_sibling(path)}")
     return path
 
 
 def require_folder(path: Path | str, what: str) -> Path:
     """The path, if it is a folder; otherwise an `InputError` as of `require_file`."""
     path = Path(path)
-    if path.is_file():
-        raise InputError(f"{what} '{path}' is a file; name the folder that holds it")
-    if not path.is_dir():
-        raise InputError(f"{what} '{path}' does not exist{_nearest_sibling(path)}")
+    with explain_os_errors(f"read the {what}"):
+        if path.is_file():
+            raise InputError(f"{what} '{path}' is a file; name the folder that holds it")
+        if not path.is_dir():
+            raise InputError(f"{what} '{path}' does not exist{_nearest_sibling(path)}")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from palate.core.files import explain_os_errors
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping; the same key twice is an error here, where plain YAML would let the last one win."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for (key_node, _), key, before in zip(node.value, keys, range(len(keys))):
-            if key in keys[:before]:
-                raise yaml.MarkedYAMLError(problem=f"the key '{key}' stands twice", problem_mark=key_node.start_mark)
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):  # what is not is refused below
+                if key in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                    )
+                seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -27,13 +33,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file holds something else; the message has the line where the reader stumbled.
     """
+    with explain_os_errors(f"read {path}"):
+        data = path.read_bytes()
     try:
-        with explain_os_errors(f"read {path}"):
-            content = yaml.load(path.read_text("utf-8"), _Loader)
+        content = yaml.load(data.decode("utf-8-sig"), _Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not YAML: it is nested too deep") from error
+    except Exception as error:  # a date such as 2001-99-99 is a ValueError to PyYAML, `!!bool x` a KeyError
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict | None):
         raise ConfigError(f"{path} holds {type(content).__name__}, not a mapping; write lines such as 'seed: 0'")

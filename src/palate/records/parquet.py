@@ -16,7 +16,8 @@ to the table's folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +160,32 @@ def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iter
         if missing := [name for name in required if name not in found]:
             raise InputError(f"{file} lacks the columns {', '.join(missing)}; it has {', '.join(found)}")
         columns = [field for field in schema if field.name in found]
-        number = 0
-        for batch in table.iter_batches(_BATCH, columns=[field.name for field in columns]):
-            values = {field.name: _cast(batch.column(field.name), field, file).to_pylist() for field in columns}
+        batches, number = table.iter_batches(_BATCH, columns=[field.name for field in columns]), 0
+        while values := _values(batches, columns, file):
             for row in zip(*values.values()):
                 yield f"row {number} of {file}", dict(zip(values, row))
                 number += 1
+
+
+def _values(batches: Iterator[pa.RecordBatch], columns: Sequence[pa.Field], file: Path) -> dict[str, list[Any]]:
+    """The next values of each column; none at the end."""
+    with damage_named(file):
+        batch = next(batches, None)
+        if batch is None:
+            return {}
+        return {field.name: _cast(batch.column(field.name), field, file).to_pylist() for field in columns}
+
+
+@contextmanager
+def damage_named(file: Path) -> Iterator[None]:
+    """Turns what pyarrow raises on a damaged file into an InputError that names it."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{file} cannot be read as Parquet ({first}); fetch or write it again") from error
 
 
 def _cast(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
@@ -179,13 +200,10 @@ def _cast(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
 
 
 def _parquet_file(file: Path) -> Any:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with damage_named(file):
         return pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{file} cannot be read as Parquet ({error}); fetch or write it again") from error
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
