@@ -37,8 +37,8 @@ def claimed(study: OpenStudy) -> Iterator[Callable[[str], None]]:
             raise PalateError(f"the study in {study.folder} is served already{by}; use that, or stop it first")
         with study.database.claimed() as alone:
             if not alone:
-                mend = "stop that one first, or serve the folder that it serves"
-                raise PalateError(f"another server uses the database of {study.folder}, from another folder; {mend}")
+                fix = "stop that one first, or serve the folder that it serves"
+                raise PalateError(f"another server uses the database of {study.folder}, from another folder; {fix}")
 
             def note(url: str) -> None:
                 file.seek(0)

@@ -15,13 +15,10 @@ from palate.collect.config import StudyConfig
 from palate.core.errors import InputError
 from palate.core.seeds import derive
 from palate.prefer.load import iterate_preferences
-from palate.records.image_folder import ImageRecord, read_image_folder
+from palate.records.image_folder import CAPTIONS, ImageRecord, read_image_folder
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
-
-CAPTIONS = (".txt", ".caption")
-"""Endings of the texts that may stand beside images."""
 
 
 @dataclass(frozen=True)

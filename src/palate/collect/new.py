@@ -33,7 +33,7 @@ SEVERAL_SIZES, MADE_SMALLER = "items with images of several sizes", "images made
 
 @dataclass(frozen=True)
 class Made:
-    """A new study; the owner's token is told once, and not kept."""
+    """A new study; the owner's token is in here alone, and not kept."""
 
     folder: Path
     owner: str

@@ -46,13 +46,13 @@ def create_app(study: OpenStudy, serve: ServeConfig, measure: Callable[[OpenStud
     Args:
         study: what is asked, and where votes go.
         serve: the address that it is reached by, and the limits.
-        measure: tells the owner how good the answers are.
+        measure: measures how good the answers are, for the owner.
 
     Raises:
         InputError: the model of a study in live mode is not there.
     """
-    told: dict[str, Any] = {"title": "Palate collect", "version": __version__, "responses": REFUSALS}
-    app = FastAPI(**told, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    about: dict[str, Any] = {"title": "Palate collect", "version": __version__, "responses": REFUSALS}
+    app = FastAPI(**about, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.study, app.state.serve, app.state.measure = study, serve, measure
     app.state.painter = painter_of(study, serve.device)
     app.include_router(rater_routes.router)

@@ -34,7 +34,7 @@ class RaterIn(In):
 
 
 class LinkOut(BaseModel):
-    """A rater's link, which is told this once."""
+    """A rater's link, which is shown this once."""
 
     link: str
 

@@ -106,8 +106,8 @@ def listening(config: ServeConfig) -> socket.socket:
         return wire
     except OSError as error:
         why = error.strerror or error
-        mend = "give another --port or --host, or stop what listens there"
-        raise PalateError(f"cannot listen on {config.host}:{config.port} ({why}); {mend}") from error
+        fix = "give another --port or --host, or stop what listens there"
+        raise PalateError(f"cannot listen on {config.host}:{config.port} ({why}); {fix}") from error
 
 
 @contextmanager
