@@ -14,12 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError, nearest
-<<<<<<< HEAD
-from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_json
-=======
 from palate.core.plugins import plugins
-from palate.models.parts import PREFERRED, check_part, check_weights, choose_variant, read_json
->>>>>>> 42b9975 (The tiny world is a plug-in; stages know digests of all that they read; one device policy; a scorer, prompts and a method of the user's own)
+from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_json
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 CARD = "palate.json"
