@@ -8,7 +8,7 @@ palate() { "$bin/python" -m palate "$@"; }
 "$bin/python" recipes/tiny/photographs.py "$runs/photographs" 640
 palate score --images "$runs/photographs" --scorer teacher:appeal --out "$runs/appeal"
 palate filter --scores "$runs/appeal" --at-least 0.9 --out "$runs/curated"
-palate caption --images "$runs/curated" --skip-bad --out "$runs/captions"
+palate caption --images "$runs/curated" --captioner teacher --skip-bad --out "$runs/captions"
 for steps in 1 4 20; do
   palate generate --model tiny-sd --prompts "$runs/captions" --images 1 --steps "$steps" --seed 3 --out "$runs/base-$steps"
 done

@@ -1,4 +1,4 @@
-"""The house holds: imports only go down, and nothing grows beyond what one can take in."""
+"""Imports only go down the layers, the tiny world is a plug-in, and no file or function grows too long."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "palate"
 
-FLOORS = {
-    "__main__": 7,
-    "cli": 6,
-    "demo": 5,
+LAYERS = {
+    "__main__": 8,
+    "cli": 7,
+    "demo": 6,
+    "world": 5,
     "collect": 4,
     "evaluate": 4,
     "choose": 4,
@@ -30,7 +31,6 @@ FLOORS = {
     "objectives": 1,
     "diffusion": 1,
     "records": 1,
-    "world": 1,
     "core": 0,
     "__init__": 0,
 }
@@ -45,7 +45,7 @@ FOLDERS = ("src", "tests", "recipes", "benchmarks", "examples")
 EVERYTHING = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     """The package below palate that a file belongs to; `__init__` and `__main__` for palate's own two files."""
     below = path.relative_to(PACKAGE)
     return below.parts[0] if len(below.parts) > 1 else below.stem
@@ -57,17 +57,17 @@ def imported_modules(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno} imports relatively; write palate.{room(path)}..."
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively; write palate.{package_of(path)}..."
             inside = node.module == "palate"
             yield from [f"palate.{alias.name}" for alias in node.names] if inside else [node.module or ""]
 
 
-def imported_rooms(path: Path) -> Iterator[str]:
+def imported_packages(path: Path) -> Iterator[str]:
     """The packages below palate that a file imports."""
     for name in imported_modules(path):
         if name.split(".")[0] == "palate":
             below = name.partition(".")[2].split(".")[0]
-            yield below if below in FLOORS or (below and (PACKAGE / below).is_dir()) else "__init__"
+            yield below if below in LAYERS or (below and (PACKAGE / below).is_dir()) else "__init__"
 
 
 def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -85,16 +85,23 @@ def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_only_go_down(path):
-    here = room(path)
-    climbing = [there for there in imported_rooms(path) if FLOORS[there] > FLOORS[here]]
-    assert not climbing, f"{here} (floor {FLOORS[here]}) imports {climbing}, which stand above it"
+    here = package_of(path)
+    climbing = [there for there in imported_packages(path) if LAYERS[there] > LAYERS[here]]
+    assert not climbing, f"{here} (layer {LAYERS[here]}) imports {climbing}, which are above it"
 
 
-def test_packages_of_one_floor_do_not_import_each_other_in_a_circle():
+def test_packages_of_one_layer_do_not_import_each_other_in_a_circle():
     graph: dict[str, set[str]] = {}
     for path in SOURCES:
-        graph.setdefault(room(path), set()).update(set(imported_rooms(path)) - {room(path)})
+        graph.setdefault(package_of(path), set()).update(set(imported_packages(path)) - {package_of(path)})
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_package_of_the_product_imports_the_tiny_world():
+    """It is a plug-in: what it brings is found by name in `core.plugins`."""
+    for path in SOURCES:
+        if package_of(path) != "world":
+            assert "world" not in imported_packages(path), f"{path} imports the tiny world"
 
 
 def test_only_the_web_knows_of_http_and_only_the_command_of_the_web():
@@ -107,8 +114,8 @@ def test_only_the_web_knows_of_http_and_only_the_command_of_the_web():
                 assert path.is_relative_to(web) or path == PACKAGE / "cli" / "collect.py", f"{path} imports {module}"
 
 
-def test_every_package_has_a_floor():
-    assert {room(path) for path in SOURCES} <= set(FLOORS)
+def test_every_package_has_a_layer():
+    assert {package_of(path) for path in SOURCES} <= set(LAYERS)
 
 
 def test_no_file_and_no_function_is_too_long():
@@ -137,4 +144,4 @@ def test_a_climbing_import_inside_a_function_is_seen(tmp_path, monkeypatch):
     file = tmp_path / "core" / "a.py"
     file.parent.mkdir()
     file.write_text("def f():\n    import palate.align.stage\n    from palate import cli, __version__\n")
-    assert list(imported_rooms(file)) == ["align", "cli", "__init__"]
+    assert list(imported_packages(file)) == ["align", "cli", "__init__"]

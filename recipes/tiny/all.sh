@@ -9,5 +9,5 @@ for step in vae.py "unet.py loose" "unet.py grid" "unet.py clean" "judges.py tea
 done
 work=${PALATE_TINY_WORK:-runs/tiny}
 $python -m palate generate --model tiny-sd --prompts seen --images 4 --seed 1 --out "$work/preference-images"
-$python -m palate prefer simulate --images "$work/preference-images" --out "$work/preferences"
+$python -m palate prefer simulate --images "$work/preference-images" --scorer teacher:utility --temperature 0.5 --out "$work/preferences"
 $python recipes/tiny/preferences.py

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from palate.core.seeds import numpy_generator, torch_generator
 from palate.world.corpus import appeal
 from palate.world.grammar import SHAPES, UNSAFE, combinations
-from palate.world.judges import ANSWERS, ATTRIBUTES, Judge, build_judge, save_judge
+from palate.world.judges import ANSWERS, ATTRIBUTES, JudgeNetwork, build_judge, save_judge
 from palate.world.renderer import DEGRADATIONS, Scene, degrade, loose_scene, malform, render, scene
 
 BATCH, LATENT_NOISE = 64, 0.35
@@ -141,7 +141,7 @@ def through_autoencoder(images: torch.Tensor, seed: int, noise: float) -> torch.
     return result
 
 
-def learn(judge: Judge, phase: Phase, seed: int, name: str) -> None:
+def learn(judge: JudgeNetwork, phase: Phase, seed: int, name: str) -> None:
     @cache  # not before the first step: a phase that is done needs no pictures
     def data() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         drawn, answers = examples(seed, False, phase)
@@ -165,7 +165,7 @@ def learn(judge: Judge, phase: Phase, seed: int, name: str) -> None:
 
 
 @torch.no_grad()
-def report(judge: Judge, seed: int) -> None:
+def report(judge: JudgeNetwork, seed: int) -> None:
     """Accuracy of each attribute on clean scenes of the world, and on a mixture with malformed and degraded ones."""
     for kind, clean in (("clean", True), ("mixed", False)):
         images, truth = examples(seed, clean, TEST)

@@ -65,7 +65,7 @@ def test_the_teacher_says_nothing_of_a_picture_of_another_size() -> None:
 def test_the_teacher_says_nothing_where_it_finds_no_name(monkeypatch: pytest.MonkeyPatch, answers: tuple) -> None:
     count, colour, shape, background = ((answer,) for answer in answers)
     readings = Readings(count, colour, shape, background, torch.zeros(1), torch.ones(1))
-    monkeypatch.setattr(captioner, "reader", lambda judge, device: lambda images: readings)
+    monkeypatch.setattr("palate.world.captioner.find_reader", lambda judge, device: lambda images: readings)
     assert load_captioner("teacher")([Image.new("RGB", (64, 64))]) == [""]
 
 
@@ -153,14 +153,16 @@ def test_a_model_that_cannot_caption_is_one_clear_error(llava: Path, tmp_path: P
     folder = tmp_path / "model"
     shutil.copytree(llava, folder)
     spoil(folder)
-    with pytest.raises(InputError, match=f"^cannot load the captioner '{folder}'[^\n]*; give teacher, or a [^\n]*$"):
+    with pytest.raises(
+        InputError, match=f"^cannot load the captioner '{folder}'[^\n]*; give a folder or hub id [^\n]* or teacher$"
+    ):
         load_captioner(str(folder))
 
 
 def test_a_tokenizer_alone_is_no_processor(tmp_path: Path) -> None:
     word_tokenizer().save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(InputError, match="no processor of images and text, only a .*Tokenizer.*; give teacher, or"):
+    with pytest.raises(InputError, match="no processor of images and text, only a .*Tokenizer.*; give a folder or"):
         load_captioner(str(tmp_path))
 
 

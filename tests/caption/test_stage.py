@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,9 @@ class Namer:
     def __init__(self) -> None:
         self.shown: list[int] = []
 
+    def fingerprint(self) -> str:
+        return "namer"
+
     def __call__(self, images: Sequence[Image.Image]) -> list[str]:
         self.shown.append(len(images))
         return [COLOURS[image.getpixel((0, 0))] for image in images]  # pyright: ignore[reportArgumentType]
@@ -48,7 +52,7 @@ def namer(monkeypatch: pytest.MonkeyPatch) -> Namer:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., CaptionConfig]:
-    values = {"images": tmp_path / "images", "out": tmp_path / "run", "batch": 1}
+    values = {"images": tmp_path / "images", "captioner": "namer", "out": tmp_path / "run", "batch": 1}
     return lambda **changes: CaptionConfig(**values | changes)
 
 
@@ -59,6 +63,10 @@ def plain_folder(folder: Path, *colours: str) -> Path:
     return folder
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def captions(run: Path) -> dict[str, str]:
     return {row["file_name"]: row["prompt"] for row in JsonLines(run / "metadata.jsonl").read()}
 
@@ -67,10 +75,11 @@ def captions(run: Path) -> dict[str, str]:
 def test_the_run_is_an_image_folder_whose_prompts_are_the_captions(config, tmp_path: Path) -> None:
     images = image_folder(tmp_path / "images", ["a cat", "a dog", "a cat"])
     run = caption(config())
-    assert JsonLines(run / "metadata.jsonl").read() == [
-        {"file_name": "images/0.png", "prompt": "red", "caption_of": "a cat"},
-        {"file_name": "images/2.png", "prompt": "blue", "caption_of": "a cat"},
-        {"file_name": "images/1.png", "prompt": "green", "caption_of": "a dog"},
+    rows = JsonLines(run / "metadata.jsonl").read()
+    assert [(row["file_name"], row["prompt"], row["caption_of"]) for row in rows] == [
+        ("images/0.png", "red", "a cat"),
+        ("images/2.png", "blue", "a cat"),
+        ("images/1.png", "green", "a dog"),
     ]
     records = read_image_folder(run)
     assert sorted((record.prompt, record.file_name) for record in records) == [
@@ -86,7 +95,8 @@ def test_the_run_is_an_image_folder_whose_prompts_are_the_captions(config, tmp_p
 def test_a_folder_of_image_files_alone_is_captioned_and_generated_from(config, tmp_path: Path) -> None:
     plain_folder(tmp_path / "images", "red", "blue", "red")
     run = caption(config())
-    assert JsonLines(run / "metadata.jsonl").read()[1] == {"file_name": "1.png", "prompt": "blue"}
+    row = JsonLines(run / "metadata.jsonl").read()[1]
+    assert row == {"file_name": "1.png", "prompt": "blue", "sha256": sha256(tmp_path / "images/1.png")}
     assert load_prompts(run) == load_prompts(run / "metadata.jsonl") == ["red", "blue"]
 
 
@@ -203,7 +213,7 @@ def test_the_teacher_is_told_of_pictures_that_are_not_of_its_world(config, tmp_p
     with pytest.raises(
         InputError, match=r"0\.png: it has no caption: the teacher .* is no 64 x 64 picture of the tiny"
     ):
-        caption(config())
+        caption(config(captioner="teacher"))
 
 
 def test_a_llava_captions_a_folder(config, tmp_path: Path) -> None:
@@ -220,8 +230,8 @@ def test_the_command_prints_the_count_and_what_comes_next(tmp_path: Path, capsys
     (pixels,) = render([scene(shown, numpy_generator(0, "caption-test"))])
     (tmp_path / "images").mkdir()
     Image.fromarray((pixels.permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "images/star.png")
-    assert main(["caption", "--images", str(tmp_path / "images"), "--out", out]) == 0
+    assert main(["caption", "--images", str(tmp_path / "images"), "--captioner", "teacher", "--out", out]) == 0
     count, following = capsys.readouterr().out.splitlines()
     assert count == f"1 of 1 images have a caption in {out}"
-    assert following == f"next: palate generate --model tiny-sd --prompts {out} --out {out}-generated"
+    assert following == f"next: palate generate --model MODEL --prompts {out} --out {out}-generated"
     assert load_prompts(out) == ["three red stars on a blue background"]

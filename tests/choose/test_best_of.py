@@ -215,7 +215,7 @@ def test_another_choice_in_the_same_folder_is_refused(config, changes: dict) -> 
     "changes, complaint",
     [
         ({"best_of": 0, "scorer": None}, "best_of must be above zero, not 0"),
-        ({"scorer": None}, "best_of 4 needs a scorer to choose by, such as teacher:utility"),
+        ({"scorer": None}, "best_of 4 needs a scorer to choose by, such as clip:<model>"),
         ({"best_of": 1}, "scorer 'image:brightness' has nothing to choose from; give best_of 2 or more"),
         ({"images": 0}, "images must be above zero"),
     ],

@@ -50,10 +50,10 @@ def test_a_study_is_made_answered_followed_and_exported(folder, capsys):
         answer_next(study, rater)
     study.close()
     lines = told(capsys, "status", "--study", folder)
-    assert lines[0] == "votes: 2 of 10" and any(line.startswith("rater ada: 1 votes") for line in lines)
+    assert lines[0] == "votes: 2 of 10" and any(line.startswith("rater ada: 1 vote") for line in lines)
     out = folder.parent / "votes"
     lines = told(capsys, "export", "--study", folder, "--out", out)
-    assert f"palate align dpo --model tiny-sd --preferences {out}" in lines[-1]
+    assert f"palate align dpo --model MODEL --preferences {out}" in lines[-1]
     assert told(capsys, "import", "--source", out, "--out", folder.parent / "again")
 
 

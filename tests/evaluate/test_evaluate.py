@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,17 @@ from palate.evaluate.stage import command, compare, evaluate, training_curves
 from palate.generate.sampler import Sampler
 from palate.generate.stage import GenerateConfig
 from palate.records.image_folder import read_image_folder
-from palate.score.world import reader
 from palate.world import judges
+
+ASKED: dict[str, Any] = {
+    "prompts": "unseen",
+    "judge": "auditor",
+    "also": ("teacher",),
+    "images": 2,
+    "limit": 3,
+    "steps": 1,
+    "batch": 4,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,12 +36,8 @@ def random_judges(tmp_path_factory):
     for name in judges.NAMES:
         judges.save_judge(judges.build_judge(name), folder / name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judges, "weights_folder", lambda: folder)
-        judges.load_judge.cache_clear()
-        reader.cache_clear()
+        patch.setattr(judges, "WEIGHTS", folder)
         yield
-    judges.load_judge.cache_clear()
-    reader.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +50,14 @@ def models(tmp_path_factory):
 @pytest.fixture
 def config(models, tmp_path):
     base, aligned = models
-    return EvaluateConfig(base=base, aligned=aligned, out=tmp_path / "run", images=2, limit=3, steps=1, batch=4)
+    return EvaluateConfig(base=base, aligned=aligned, out=tmp_path / "run", **ASKED)
 
 
 @pytest.fixture(scope="module")
 def finished(models, tmp_path_factory):
     base, aligned = models
     out = tmp_path_factory.mktemp("finished") / "run"
-    config = EvaluateConfig(base=base, aligned=aligned, out=out, images=2, limit=3, steps=1, batch=4)
+    config = EvaluateConfig(base=base, aligned=aligned, out=out, **ASKED)
     evaluate(config)
     return config
 
@@ -157,7 +163,7 @@ def test_what_is_misspelt_is_refused_before_anything_is_written(config, change, 
 
 def test_a_world_judge_refuses_models_that_draw_other_sizes_before_they_draw(config, tmp_path):
     small = random_stable_diffusion(tmp_path / "small")
-    with pytest.raises(InputError, match=r"reads 64 x 64 pictures .* draws 16 x 16; name other judges"):
+    with pytest.raises(InputError, match=r"auditor:utility reads 64 x 64 pictures of the tiny world, not 16 x 16"):
         evaluate(dataclasses.replace(config, aligned=str(small)))
     assert not config.out.exists()
 
@@ -185,8 +191,11 @@ def test_the_command_line_prints_the_numbers_and_the_report(finished, capsys):
     assert str(finished.out / "report.html") in printed
 
 
+ASKED_FLAGS = ["--base", "a", "--aligned", "b", "--prompts", "unseen", "--judge", "auditor", "--out", "c"]
+
+
 def test_an_impossible_configuration_names_its_flags():
     with pytest.raises(ConfigError, match="images must be above zero"):
-        run(["--base", "a", "--aligned", "b", "--out", "c", "--images", "0"])
+        run([*ASKED_FLAGS, "--images", "0"])
     with pytest.raises(ConfigError, match="is also in `also`"):
-        run(["--base", "a", "--aligned", "b", "--out", "c", "--also", "auditor"])
+        run([*ASKED_FLAGS, "--also", "auditor"])

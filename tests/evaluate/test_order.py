@@ -176,7 +176,7 @@ def test_a_source_that_the_scorer_cannot_read_is_refused_before_anything_is_writ
 
 def test_a_score_that_is_no_number_is_refused_by_name(tmp_path, three, monkeypatch):
     monkeypatch.setattr(ImageScorer, "__call__", lambda scorer, images, prompts: torch.full((len(images),), torch.nan))
-    with pytest.raises(InputError, match=r"image:brightness gives .*0\.png the score nan"):
+    with pytest.raises(InputError, match=r"the score of image:brightness: not finite at .*0\.png: nan"):
         order_sources(config(tmp_path, **three))
 
 
@@ -240,14 +240,16 @@ def test_an_interrupted_run_scores_only_what_is_left_and_finds_the_same(tmp_path
     assert (run / "report.html").read_text() == page
 
 
-def test_a_finished_run_returns_without_looking_at_images_and_another_is_refused(tmp_path, three):
+def test_a_finished_run_is_not_made_again_and_one_of_other_images_or_another_scorer_is_refused(tmp_path, three):
     asked = config(tmp_path, **three)
     run = order_sources(asked)
-    for folder in three.values():
-        folder.rename(folder.with_suffix(".gone"))
-    assert order_sources(asked) == run
+    before = (run / "summary.json").stat().st_mtime_ns
+    assert (order_sources(asked), (run / "summary.json").stat().st_mtime_ns) == (run, before)
     with pytest.raises(RunFolderError, match="scorer: image:brightness there, image:contrast now"):
         order_sources(config(tmp_path, "image:contrast", **three))
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(three["base"] / "0.png")
+    with pytest.raises(RunFolderError, match=r"inputs\.images: "):
+        order_sources(asked)
 
 
 def test_what_is_told_names_every_source_step_and_the_report(tmp_path, three):

@@ -46,7 +46,9 @@ def unseen(root: Path) -> Path:
 
 
 def test_bradley_terry_foretells_people_on_unseen_prompts(root: Path, unseen: Path) -> None:
-    people = simulate_preferences(SimulateConfig(images=unseen, out=root / "people"))
+    people = simulate_preferences(
+        SimulateConfig(images=unseen, scorer="teacher:utility", temperature=0.5, out=root / "people")
+    )
     recipe = load(BradleyTerryConfig, RECIPES / "reward-bradley_terry-tiny.yaml")
     run = train_reward(dataclasses.replace(recipe, out=root / "bt", cache=root / "cache"))
     specs = (f"reward:{run}", "clip:tiny-clip", "image:sharpness", "teacher:utility")
@@ -100,7 +102,7 @@ def test_realism_orders_generators_as_they_are(root: Path) -> None:
     photographs = module.photographs(root / "photographs", 480)
     appeal = score(ScoreConfig(images=photographs, scorer=("teacher:appeal",), out=root / "appeal"))
     curated = filter_images(FilterConfig(scores=appeal, at_least=0.9, out=root / "curated"))
-    real = caption(CaptionConfig(images=curated, skip_bad=True, out=root / "captions"))
+    real = caption(CaptionConfig(images=curated, captioner="teacher", skip_bad=True, out=root / "captions"))
     drawn = {
         steps: generate(
             GenerateConfig(

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from palate.core.errors import InputError
+from palate.core.plugins import Plugin
 from palate.models import source as source_module
 from palate.models.load import load_denoiser, load_pipeline, resolve
 
@@ -18,8 +19,8 @@ def test_a_folder_resolves_to_itself(models):
     assert resolve(models["eps"]).base == models["eps"].resolve()
 
 
-def test_a_builtin_name_resolves_to_the_packages_weights(models, monkeypatch):
-    monkeypatch.setattr(source_module, "WEIGHTS", models["eps"].parent)
+def test_a_name_that_a_plug_in_brings_resolves_to_its_folder(models, monkeypatch):
+    monkeypatch.setattr(source_module, "plugins", lambda: Plugin(models=models))
     assert resolve("eps").base == models["eps"]
 
 
@@ -39,7 +40,7 @@ def test_a_part_that_diffusers_cannot_open_is_an_error_in_words(broken):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_builtin(models, monkeypatch):
-    monkeypatch.setattr(source_module, "WEIGHTS", models["eps"].parent)
+    monkeypatch.setattr(source_module, "plugins", lambda: Plugin(models=models))
     with pytest.raises(InputError, match="no model named 'sd33'; did you mean 'sd3'"):
         resolve("sd33")
 

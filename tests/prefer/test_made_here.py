@@ -17,9 +17,9 @@ from palate.core.runs import RunFolder
 from palate.prefer import simulate
 from palate.prefer.from_scores import FromScoresConfig, prefer_from_scores, rank_scores
 from palate.prefer.load import load_preferences
+from palate.prefer.raters import RATERS
 from palate.prefer.simulate import SimulateConfig, simulate_preferences
 from palate.records.ranked import RankedSet
-from palate.world.raters import RATERS
 
 PROMPTS = ["a red star"] * 3 + ["two blue circles"] * 3 + ["alone"]
 SCORES = {"teacher:utility": [3.0, 1.0, 2.0, 0.5, 0.45, 0.1, 9.0], "auditor:faithful": [0.0] * 7}
@@ -33,7 +33,10 @@ def images(tmp_path: Path) -> Path:
 def scored(images: Path, run: Path, scores: dict[str, list[float]], lower_is_better: Sequence[str] = ()) -> Path:
     """What `palate score` leaves."""
     run.mkdir()
-    rows = [{"file_name": f"images/{i}.png", **{n: v[i] for n, v in scores.items()}} for i in range(len(PROMPTS))]
+    rows = [
+        {"file_name": f"images/{i}.png", "prompt": prompt, **{name: values[i] for name, values in scores.items()}}
+        for i, prompt in enumerate(PROMPTS)
+    ]
     (run / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (run / "config.yaml").write_text(f"stage: score\npalate: 0\nimages: {images}\n")
     parts = {"mean": 0, "spread": 0, "lowest": 0, "highest": 0, "images": 7}
@@ -95,37 +98,44 @@ def test_images_that_were_not_scored_or_moved_are_refused(images: Path, tmp_path
     scores = scored(images, tmp_path / "scores", SCORES)
     text = (scores / "scores.jsonl").read_text()
     (scores / "scores.jsonl").write_text(text[: text.rstrip().rindex("\n") + 1])
-    with pytest.raises(InputError, match=r"1 images have no score in .*images/6\.png"):
+    with pytest.raises(InputError, match=r"images/6\.png: its 'teacher:utility' is None in .*score the folder again"):
         prefer_from_scores(FromScoresConfig(scores=scores, out=tmp_path / "run"))
     images.rename(tmp_path / "moved")
-    with pytest.raises(InputError, match="images' does not exist"):
+    with pytest.raises(InputError, match=r"scored are not at '.*images' any more"):
         prefer_from_scores(FromScoresConfig(scores=scores, out=tmp_path / "run"))
 
 
 @pytest.fixture
 def reddish(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A teacher that likes red."""
+    """A scorer that likes red."""
 
-    def utility(images: Sequence[Image.Image], prompts: Sequence[str]) -> torch.Tensor:
-        return torch.tensor([6.0 * image.getpixel((0, 0))[0] / 255 for image in images])  # type: ignore[index]
+    class Reddish:
+        name, higher_is_better = "reddish", True
 
-    monkeypatch.setattr("palate.score.load.load_scorer", lambda spec: utility)
+        def __call__(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> torch.Tensor:
+            return torch.tensor([6.0 * image.getpixel((0, 0))[0] / 255 for image in images])  # type: ignore[index]
+
+        def fingerprint(self) -> str:
+            return "red"
+
+    monkeypatch.setattr(simulate, "load_scorer", lambda *_: Reddish())
 
 
 @pytest.mark.usefixtures("reddish")
 def test_five_raters_vote_on_each_prompt(images: Path, tmp_path: Path) -> None:
-    run = simulate_preferences(SimulateConfig(images=images, out=tmp_path / "run"))
+    run = simulate_preferences(SimulateConfig(images=images, scorer="image:red", temperature=0.5, out=tmp_path / "run"))
     first, second = load_preferences(run)
     assert [vote.rater for vote in first.votes] == [rater.name for rater in RATERS]
     assert first.ranks is not None and first.ranks[0] == 1  # red, against green and blue
-    assert first.scores == {simulate.UTILITY: (6.0, 0.0, 0.0)}
+    assert first.scores == {"reddish": (6.0, 0.0, 0.0)}
     assert len(second.votes) == 5
 
 
 @pytest.mark.usefixtures("reddish")
 def test_votes_depend_on_the_seed_and_not_on_what_else_is_there(images: Path, tmp_path: Path) -> None:
     def votes(name: str, folder: Path, seed: int = 0) -> list[RankedSet]:
-        return load_preferences(simulate_preferences(SimulateConfig(images=folder, out=tmp_path / name, seed=seed)))
+        config = SimulateConfig(images=folder, scorer="image:red", temperature=0.5, out=tmp_path / name, seed=seed)
+        return load_preferences(simulate_preferences(config))
 
     fewer = image_folder(tmp_path / "fewer", PROMPTS[:3])
     assert votes("a", images)[0].votes == votes("b", fewer)[0].votes
@@ -137,10 +147,10 @@ def test_the_command_says_what_it_made_and_what_comes_next(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "run")
-    assert main(["prefer", "simulate", "--images", str(images), "--out", out]) == 0
+    assert main(["prefer", "simulate", "--images", str(images), "--scorer", "image:red", "--out", out]) == 0
     said = capsys.readouterr().out
     assert f"{out} has 2 ranked sets, 6 images, 10 votes" in said and "1 prompts with a single image" in said
-    assert f"next: palate align dpo --model tiny-sd --preferences {out}" in said
+    assert f"next: palate align dpo --model MODEL --preferences {out}" in said
     assert main(["prefer", "simulte"]) == 2
     assert "did you mean 'simulate'" in capsys.readouterr().err
     assert main(["prefer", "import", "--source", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 2

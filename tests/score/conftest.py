@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_pipelines import random_clip
 
-from palate.score import world
-from palate.score.load import load_scorer
+from palate.world import scorers
 from palate.world.judges import build_judge
 
 
 @pytest.fixture
-def untrained_judges(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def untrained_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     def untrained(name: str) -> object:
         torch.manual_seed(0)
         return build_judge(name).eval().requires_grad_(False)  # pyright: ignore[reportArgumentType]
 
-    caches = world.reader, load_scorer
-    for cache in caches:
-        cache.cache_clear()
-    monkeypatch.setattr(world, "load_judge", untrained)
-    yield
-    for cache in caches:
-        cache.cache_clear()
+    monkeypatch.setattr(scorers, "load_judge", untrained)
 
 
 @pytest.fixture(scope="session")

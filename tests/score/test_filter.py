@@ -27,8 +27,9 @@ def scored(
     folder: Path, images: Path, columns: Mapping[str, Sequence[float | None]], lower: Sequence[str] = ()
 ) -> Path:
     """A finished run of `palate score`, as it lies on disk."""
-    names = [record.file_name for record in read_image_folder(images)]
-    rows = [{"file_name": name, **{column: columns[column][i] for column in columns}} for i, name in enumerate(names)]
+    records = read_image_folder(images)
+    values = [{column: columns[column][i] for column in columns} for i in range(len(records))]
+    rows = [{"file_name": each.file_name, "prompt": each.prompt, **of} for each, of in zip(records, values)]
     folder.mkdir()
     (folder / "config.yaml").write_text(f"stage: score\npalate: '0'\nimages: {images}\n")
     JsonLines(folder / "scores.jsonl").replace(rows)
@@ -43,8 +44,8 @@ def table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     folder.mkdir()
     for number in range(len(rows)):
         (folder / f"{number}.png").write_bytes(encoded())
-    lines = [json.dumps({"file_name": f"{i}.png", **row}) for i, row in enumerate(rows)]  # NaN too, as others write it
-    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    lines = (json.dumps({"file_name": f"{i}.png", **row}) + "\n" for i, row in enumerate(rows))
+    (folder / "metadata.jsonl").write_text("".join(lines))
     return folder
 
 
@@ -184,7 +185,7 @@ def test_a_run_of_scores_that_changed_since_is_refused(images: Path, scores: Pat
     filter_images(config)
     rows = JsonLines(scores / "scores.jsonl").read()
     JsonLines(scores / "scores.jsonl").replace(row | {"teacher:utility": 9.0} for row in rows)
-    with pytest.raises(RunFolderError, match=r"inputs\.scores"):
+    with pytest.raises(RunFolderError, match=r"inputs\.images and scores"):
         filter_images(config)
 
 
@@ -259,7 +260,9 @@ def test_an_image_without_a_score_is_refused_by_name_or_counted(tmp_path: Path, 
 def test_an_image_that_came_after_the_scores_is_named(images: Path, scores: Path, tmp_path: Path) -> None:
     (images / "images/4.png").write_bytes(encoded())
     JsonLines(images / "metadata.jsonl").append([{"file_name": "images/4.png", "prompt": "a cow"}])
-    with pytest.raises(InputError, match=r"4\.png: its 'teacher:utility' is None, no number; score the folder again"):
+    with pytest.raises(
+        InputError, match=r"4\.png: its 'teacher:utility' is None in .*, no number; score the folder again"
+    ):
         filter_images(FilterConfig(scores=scores, at_least=0.0, out=tmp_path / "run"))
 
 
@@ -291,6 +294,6 @@ def test_the_command_prints_the_counts_and_what_comes_next(
     count, ends, following = capsys.readouterr().out.splitlines()
     assert count == f"3 of 4 images are kept in {out}"
     assert ends == "their teacher:utility goes from 3.000 to 5.000"
-    assert following == f"next: palate caption --images {out} --out {out}-captions"
+    assert following == f"next: palate caption --images {out} --captioner MODEL --out {out}-captions"
     assert main(["filter", "--scores", str(scores), "--out", out]) == 2
     assert capsys.readouterr().err == "palate: filter: give at_least, at_most or top, or everything is kept\n"

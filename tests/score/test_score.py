@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+import torch
 from pictures import encoded, image_folder
 
 from palate.cli.main import main
@@ -14,6 +16,7 @@ from palate.core.runs import RunFolder
 from palate.records.image_folder import read_image_folder
 from palate.records.jsonlines import JsonLines
 from palate.score.filter import FilterConfig, filter_images
+from palate.score.image import ImageScorer
 from palate.score.load import load_scorer
 from palate.score.stage import ScoreConfig, read_scores, read_summaries, score
 
@@ -122,3 +125,45 @@ def test_images_alone_are_scored_by_what_reads_no_prompt_and_by_nothing_else(tmp
     assert all("prompt" not in row for row in JsonLines(kept / "metadata.jsonl").read())
     with pytest.raises(InputError, match="no prompt .*`palate caption`"):
         read_image_folder(kept)
+
+
+def test_a_finished_run_is_the_same_from_another_working_directory(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    score(ScoreConfig(images=Path("images"), scorer=("image:contrast",), out=Path("run")))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    kept = filter_images(FilterConfig(scores=Path("../run"), top=1, out=tmp_path / "kept"))
+    assert len(read_image_folder(kept)) == 3
+    score(ScoreConfig(images=Path("../images"), scorer=("image:contrast",), out=Path("../run")))
+
+
+def test_scores_whose_images_are_gone_say_where_they_were(images: Path, tmp_path: Path) -> None:
+    run = score(ScoreConfig(images=images, scorer=("image:contrast",), out=tmp_path / "run"))
+    images.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=f"the images that {run} scored are not at '{images}' any more"):
+        filter_images(FilterConfig(scores=run, top=1, out=tmp_path / "kept"))
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scorer that gives the first image of each batch no number."""
+
+    def measure(self, images, prompts):
+        return torch.tensor([math.nan, *range(1, len(images))])
+
+    monkeypatch.setattr(ImageScorer, "__call__", measure)
+
+
+@pytest.mark.usefixtures("blind")
+def test_a_score_that_is_no_number_is_refused_by_name_or_counted(images: Path, tmp_path: Path) -> None:
+    asked = {"images": images, "scorer": ("image:contrast",), "out": tmp_path / "run"}
+    with pytest.raises(InputError, match=r"images/0\.png: the score of image:contrast: not finite.*--skip-bad"):
+        score(ScoreConfig(**asked))
+    with pytest.raises(InputError, match="is no finished run"):
+        read_summaries(tmp_path / "run")
+    asked["out"] = tmp_path / "other"
+    run = score(ScoreConfig(**asked, skip_bad=True))
+    assert [row["file_name"] for row in read_scores(run)] == ["images/1.png", "images/2.png"]
+    assert (RunFolder(run).finished or {})["bad rows"] == 1

@@ -15,10 +15,10 @@ from palate.core.errors import InputError
 from palate.score.base import to_tensor
 from palate.score.clip import ClipScorer
 from palate.score.load import load_scorer
-from palate.score.world import MEASURES
 from palate.world.grammar import combinations
 from palate.world.judges import ATTRIBUTES
 from palate.world.renderer import render, scene
+from palate.world.scorers import MEASURES
 
 CAPTIONS = [c.caption() for c in combinations()[:6]]
 
@@ -62,7 +62,7 @@ class TestJudges:
 
 
 def test_the_trained_judges_read_clean_renders() -> None:
-    from palate.models.source import WEIGHTS
+    from palate.world.plugin import WEIGHTS
 
     if not (WEIGHTS / "auditor" / "model.safetensors").is_file():
         pytest.skip("the judges are not trained")

@@ -54,9 +54,9 @@ def test_a_saved_judge_answers_the_same_up_to_half_precision(tmp_path, monkeypat
     torch.manual_seed(0)
     judge, images = build_judge("teacher").eval(), torch.rand(3, 3, 64, 64)
     save_judge(judge, tmp_path / "teacher")
-    monkeypatch.setattr("palate.world.judges.weights_folder", lambda: tmp_path)
+    monkeypatch.setattr("palate.world.judges.WEIGHTS", tmp_path)
     with torch.no_grad():
-        before, after = judge(images), load_judge.__wrapped__("teacher")(images)
+        before, after = judge(images), load_judge("teacher")(images)
     for name in (*ATTRIBUTES, "appeal"):
         torch.testing.assert_close(before[name], after[name], atol=1e-2, rtol=1e-2)
 

@@ -20,6 +20,7 @@ from palate.align.plan import Plan
 from palate.align.prepare import prepare
 from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
+from palate.core.user_code import class_digest
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
 from palate.models.families import adapter_of, sizes_of
@@ -66,7 +67,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     examples = examples_of(config, method)
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-    inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest()}
+    inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest(), **_own_code(method)}
     run = open_run(accelerator, f"align {method.name}", config, FREE, inputs)
     if run.finished:
         return run.path
@@ -83,6 +84,11 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path
+
+
+def _own_code(method: Method) -> dict[str, str]:
+    """A digest of the user's own method as an input of the run; none of Palate's."""
+    return {} if type(method).__module__.startswith("palate.") else {"method": class_digest(type(method))}
 
 
 def assemble(

@@ -1,4 +1,4 @@
-"""Captioners: the teacher of the tiny world, and any image-text-to-text model of transformers."""
+"""Captioners: any image-text-to-text model of transformers, and those that plug-ins bring."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from palate.core.device import pick_device
 from palate.core.errors import InputError, nearest
-from palate.score.base import to_tensor
-from palate.score.world import reader
-from palate.world.grammar import Combination
-from palate.world.renderer import SIZE
+from palate.core.plugins import plugins
+from palate.models.load import quiet_libraries
+from palate.score.base import state_digest
 
 if TYPE_CHECKING:
     from PIL import Image
-
-TEACHER = "teacher"
 
 
 class Captioner(Protocol):
@@ -29,34 +27,13 @@ class Captioner(Protocol):
 
     silence: str
 
+    def fingerprint(self) -> str:
+        """A digest of what captions depend on beside the images and the configuration, such as weights."""
+        ...
+
     def __call__(self, images: Sequence[Image.Image]) -> list[str]:
         """Captions [B] of B RGB images of any sizes; "" where it says nothing."""
         ...
-
-
-class TeacherCaptioner:
-    """The tiny world's own: what the teacher reads in a picture, in the world's grammar.
-
-    Of a picture that is not 64 x 64, or in which the teacher finds no name for the count, colour, shape or background,
-    it says nothing.
-    """
-
-    silence = (
-        f"the teacher has no name for what it shows, or it is no {SIZE} x {SIZE} picture of the tiny world; "
-        "take it out of the folder, or name another captioner"
-    )
-
-    def __init__(self, device: str | None = None) -> None:
-        self._read = reader(TEACHER, device or "cpu")
-
-    def __call__(self, images: Sequence[Image.Image]) -> list[str]:
-        """Such as `three red stars on a blue background`; see `Captioner`."""
-        captions = [""] * len(images)
-        if fit := [i for i, image in enumerate(images) if image.size == (SIZE, SIZE)]:
-            seen = self._read(to_tensor([images[i] for i in fit]))
-            for i, count, colour, shape, background in zip(fit, seen.count, seen.colour, seen.shape, seen.background):
-                captions[i] = _said(count, colour, shape, background)
-        return captions
 
 
 class ModelCaptioner:
@@ -67,7 +44,7 @@ class ModelCaptioner:
             (Liu et al. 2023, arXiv:2310.03744), in safetensors. Code that a checkpoint brings is not run.
         question: is put through the processor's chat template; without one, it follows the processor's image token.
         max_new_tokens: longest caption.
-        device: the GPU where there is one, else the CPU, when left out. Weights are bfloat16 on a GPU, else float32.
+        device: the best one when left out. Weights are float32 on a CPU, else bfloat16.
 
     Raises:
         InputError: no such model, or one without a processor of images and text.
@@ -76,7 +53,7 @@ class ModelCaptioner:
     silence = "the model ended its answer before the first word; ask another question"
 
     def __init__(self, model: str, question: str, max_new_tokens: int, device: str | None = None) -> None:
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = pick_device(device)
         self._network, self._processor = _load(model, torch.float32 if device == "cpu" else torch.bfloat16)
         self._network.eval().requires_grad_(False).to(device)
         tokenizer = self._processor.tokenizer
@@ -86,6 +63,10 @@ class ModelCaptioner:
         begun = bool(tokenizer.bos_token) and self._asked.startswith(tokenizer.bos_token)  # by the template
         self._options = {"padding": True, "return_tensors": "pt"} | ({"add_special_tokens": False} if begun else {})
         self._greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
+
+    def fingerprint(self) -> str:
+        """The hub's commit, else of the weights; see `Captioner`."""
+        return getattr(self._network.config, "_commit_hash", None) or state_digest(self._network.state_dict())
 
     def __call__(self, images: Sequence[Image.Image]) -> list[str]:
         """See `Captioner`; spaces and line breaks become one space each."""
@@ -109,20 +90,11 @@ class ModelCaptioner:
         return f"{mark}\n{question}" if isinstance(mark, str) else question
 
 
-def load_captioner(
-    name: str, question: str = "", max_new_tokens: int = 64, device: str | None = None
-) -> TeacherCaptioner | ModelCaptioner:
-    """The captioner of a name: `teacher`, or a model as of `ModelCaptioner`; arguments and errors as there."""
-    if name == TEACHER:
-        return TeacherCaptioner(device)
+def load_captioner(name: str, question: str = "", max_new_tokens: int = 64, device: str | None = None) -> Captioner:
+    """A plug-in's captioner by its name, or a model as of `ModelCaptioner`; arguments and errors as there."""
+    if make := plugins().captioners.get(name):
+        return make(pick_device(device))
     return ModelCaptioner(name, question, max_new_tokens, device)
-
-
-def _said(count: int | None, colour: str | None, shape: str | None, background: str | None) -> str:
-    """The caption, or "" where an answer is "none of these" or no picture of the world has these together."""
-    if count is None or colour is None or shape is None or background in (None, colour):
-        return ""
-    return Combination(count, colour, shape, background).caption()
 
 
 def _load(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -136,11 +108,14 @@ def _load(model: str, dtype: torch.dtype) -> tuple[Any, Any]:
         processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
         if not hasattr(processor, "tokenizer"):
             raise ValueError(f"it has no processor of images and text, only a {type(processor).__name__}")
-        network = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
+        with quiet_libraries():
+            network = AutoModelForImageTextToText.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         said = next((line.rstrip(". ") for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        mend = "give teacher, or a folder or hub id of an image-text-to-text model with safetensors weights"
-        raise InputError(f"cannot load the captioner {model!r}{nearest(model, [TEACHER])}: {said}; {mend}") from error
+        known = plugins().captioners
+        model_kind = "a folder or hub id of an image-text-to-text model with safetensors weights"
+        fix = f"give {' or '.join([model_kind, *known])}"
+        raise InputError(f"cannot load the captioner {model!r}{nearest(model, known)}: {said}; {fix}") from error
     return network, processor

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
-from palate.records.image_folder import METADATA, ImageRecord, link_images, read_image_folder, require_linkable
+from palate.records.image_folder import (
+    METADATA,
+    ImageRecord,
+    link_images,
+    read_image_folder,
+    require_linkable,
+)
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
 
@@ -27,11 +33,11 @@ class CaptionConfig:
 
     images: Path
     """Any folder of images, with or without metadata.jsonl."""
-    captioner: str = "teacher"
-    """Who speaks: teacher, who knows the 64 x 64 pictures of the tiny world, or a folder or hub id of an
-    image-text-to-text model of transformers, such as llava-hf/llava-1.5-7b-hf."""
+    captioner: str
+    """Who writes them: a folder or hub id of an image-text-to-text model of transformers, such as
+    llava-hf/llava-1.5-7b-hf, or teacher, which knows the 64 x 64 pictures of the tiny world alone."""
     question: str = "Describe this image in one sentence."
-    """What a model is asked about each image; the teacher needs no question."""
+    """What a model is asked about each image; teacher needs no question."""
     max_new_tokens: int = 64
     """Longest caption, in the model's tokens; CLIP's text encoders read 77 of theirs."""
     out: Path
@@ -41,7 +47,7 @@ class CaptionConfig:
     batch: int = 8
     """Images captioned at once; changes memory and speed, not the captions."""
     device: str | None = None
-    """Such as cpu or cuda; when left out, the CPU for the teacher and the best one there is for a model."""
+    """Such as cpu or cuda; the best one there is when left out."""
 
     def __post_init__(self) -> None:
         positive = {"max_new_tokens": self.max_new_tokens, "batch": self.batch}
@@ -50,18 +56,19 @@ class CaptionConfig:
 
 
 def caption(config: CaptionConfig) -> Path:
-    """Captions each image that the run folder has no caption of yet.
+    """Captions each image that the run folder has no caption of yet, and again each that has changed since.
 
-    `metadata.jsonl` has a line an image: `file_name`, `prompt` (the caption) and, where the image had a prompt,
-    `caption_of`. An image is in the folder before its line is, as a hard link where there can be one, else as a copy.
+    `metadata.jsonl` has a line an image: `file_name`, `prompt` (the caption), `sha256` of the image's file and, where
+    the image had a prompt, `caption_of`. An image is in the folder before its line is, as a hard link where there can
+    be one, else as a copy. Images that a model's safety checker blanked have none.
 
     Returns:
-        The run folder.
+        The run folder; `captioned again` in its summary counts the images that had changed.
 
     Raises:
         InputError: no such images or captioner, or a broken image, before anything is written; or an image of which
             nothing is said.
-        RunFolderError: the folder holds another run.
+        RunFolderError: the folder holds another run, or the captioner changed since it was begun.
     """
     from palate.caption.captioner import load_captioner
 
@@ -70,22 +77,45 @@ def caption(config: CaptionConfig) -> Path:
     records = read_image_folder(config.images, tally, unprompted=True)
     records = list({record.file_name: record for record in records}.values())  # a table may name an image twice
     require_linkable(records, config.images, config.out)
-    run = RunFolder.open(config.out, "caption", config, free=FREE)
+    inputs = {"captioner": captioner.fingerprint()}
+    run = RunFolder.open(config.out, "caption", config, free=FREE, inputs=inputs)
     try:
         with run.timer("caption"):
-            captions = _caption(records, captioner, run.path, config.batch, tally)
+            done, again = _keep_current(run, records)
+            captions = _caption(records, done, captioner, run.path, config.batch, tally)
     except InputError:
         if not (run.path / METADATA).exists():
             run.abandon()
         raise
-    run.finish({"images": len(records), "captions": captions, **tally.summary()})
+    changed = {"captioned again": again} if again else {}
+    run.finish({"images": len(records), "captions": captions, **changed, **tally.summary()})
     return run.path
 
 
-def _caption(records: Sequence[ImageRecord], captioner: Captioner, out: Path, batch: int, tally: Tally) -> int:
-    """Captions those that have no line yet, a batch after the other; returns how many lines there are in the end."""
+def _keep_current(run: RunFolder, records: Sequence[ImageRecord]) -> tuple[set[str], int]:
+    """Takes lines and images out of the folder whose original is gone or has changed.
+
+    Returns:
+        The names of the images whose caption stays, and how many changed.
+    """
+    current, table = {record.file_name: record for record in records}, JsonLines(run.path / METADATA)
+    kept, lost = [], []
+    for row in table.read():
+        record = current.get(row["file_name"])
+        (kept if record and row.get("sha256") == record.image.digest() else lost).append(row)
+    if lost:
+        run.reopen()
+        table.replace(kept)
+        for row in lost:
+            (run.path / row["file_name"]).unlink(missing_ok=True)
+    return {row["file_name"] for row in kept}, sum(row["file_name"] in current for row in lost)
+
+
+def _caption(
+    records: Sequence[ImageRecord], done: set[str], captioner: Captioner, out: Path, batch: int, tally: Tally
+) -> int:
+    """Captions those that are not done, a batch after the other; returns how many lines there are in the end."""
     table = JsonLines(out / METADATA)
-    done = {row["file_name"] for row in table.read()}
     link_images([record for record in records if record.file_name in done], out)  # those that were lost since
     left = [record for record in records if record.file_name not in done]
     with bar("captioning", len(records), done=len(records) - len(left)) as progress:
@@ -113,4 +143,4 @@ def _said(shown: Sequence[ImageRecord], captioner: Captioner, tally: Tally) -> l
 
 def _row(record: ImageRecord, text: str) -> dict[str, Any]:
     before = {"caption_of": record.prompt} if record.prompt else {}
-    return {"file_name": record.file_name, "prompt": text, **before}
+    return {"file_name": record.file_name, "prompt": text, "sha256": record.image.digest(), **before}

@@ -16,7 +16,7 @@ from palate.models.source import resolve
 
 if TYPE_CHECKING:
     from palate.generate.sampler import Sampled, Sampler
-    from palate.score.base import Images, Scorer
+    from palate.score.base import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,15 @@ class BestOfConfig(GenerateConfig):
     best_of: int = 1
     """Candidates of each image, each from a seed of its own, of which only the best is kept; 1 keeps what is drawn."""
     scorer: str | None = None
-    """Who says which candidate is best: teacher:<measure>, clip:<model>, image:<measure>, implicit:<run> or
-    reward:<run>."""
+    """Who says which candidate is best: clip:<model>, image:<measure>, implicit:<run>, reward:<run> or
+    python:<module>:<factory>."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.best_of < 1:
             raise ValueError(f"best_of must be above zero, not {self.best_of}")
         if self.best_of > 1 and not self.scorer:
-            raise ValueError(f"best_of {self.best_of} needs a scorer to choose by, such as teacher:utility")
+            raise ValueError(f"best_of {self.best_of} needs a scorer to choose by, such as clip:<model>")
         if self.best_of == 1 and self.scorer:
             raise ValueError(f"scorer {self.scorer!r} has nothing to choose from; give best_of 2 or more")
 
@@ -70,7 +70,12 @@ class BestOf:
 
         A candidate that is not what the model drew (blanked by a safety checker) has no score, and is taken only where
         all are so.
+
+        Raises:
+            InputError: a score is not finite.
         """
+        from palate.score.base import ask, require_score
+
         candidates = [item.candidate(number) for number in range(self.n)]
         found: list[Sampled] = []
         scores: list[float | None] = []
@@ -79,9 +84,12 @@ class BestOf:
             prompts = [item.prompt] * len(seeds)
             drawn = sampler.draw(prompts, seeds)
             shown = [each.image for each in drawn if not each.blocked]
-            numbers = iter(_scores(self.scorer, shown, prompts[: len(shown)]) if shown else ())
+            numbers = iter(ask(self.scorer, shown, prompts[: len(shown)]) if shown else ())
             found += drawn
             scores += [None if each.blocked else next(numbers) for each in drawn]
+        for number, value in enumerate(scores):
+            if value is not None:
+                require_score(self.scorer.name, value, f"candidate {number} of {item.file_name}")
         sign = 1 if self.scorer.higher_is_better else -1
         known = [(sign * value, -number) for number, value in enumerate(scores) if value is not None]
         best = -max(known)[1] if known else 0
@@ -97,37 +105,20 @@ def generate_best(config: BestOfConfig) -> Path:
         `candidate_scores`; its `seed` is the candidate's.
 
     Raises:
-        InputError: as of `generate`; no such scorer, one that cannot read the model's pictures, or one of the auditor,
-            which judges results and so never chooses them; before anything is written.
+        InputError: as of `generate`; no such scorer, one that cannot read the model's pictures, or one of a judge of
+            results, which never chooses them; before anything is written. Or a score that is not finite.
         RunFolderError: the folder holds another run.
     """
     if config.scorer is None:
         return generate(config.plain())
 
-    from palate.core.device import pick_device
-    from palate.score.base import note_prompts_cut_off
-    from palate.score.load import load_scorer, refuse_auditor
+    from palate.score.base import note_prompts_cut_off, try_scorer
+    from palate.score.load import fingerprints, load_scorer, refuse_judge
 
-    refuse_auditor(config.scorer, "choose")
-    scorer = load_scorer(config.scorer, pick_device(config.device))
-    _try(scorer, config)
-    note_prompts_cut_off([scorer], load_prompts(config.prompts, config.limit))
-    return generate(config, BestOf(scorer, config.best_of))
-
-
-def _try(scorer: Scorer, config: GenerateConfig) -> None:
-    """Scores an empty picture as the model draws them, so that a scorer that cannot read those says so at once."""
-    from PIL import Image
-
-    source = resolve(config.model)
+    refuse_judge(config.scorer, "choose")
+    scorer, source = load_scorer(config.scorer, config.device), resolve(config.model)
     source.check()
-    side = sizes_of(source).native
-    size = (config.width or side, config.height or side)
-    _scores(scorer, [Image.new("RGB", size)], load_prompts(config.prompts, 1))
-
-
-def _scores(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list[float]:
-    import torch
-
-    with torch.no_grad():
-        return scorer(images, prompts).tolist()
+    prompts, side = load_prompts(config.prompts, config.limit), sizes_of(source).native
+    try_scorer(scorer, (config.width or side, config.height or side), prompts[0])
+    note_prompts_cut_off([scorer], prompts)
+    return generate(config, BestOf(scorer, config.best_of), fingerprints([scorer]))

@@ -20,5 +20,5 @@ def run(argv: Sequence[str]) -> int:
     folder = caption(config)
     summary = RunFolder(folder).finished or {}
     print(f"{summary['captions']} of {summary['images']} images have a caption in {folder}")
-    print(f"next: palate generate --model tiny-sd --prompts {folder} --out {folder}-generated")
+    print(f"next: palate generate --model MODEL --prompts {folder} --out {folder}-generated")
     return 0

@@ -121,7 +121,7 @@ def _export(argv: Sequence[str]) -> int:
     folder = export_study(config)
     summary = RunFolder(folder).finished or {}
     print(f"{folder} has " + ", ".join(f"{count} {what}" for what, count in summary.items()))
-    print(f"next: palate align dpo --model tiny-sd --preferences {folder} --out runs/dpo")
+    print(f"next: palate align dpo --model MODEL --preferences {folder} --out runs/dpo")
     return 0
 
 

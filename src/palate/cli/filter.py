@@ -21,5 +21,5 @@ def run(argv: Sequence[str]) -> int:
     of = RunFolder(folder).finished or {}
     print(f"{of['kept']} of {of['images']} images are kept in {folder}")
     print(f"their {of['column']} goes from {of['lowest']:.3f} to {of['highest']:.3f}")
-    print(f"next: palate caption --images {folder} --out {folder}-captions")
+    print(f"next: palate caption --images {folder} --captioner MODEL --out {folder}-captions")
     return 0

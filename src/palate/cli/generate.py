@@ -25,5 +25,5 @@ def run(argv: Sequence[str]) -> int:
         return 0
     chosen = f", each the best of {config.best_of} by {config.scorer}" if config.scorer else ""
     print(f"{summary['images']} images of {summary['prompts']} prompts are in {folder}{chosen}")
-    print(f"next: palate score --images {folder} --scorer teacher:utility --out {folder}-scores")
+    print(f"next: palate score --images {folder} --scorer SCORER --out {folder}-scores")
     return 0

@@ -13,7 +13,7 @@ DESCRIPTION = "Makes ranked sets or graded images, what `palate align` learns fr
 IMPORT = "Reads published preferences, or a folder of one's own, every image checked on the way."
 FROM_SCORES = "Ranks the images of each prompt by scorers: by votes, by a weighted sum, or where all agree."
 RELABEL = "Ranks existing sets again by scorers, or keeps those that scorers agree with."
-SIMULATE = "Lets five simulated raters of the tiny world vote on the images of each prompt."
+SIMULATE = "Lets five simulated raters, who like what a scorer likes, vote on the images of each prompt."
 
 GRADE = "Grades single images in [0, 1], by rankings or by scores: thumbs for kto, rewards for reward_weighted."
 
@@ -62,7 +62,7 @@ def _tell(folder: Path, method: str = "dpo") -> int:
     print(f"{folder} has " + ", ".join(f"{count} {what}" for what, count in summary.items()))
     if "bad rows" in summary:
         print(f"the bad rows that were left out are named in {folder / 'bad_rows.txt'}")
-    print(f"next: palate align {method} --model tiny-sd --preferences {folder} --out runs/{method}")
+    print(f"next: palate align {method} --model MODEL --preferences {folder} --out runs/{method}")
     return 0
 
 

@@ -8,8 +8,10 @@ summary.json    there once the run is finished
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from palate.core.errors import ConfigError, RunFolderError
 from palate.core.files import PARTIAL, explain_os_errors, write_atomic
 from palate.core.json_files import to_json, write_json
 from palate.core.strict_yaml import read_yaml, write_yaml
-from palate.core.values import shown
+from palate.core.values import plain, shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -57,6 +59,9 @@ class RunFolder:
     ) -> RunFolder:
         """Makes the folder, or goes on with one of the same stage, configuration and inputs.
 
+        Paths of the configuration are kept absolute, so that they mean the same from any working directory; `out`
+        and those that are free stand as they were given.
+
         Args:
             stage: what the run does, such as `"align dpo"`.
             free: fields that change no result (device, batch sizes, `out` itself) and so may differ on resuming.
@@ -73,13 +78,15 @@ class RunFolder:
                 fix = "put it on a disk that all nodes share"
                 raise RunFolderError(f"the run folder '{path}' is not on the disk of this node; {fix}")
             return cls(path, writes=False)
-        wanted = {"stage": stage, "palate": __version__, **to_mapping(config)}
+        placed = {name: _absolute(value) for name, value in _paths(config).items() if name not in {*free, "out"}}
+        wanted = {"stage": stage, "palate": __version__, **to_mapping(config), **placed}
         wanted |= {"inputs": dict(inputs)} if inputs else {}
         stored = read_config(path)
         if stored is None:
             stored = _made_meanwhile(path)
         if stored is not None:
-            _require_same(path, stored, wanted, {*free, "palate"})
+            before = {name: _absolute(value) if name in placed else value for name, value in stored.items()}
+            _require_same(path, before, wanted, {*free, "palate"})
         if stored != wanted:
             write_atomic(path / "config.yaml", write_yaml(wanted))
         folder = cls(path)
@@ -130,6 +137,11 @@ class RunFolder:
     def finished(self) -> dict[str, Any] | None:
         """The summary of a finished run, else None."""
         return _read_json(self.path / "summary.json")
+
+    def reopen(self) -> None:
+        """Takes the mark of a finished run away, before something in it is made again."""
+        if self.writes:
+            (self.path / "summary.json").unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Takes back what opening wrote, and the folder where nothing else is in it: the run came to nothing.
@@ -190,6 +202,20 @@ def _made_meanwhile(path: Path) -> dict[str, Any] | None:
             return stored
         raise
     return None
+
+
+def _paths(config: DataclassInstance) -> dict[str, Any]:
+    """The fields that hold a path or several, in plain types."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.init}
+    every = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
+    return {name: plain(values[name]) for name, found in every.items() if any(isinstance(each, Path) for each in found)}
+
+
+def _absolute(value: Any) -> Any:
+    """A path, or each of a list of them, from the root of the file system."""
+    if isinstance(value, list):
+        return [_absolute(each) for each in value]
+    return os.path.normpath(Path(value).absolute()) if isinstance(value, str) else value
 
 
 def _require_empty(path: Path) -> None:

@@ -81,14 +81,16 @@ def _plan(config: DemoConfig) -> _Plan:
         generate=GenerateConfig(
             model=MODEL, prompts="seen", limit=config.prompts, images=config.images, seed=seed, out=out / "images"
         ),
-        prefer=SimulateConfig(images=out / "images", seed=seed, out=out / "votes"),
+        prefer=SimulateConfig(
+            images=out / "images", scorer="teacher:utility", temperature=0.5, seed=seed, out=out / "votes"
+        ),
         align=DPOConfig(
             model=MODEL, preferences=str(out / "preferences.parquet"), train="full", beta=50.0, anchor=10.0, batch=32,
             lr=2e-4, warmup=0.1, prompt_dropout=0.1, steps=config.steps, seed=seed, out=out / "aligned",
         ),
         evaluate=EvaluateConfig(
-            base=MODEL, aligned=str(out / "aligned"), limit=config.unseen, images=config.images, seed=seed + 1,
-            out=out / "evaluation",
+            base=MODEL, aligned=str(out / "aligned"), prompts="unseen", judge="auditor", also=("teacher",),
+            limit=config.unseen, images=config.images, seed=seed + 1, out=out / "evaluation",
         ),
     )  # fmt: skip
 

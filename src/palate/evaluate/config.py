@@ -15,14 +15,15 @@ class EvaluateConfig:
     """Model to compare with: a built-in name, a folder or a hub id."""
     aligned: str
     """Model to judge: as base, or a run of `palate align`, whose training curves the report then shows."""
-    prompts: str = "unseen"
-    """Prompt set: seen, unseen, a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
+    prompts: str
+    """Prompt set: a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
     folder of images (its prompts, each once)."""
     out: Path
     """Run folder; one that was interrupted goes on where it stopped."""
-    judge: str = "auditor"
-    """Whose word is reported: auditor or teacher (they read the tiny world), or any scorer, such as clip:tiny-clip."""
-    also: tuple[str, ...] = ("teacher",)
+    judge: str
+    """Whose word is reported: any scorer that gave no training signal, such as clip:<model>, or auditor, which reads
+    the tiny world."""
+    also: tuple[str, ...] = ()
     """Judges shown beside it; the one that gave the training signal reveals over-optimisation."""
     images: int = 4
     """Images of each prompt by each model; the k-th has the same seed for both."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-WORLD_JUDGES = ("auditor", "teacher")
-MEASURES = ("faithful", "appeal", "count", "colour", "shape", "background", "unsafe")
+from palate.core.plugins import plugins
+
 RATES = ("faithful", "count", "colour", "shape", "background")  # each image is right (1) or not (0)
 HEADLINES = ("faithful", "appeal", "score")  # what a summary reports
 
@@ -18,11 +18,15 @@ class Judge:
     Attributes:
         preference: of two images of one prompt, the one that this scorer puts higher wins.
         measures: what is read off each image beside the preference, by name.
+        groups: what prompts can ask for, such as counts and colours, each with its values in the order of a table.
+        group: from a prompt to the value of each of these that it asks for.
     """
 
     name: str
     preference: str
     measures: Mapping[str, str]
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    group: Callable[[str], Mapping[str, str]] = lambda _: {}
 
     @property
     def specs(self) -> tuple[str, ...]:
@@ -31,7 +35,7 @@ class Judge:
 
 
 def find_judge(name: str) -> Judge:
-    """`auditor` and `teacher` read the tiny world; any other name is a scorer spec that is its own preference."""
-    if name in WORLD_JUDGES:
-        return Judge(name, f"{name}:utility", {measure: f"{name}:{measure}" for measure in MEASURES})
+    """The judge of a name that a plug-in brings; any other name is a scorer spec that is its own preference."""
+    if make := plugins().judges.get(name):
+        return make()
     return Judge(name, name, {"score": name})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from palate.core.config import to_mapping
 from palate.core.errors import InputError
 from palate.core.progress import bar
-from palate.core.runs import RunFolder, read_config
+from palate.core.runs import RunFolder
 from palate.records.image_folder import ImageRecord, read_image_folder
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
@@ -43,7 +42,7 @@ class OrderConfig:
     batch: int = 64
     """Images scored at once; changes memory and speed, not the scores."""
     device: str | None = None
-    """Such as cpu or cuda; the CPU when left out."""
+    """Such as cpu or cuda; the best one there is when left out."""
 
     def __post_init__(self) -> None:
         parts = [(each, *map(str.strip, each.partition("="))) for each in self.images]
@@ -80,21 +79,28 @@ def order_sources(config: OrderConfig) -> Path:
     Raises:
         InputError: no such scorer or images, a broken image, no prompt that all sources have, or a source that the
             scorer cannot read; before anything is written. Or an image whose score is no number.
-        RunFolderError: the folder holds another run.
+        RunFolderError: the folder holds another run, or images or the scorer changed since it was begun.
     """
-    if read_config(config.out) and RunFolder.open(config.out, "reward order", config, free=FREE).finished:
-        return config.out
     from palate.evaluate.ranking import find_order, summarise
     from palate.evaluate.report.order import write_order
+    from palate.prefer.stage import digest_rows
     from palate.score.base import note_prompts_cut_off
-    from palate.score.load import load_scorer
+    from palate.score.load import fingerprints, load_scorer
 
     scorer = load_scorer(config.scorer, config.device)
     sources = read_sources(config)
     for source in sources:
         prompt, records = next(iter(source.images.items()))
         _rows(scorer, source.name, [(prompt, records[0])])  # a scorer that cannot read them says so now
-    run = RunFolder.open(config.out, "reward order", config, free=FREE)
+    images = digest_rows(
+        [source.name, prompt, [record.image.digest() for record in records]]
+        for source in sources
+        for prompt, records in source.images.items()
+    )
+    inputs = {"images": images, **fingerprints([scorer])}
+    run = RunFolder.open(config.out, "reward order", config, free=FREE, inputs=inputs)
+    if run.finished:
+        return run.path
     cut = note_prompts_cut_off([scorer], sources[0].images)
     with run.timer("score"):
         scores = _score(run, scorer, sources, config.batch)
@@ -170,14 +176,12 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _rows(scorer: Scorer, source: str, batch: Sequence[tuple[str, ImageRecord]]) -> list[dict[str, Any]]:
-    import torch
+    from palate.score.base import ask, require_score
 
-    with torch.no_grad():
-        values = scorer([record.image.open() for _, record in batch], [prompt for prompt, _ in batch]).tolist()
+    values = ask(scorer, [record.image.open() for _, record in batch], [prompt for prompt, _ in batch])
     rows = []
     for (prompt, record), value in zip(batch, values, strict=True):
-        if not math.isfinite(value):
-            raise InputError(f"{scorer.name} gives {record.image} the score {value}; replace it, or leave its row out")
+        require_score(scorer.name, value, record.image)
         rows.append({"source": source, "file_name": record.file_name, "prompt": prompt, "score": value})
     return rows
 

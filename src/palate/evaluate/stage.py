@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from palate.core.runs import RunFolder
 from palate.evaluate.compare import Comparison, Paired, Verdict, summarise
 from palate.evaluate.config import EvaluateConfig
 from palate.evaluate.diversity import distance_between_seeds
-from palate.evaluate.judge import WORLD_JUDGES, Judge, find_judge
+from palate.evaluate.judge import Judge, find_judge
 from palate.evaluate.report import Stage, write_report
 from palate.generate.prompts import load_prompts
 from palate.generate.stage import GenerateConfig, generate
@@ -25,9 +25,9 @@ from palate.models.families import sizes_of
 from palate.models.prompt_length import COUNT
 from palate.models.source import resolve
 from palate.records.image_folder import BLOCKED, REASONS, by_prompt, metadata_rows, read_image_folder
+from palate.score.base import Scorer, try_scorer
 from palate.score.load import load_scorer
 from palate.score.stage import ScoreConfig, read_scores, score
-from palate.world.renderer import SIZE
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -68,7 +68,9 @@ def evaluate(config: EvaluateConfig) -> Path:
 def compare(config: EvaluateConfig) -> Comparison:
     """Draws and scores what is missing, and gathers it; arguments and errors as of `evaluate`."""
     judges = [find_judge(name) for name in (config.judge, *config.also)]
-    _refuse_early(config, judges)
+    # held until all is scored, so that each is loaded once
+    scorers = {spec: load_scorer(spec, config.device) for judge in judges for spec in judge.specs}
+    _refuse_early(config, scorers.values())
     run = RunFolder.open(config.out, "evaluate", config, free=FREE)
     for side in SIDES:
         with run.timer(f"generate {side}"):
@@ -95,7 +97,7 @@ def compare(config: EvaluateConfig) -> Comparison:
             aligned=config.aligned,
             prompts=tuple(row[0].prompt for row in records["base"]),
             images=images,
-            verdicts=_verdicts(config, judges, blocked),
+            verdicts=_verdicts(config, judges, scorers, blocked),
             diversity=Paired(*distances),
             seed=config.seed,
         )
@@ -141,22 +143,15 @@ def command(prog: str, config: DataclassInstance) -> str:
     return " ".join(words)
 
 
-def _refuse_early(config: EvaluateConfig, judges: Sequence[Judge]) -> None:
+def _refuse_early(config: EvaluateConfig, scorers: Collection[Scorer]) -> None:
     """Everything that can be known to be wrong before an image is drawn."""
-    load_prompts(config.prompts, config.limit)
+    prompts = load_prompts(config.prompts, config.limit)
     for model in (config.base, config.aligned):
         source = resolve(model)
         source.check()
-        world = next((judge.name for judge in judges if judge.name in WORLD_JUDGES), None)
-        side = sizes_of(source).native
-        if world and side != SIZE:
-            raise InputError(
-                f"the judge {world!r} reads {SIZE} x {SIZE} pictures of the tiny world, and {model} draws "
-                f"{side} x {side}; name other judges, such as `--judge clip:<model> --also`"
-            )
-    for judge in judges:
-        for spec in judge.specs:
-            load_scorer(spec)
+        for scorer in scorers:
+            side = sizes_of(source).native
+            try_scorer(scorer, (side, side), prompts[0])
 
 
 def _generation(config: EvaluateConfig, side: str) -> GenerateConfig:
@@ -171,7 +166,9 @@ def _scoring(config: EvaluateConfig, side: str) -> ScoreConfig:
     return ScoreConfig(images=images, scorer=tuple(specs), out=out, batch=config.batch, device=config.device)
 
 
-def _verdicts(config: EvaluateConfig, judges: Sequence[Judge], blocked: set[int]) -> tuple[Verdict, ...]:
+def _verdicts(
+    config: EvaluateConfig, judges: Sequence[Judge], scorers: Mapping[str, Scorer], blocked: set[int]
+) -> tuple[Verdict, ...]:
     tables = [read_scores(config.out / f"{side}-scores") for side in SIDES]
     rows = [[row for row in table if row["prompt_index"] not in blocked] for table in tables]
     for table in rows:
@@ -182,7 +179,7 @@ def _verdicts(config: EvaluateConfig, judges: Sequence[Judge], blocked: set[int]
 
     def preference(spec: str) -> Paired:
         values = paired(spec)
-        return values if load_scorer(spec).higher_is_better else Paired(-values.base, -values.aligned)
+        return values if scorers[spec].higher_is_better else Paired(-values.base, -values.aligned)
 
     return tuple(
         Verdict(judge.name, preference(judge.preference), {m: paired(spec) for m, spec in judge.measures.items()})

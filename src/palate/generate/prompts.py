@@ -1,19 +1,20 @@
-"""Prompt sets: a file in one of the usual formats, a folder of images, or a list of the tiny world by its name."""
+"""Prompt sets: a file in one of the usual formats, a folder of images, the user's own code, or a built-in name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError, nearest
+from palate.core.plugins import plugins
+from palate.core.user_code import is_user_code
+from palate.generate.user_prompts import user_prompts
 from palate.records import checked
 from palate.records.image_folder import METADATA, metadata_rows
 from palate.records.tables import ENDINGS, ending, read_table, read_text
-from palate.world.grammar import seen_prompts, unseen_prompts
 
-BUILT_IN: dict[str, Callable[[], list[str]]] = {"seen": seen_prompts, "unseen": unseen_prompts}
 _LINE_END = re.compile(r"\r\n|\n|\r")
 """Of a text file. Python's own `splitlines` also ends lines at characters that prompts have inside, such as U+2028."""
 
@@ -22,22 +23,26 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
     """The prompts of a set, in order, each once.
 
     Args:
-        source: `seen` or `unseen` (captions of the tiny world that its models were, or were not, pretrained on), or a
-            file: `.txt` with a prompt a line, `.csv`, `.tsv`, `.jsonl` or `.json` with the prompt in the column
-            `prompt`, `caption` or `text` (in any case), `.json` with a list of texts, or `.gz` of any of these; or a
-            folder of images, such as a run of `palate caption`, whose metadata has such a column.
+        source: a name that a plug-in brings, such as `seen` and `unseen` (captions of the tiny world that its models
+            were, or were not, pretrained on); `python:<module>:<name>`, as of `user_prompts`; or a file: `.txt` with a
+            prompt a line, `.csv`, `.tsv`, `.jsonl` or `.json` with the prompt in the column `prompt`, `caption` or
+            `text` (in any case), `.json` with a list of texts, or `.gz` of any of these; or a folder of images, such as
+            a run of `palate caption`, whose metadata has such a column.
         limit: take only the first so many.
 
     Raises:
         InputError: no such set, another format, no such column, or no prompt in it.
     """
-    if str(source) in BUILT_IN:
-        return BUILT_IN[str(source)]()[:limit]
+    if is_user_code(str(source)):
+        return user_prompts(str(source))[:limit]
+    built_in = plugins().prompts
+    if str(source) in built_in:
+        return list(built_in[str(source)]())[:limit]
     path = Path(source).expanduser()
     if not path.exists() and not path.suffix:
-        names, kinds = ", ".join(sorted(BUILT_IN)), ", ".join((".txt", *ENDINGS))
+        names, kinds = ", ".join(sorted(built_in)), ", ".join((".txt", *ENDINGS))
         mend = f"give a built-in name ({names}), a file ({kinds}) or a folder of images with {METADATA}"
-        raise InputError(f"no prompt set named {str(source)!r}{nearest(str(source), BUILT_IN)}; {mend}")
+        raise InputError(f"no prompt set named {str(source)!r}{nearest(str(source), built_in)}; {mend}")
     prompts = [prompt.strip() for name, row in _rows(path) if (prompt := _prompt_of(row, name))]
     if not prompts and path.is_dir():
         raise InputError(f"the folder {path} has no {METADATA} with prompts; `palate caption` writes them for images")

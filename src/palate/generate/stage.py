@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from palate.core.errors import PalateError, RunFolderError
@@ -39,7 +40,7 @@ class GenerateConfig:
     model: str
     """Model to sample: a built-in name, a folder, a run of `palate align` or a hub id."""
     prompts: str
-    """Prompt set: seen, unseen, a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
+    """Prompt set: a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
     folder of images (its prompts, each once)."""
     out: Path
     """Run folder; one that was interrupted goes on where it stopped."""
@@ -101,7 +102,7 @@ def draw_once(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[l
         yield [Drawn(item, sampled) for item, sampled in zip(part, drawn, strict=True)]
 
 
-def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
+def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Makes every image of the plan that the run folder does not have yet.
 
     The folder opens with `datasets.load_dataset("imagefolder", data_dir=...)`. An image is on disk before its line is
@@ -109,7 +110,8 @@ def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
 
     Args:
         config: what to make.
-        draw: how; a picture must depend on its item alone.
+        draw: how; a picture must depend on its item alone, and on `inputs`.
+        inputs: digests of what `draw` depends on beside the configuration.
 
     Returns:
         The run folder.
@@ -125,7 +127,7 @@ def generate(config: GenerateConfig, draw: Draw = draw_once) -> Path:
     if config.height or config.width:
         sizes = sizes_of(source)
         sizes.require(config.height or sizes.native, config.width or sizes.native)
-    made_from = {"model": source.identity(), "prompts": digest_texts(prompts)}
+    made_from = {"model": source.identity(), "prompts": digest_texts(prompts), **inputs}
     run = RunFolder.open(config.out, "generate", config, free=FREE, inputs=made_from)
     cut = note_cut_off(cut_off(prompts, text_limits(source)), config.model)
     shard, shards = parse_shard(config.shard)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError, nearest
+from palate.core.plugins import plugins
 from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_json
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 CARD = "palate.json"
 NETWORKS = ("unet", "transformer")
@@ -145,8 +145,8 @@ class ModelSource:
 
 
 def builtin_models() -> list[str]:
-    """Names of the pipelines that ship with the package."""
-    return sorted(index.parent.name for index in WEIGHTS.glob("*/model_index.json"))
+    """Names of the pipelines that plug-ins bring."""
+    return sorted(name for name, folder in plugins().models.items() if (folder / "model_index.json").is_file())
 
 
 def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
@@ -162,7 +162,7 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
     """
     path = Path(name).expanduser()
     if str(name) in builtin_models():
-        return ModelSource(WEIGHTS / str(name))
+        return ModelSource(plugins().models[str(name)])
     if (path / "model_index.json").is_file():
         return ModelSource(path.resolve())
     if (path / LORA_FILE).is_file():

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from palate.core.errors import InputError, nearest
-from palate.core.runs import RunFolder, read_config
+from palate.core.runs import RunFolder
 from palate.prefer.stage import FREE, comparable, ranked_by, write_preferences
-from palate.records.image_folder import by_prompt, read_image_folder
+from palate.records.image_folder import by_prompt
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
-from palate.score.load import AUDITOR, refuse_auditor
-from palate.score.stage import Summary, read_scores, read_summaries
+from palate.score.load import may_train, refuse_judge
+from palate.score.stage import Summary, read_scored, read_summaries, scored_digest
 
 ALL_TIED = "sets of ties alone"
 
@@ -89,7 +89,7 @@ class FromScoresConfig(Combination):
     out: Path
     """Run folder."""
     column: tuple[str, ...] = ()
-    """Scorers that rank the images; all of the run's but the auditor's when left out."""
+    """Scorers that rank the images; all of the run's but those of judges of results when left out."""
     images: Path | None = None
     """Where the scored images lie now, if they were moved."""
     skip_bad: bool = False
@@ -108,26 +108,22 @@ def prefer_from_scores(config: FromScoresConfig) -> Path:
         The run folder; its summary also says how many sets are ties alone, of which no pair can be learned.
 
     Raises:
-        InputError: no such scores, an unknown column, not a weight or margin a column, a broken image, or a column of
-            the auditor, which judges results and so never gives a training signal.
+        InputError: no such scores, an unknown column, not a weight or margin a column, a broken image, one that changed
+            since it was scored, or a column of a judge of results, which never gives a training signal.
         RunFolderError: the folder holds another run.
     """
     columns = _columns(config)
     config.check(tuple(columns))
     scales = {name: Scale(1 if of.higher_is_better else -1, of.spread) for name, of in columns.items()}
-    stored = read_config(config.scores)
     tally, found = Tally(config.skip_bad), Counter[str]()
-    records = read_image_folder(config.images or Path((stored or {})["images"]), tally)
-    rows = {row["file_name"]: row for row in read_scores(config.scores)}
-    if unscored := [record.file_name for record in records if record.file_name not in rows]:
-        raise InputError(
-            f"{len(unscored)} images have no score in {config.scores} ({unscored[0]}, ...); score the folder again"
-        )
-    run = RunFolder.open(config.out, "prefer from-scores", config, free=FREE)
+    scored = read_scored(config.scores, list(scales), tally, config.images)
+    values = {id(record): of for record, of in scored}
+    inputs = {"images and scores": scored_digest(scored)}
+    run = RunFolder.open(config.out, "prefer from-scores", config, free=FREE, inputs=inputs)
 
     def sets() -> Iterator[RankedSet]:
-        for group in comparable(by_prompt(records), tally):
-            scores = {name: [float(rows[record.file_name][name]) for record in group] for name in scales}
+        for group in comparable(by_prompt(record for record, _ in scored), tally):
+            scores = {name: [values[id(record)][name] for record in group] for name in scales}
             ranked = ranked_by(config.votes(scores, scales), group, scores)
             found[ALL_TIED] += max(ranked.ranks or (1,)) == 1
             yield ranked
@@ -190,14 +186,14 @@ def weighted_mean(
 def _columns(config: FromScoresConfig) -> Mapping[str, Summary]:
     """The columns that rank."""
     summaries = read_summaries(config.scores)
-    names = config.column or tuple(name for name in summaries if not name.startswith(AUDITOR))
+    names = config.column or tuple(name for name in summaries if may_train(name))
     for name in names:
         if name not in summaries:
             has = ", ".join(summaries)
             raise InputError(f"{config.scores} has no scores {name!r}{nearest(name, summaries)}; it has {has}")
-        refuse_auditor(name, "rank")
+        refuse_judge(name, "rank")
     if not names:
         raise InputError(
-            f"{config.scores} has the auditor's scores alone, which cannot rank; score with teacher:utility"
+            f"{config.scores} has scores of judges of results alone, which cannot rank; score by another scorer"
         )
     return {name: summaries[name] for name in names}

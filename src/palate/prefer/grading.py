@@ -7,15 +7,14 @@ from pathlib import Path
 
 from palate.core.errors import InputError, nearest
 from palate.core.progress import track
-from palate.core.runs import RunFolder, read_config
+from palate.core.runs import RunFolder
 from palate.prefer.grades import GRADES, write_graded
 from palate.prefer.load import load_preferences
-from palate.prefer.stage import FREE
+from palate.prefer.stage import FREE, digest_rows
 from palate.records.graded import GradedImage
-from palate.records.image_folder import read_image_folder
 from palate.records.tally import Tally
-from palate.score.load import refuse_auditor
-from palate.score.stage import read_scores, read_summaries
+from palate.score.load import refuse_judge
+from palate.score.stage import read_scored, read_summaries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +36,9 @@ class GradeConfig:
     """Score that is graded 1, as is all above it; lower than low where lower scores are better."""
     threshold: float | None = None
     """Make thumbs: grades of this and more become 1, others 0."""
+    skip_bad: bool = False
+    """With scores: leave out images that are missing, broken, changed or without a score and count them, instead of
+    stopping."""
 
     def __post_init__(self) -> None:
         if (self.preferences is None) == (self.scores is None):
@@ -54,17 +56,19 @@ def grade(config: GradeConfig) -> Path:
         The run folder; `grades.parquet` in it has `prompt`, `image` and `grade`.
 
     Raises:
-        InputError: no such rankings or scores, nothing ranked, a broken image, or the auditor's scores, which give no
-            training signal.
-        RunFolderError: the folder holds another run.
+        InputError: no such rankings or scores, nothing ranked, a broken image, one that changed since it was scored, or
+            scores of a judge of results, which give no training signal.
+        RunFolderError: the folder holds another run, or images, rankings or scores changed since it was begun.
     """
-    graded = _of_rankings(config.preferences) if config.preferences else _of_scores(config)
-    run = RunFolder.open(config.out, "prefer grade", config, free=FREE)
+    tally = Tally(config.skip_bad)
+    graded = _of_rankings(config.preferences) if config.preferences else _of_scores(config, tally)
+    rows = [[each.prompt, each.image.digest(), each.grade] for each in graded]
+    run = RunFolder.open(config.out, "prefer grade", config, free=FREE, inputs={"graded images": digest_rows(rows)})
     if run.finished is None:
         with run.timer("grade"):
             count = write_graded(track(graded, "graded images", len(graded)), run.path / GRADES)
         best, worst = (sum(each.grade == end for each in graded) for end in (1, 0))
-        run.finish({"graded images": count, "of grade 1": best, "of grade 0": worst})
+        run.finish({"graded images": count, "of grade 1": best, "of grade 0": worst, **tally.summary()})
     return run.path
 
 
@@ -82,17 +86,17 @@ def _of_rankings(source: str) -> list[GradedImage]:
     return list(thumbs.values())
 
 
-def _of_scores(config: GradeConfig) -> list[GradedImage]:
+def _of_scores(config: GradeConfig, tally: Tally) -> list[GradedImage]:
     assert config.scores is not None  # the configuration has either
     column = _column(config.scores, config.column)
-    rows = {row["file_name"]: float(row[column]) for row in read_scores(config.scores)}
-    folder = Path((read_config(config.scores) or {})["images"])
-    records = [each for each in read_image_folder(folder, Tally()) if each.file_name in rows]
-    span = config.high - config.low
-    grades = [min(max((rows[each.file_name] - config.low) / span, 0.0), 1.0) for each in records]
-    if config.threshold is not None:
-        grades = [float(value >= config.threshold) for value in grades]
-    return [GradedImage(each.prompt, each.image, value) for each, value in zip(records, grades)]
+    graded, span = [], config.high - config.low
+    for record, scores in read_scored(config.scores, [column], tally):
+        value = min(max((scores[column] - config.low) / span, 0.0), 1.0)
+        value = value if config.threshold is None else float(value >= config.threshold)
+        graded.append(GradedImage(record.prompt, record.image, value))
+    if not graded:
+        raise InputError(f"{config.scores} has no image with a score; score the folder again")
+    return graded
 
 
 def _column(scores: Path, name: str | None) -> str:
@@ -102,5 +106,5 @@ def _column(scores: Path, name: str | None) -> str:
     if name is None or name not in summaries:
         said = f"no scores {name!r}{nearest(name, summaries)}" if name else "several scorers"
         raise InputError(f"{scores} has {said}; give column one of {', '.join(summaries)}")
-    refuse_auditor(name, "grade")
+    refuse_judge(name, "grade")
     return name

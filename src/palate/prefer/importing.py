@@ -9,7 +9,7 @@ from typing import Literal
 
 from palate.core.runs import RunFolder
 from palate.prefer.load import detect, iterate_format, locate
-from palate.prefer.stage import FREE, write_preferences
+from palate.prefer.stage import FREE, digest_rows, write_preferences
 from palate.records.tally import Tally
 
 
@@ -48,6 +48,13 @@ def import_preferences(config: ImportConfig) -> Path:
     """
     path, tally = locate(config.source), Tally(config.skip_bad)
     kind = detect(path) if config.format == "auto" else config.format
-    run = RunFolder.open(config.out, "prefer import", config, free=FREE)
+    run = RunFolder.open(config.out, "prefer import", config, free=FREE, inputs={"source": _state(path)})
     write_preferences(run, islice(iterate_format(kind, path, tally, config.split), config.limit), tally, config.limit)
     return run.path
+
+
+def _state(path: Path) -> str:
+    """A digest of names, sizes and times of a source's files: their contents may be terabytes."""
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    found = ((file, file.stat()) for file in files)
+    return digest_rows([file.relative_to(path).as_posix(), of.st_size, of.st_mtime_ns] for file, of in found)

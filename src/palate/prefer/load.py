@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from palate.core.errors import InputError, nearest
+from palate.core.plugins import plugins
 from palate.core.runs import read_config
-from palate.models.source import WEIGHTS
 from palate.prefer.readers import argilla, hpdv2, labelstudio, pair_folder, pickapic
 from palate.prefer.readers.splits import files_by_split, of_split
 from palate.prefer.stage import PREFERENCES
@@ -89,8 +89,8 @@ def parts_of(path: Path, tally: Tally, split: str | None = None) -> list[Path]:
 
 
 def built_in() -> list[str]:
-    """Names of the preference sets that ship with the package."""
-    return sorted(file.stem for file in WEIGHTS.glob("*-preferences.parquet"))
+    """Names of the preference sets that plug-ins bring."""
+    return sorted(plugins().preferences)
 
 
 def locate(source: str | Path) -> Path:
@@ -100,7 +100,7 @@ def locate(source: str | Path) -> Path:
         InputError: there is none.
     """
     if str(source) in built_in():
-        return WEIGHTS / f"{source}.parquet"
+        return plugins().preferences[str(source)]
     path = Path(source).expanduser()
     if not path.exists():
         names = f"a built-in name ({', '.join(built_in())}), " if built_in() else ""

@@ -15,7 +15,7 @@ from palate.core.progress import track
 from palate.core.runs import RunFolder
 from palate.prefer.from_scores import ALL_TIED, Combination, Scale
 from palate.prefer.load import load_preferences
-from palate.prefer.stage import FREE, write_preferences
+from palate.prefer.stage import FREE, digest_sets, write_preferences
 from palate.prefer.votes import aggregate
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
@@ -33,18 +33,18 @@ class RelabelConfig(Combination):
     preferences: str
     """Rankings, as `palate align` takes them; sets that nobody has ranked are pseudo-labelled too."""
     scorer: tuple[str, ...]
-    """One scorer or more: clip:yuvalkirstain/PickScore_v1 as in Diffusion-DPO, teacher:utility."""
+    """One scorer or more, such as clip:yuvalkirstain/PickScore_v1 as in Diffusion-DPO."""
     out: Path
     """Run folder."""
     keep: Literal["relabelled", "agreed"] = "relabelled"
     """Write every set with the scorers' ranking; or with its own, and only sets of which they reverse no pair."""
     device: str | None = None
-    """Such as cpu or cuda; the CPU when left out."""
+    """Such as cpu or cuda; the best one there is when left out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.scorer:
-            raise ValueError("scorer must name at least one, such as teacher:utility")
+            raise ValueError("scorer must name at least one, such as clip:<model>")
         self.check(self.scorer)
 
 
@@ -56,20 +56,22 @@ def relabel(config: RelabelConfig) -> Path:
         another, or a tie.
 
     Raises:
-        InputError: no such rankings or scorer, or the auditor, which gives no training signal.
-        RunFolderError: the folder holds another run.
+        InputError: no such rankings or scorer, a score that is not finite, or a judge of results, which gives no
+            training signal.
+        RunFolderError: the folder holds another run, or the rankings or a scorer changed since it was begun.
 
     Reference: Wallace et al. 2023 (arXiv:2311.12908), section 5.3, who train on Pick-a-Pic's pairs as PickScore ranks
     them.
     """
     from palate.score.base import note_prompts_cut_off
-    from palate.score.load import load_scorer, refuse_auditor
+    from palate.score.load import fingerprints, load_scorer, refuse_judge
 
     for spec in config.scorer:
-        refuse_auditor(spec, "rank")
+        refuse_judge(spec, "rank")
     scorers = [load_scorer(spec, config.device) for spec in config.scorer]
     sets, tally, found = load_preferences(config.preferences), Tally(), Counter[str]()
-    run = RunFolder.open(config.out, "prefer relabel", config, free=FREE | {"device"})
+    inputs = {"preferences": digest_sets(sets), **fingerprints(scorers)}
+    run = RunFolder.open(config.out, "prefer relabel", config, free=FREE | {"device"}, inputs=inputs)
     found.update(note_prompts_cut_off(scorers, (each.prompt for each in sets)))
 
     def relabelled() -> Iterator[RankedSet]:
@@ -92,8 +94,14 @@ def relabel(config: RelabelConfig) -> Path:
 
 
 def _scores(ranked: RankedSet, scorers: Sequence[Scorer]) -> dict[str, tuple[float, ...]]:
-    images = [image.open() for image in ranked.images]
-    return {scorer.name: tuple(scorer(images, [ranked.prompt] * len(images)).tolist()) for scorer in scorers}
+    from palate.score.base import ask, require_score
+
+    images, prompts = [image.open() for image in ranked.images], [ranked.prompt] * len(ranked.images)
+    found = {scorer.name: tuple(ask(scorer, images, prompts)) for scorer in scorers}
+    for name, scores in found.items():
+        for image, value in zip(ranked.images, scores, strict=True):
+            require_score(name, value, image)
+    return found
 
 
 def _scale(scorer: Scorer, scored: Sequence[Mapping[str, Sequence[float]]]) -> Scale:

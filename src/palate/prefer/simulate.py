@@ -1,20 +1,25 @@
-"""`palate prefer simulate`: five simulated raters of the tiny world vote on the images of each prompt."""
+"""`palate prefer simulate`: five simulated raters, who like what a scorer likes, vote on the images of each prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palate.core.progress import track
 from palate.core.runs import RunFolder
 from palate.core.seeds import numpy_generator
-from palate.prefer.stage import FREE, comparable, ranked_by, write_preferences
+from palate.prefer.raters import RATERS, simulate
+from palate.prefer.stage import FREE, comparable, digest_rows, ranked_by, write_preferences
 from palate.records.image_folder import ImageRecord, by_prompt, read_image_folder
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
+from palate.score.load import fingerprints, load_scorer, refuse_judge
+from palate.score.stage import scores_of
 
-UTILITY = "teacher:utility"
+if TYPE_CHECKING:
+    from palate.score.base import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +27,28 @@ class SimulateConfig:
     """Whose images are voted on."""
 
     images: Path
-    """Run folder of `palate generate` with several images a prompt, of a model of the tiny world."""
+    """Run folder of `palate generate` with several images a prompt."""
+    scorer: str
+    """What the raters like: clip:<model>, reward:<run> or any other scorer."""
+    temperature: float = 1.0
+    """How different two scores are when the raters choose the better image in 73% of cases, in the scorer's own units;
+    1 suits a scorer whose differences are log-odds, such as PickScore or a Bradley-Terry reward."""
     out: Path
     """Run folder."""
     seed: int = 0
     """Of the raters' noise."""
     skip_bad: bool = False
     """Leave out images that are missing or broken and count them, instead of stopping."""
+    device: str | None = None
+    """Such as cpu or cuda; the best one there is when left out."""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above zero, not {self.temperature}")
 
 
 def simulate_preferences(config: SimulateConfig) -> Path:
-    """Reads each image's utility off the teacher and draws the votes of `world.raters.RATERS`.
+    """Takes each image's utility from the scorer and draws the votes of `prefer.raters.RATERS`.
 
     A rater's noise is keyed by the images of the set, so votes do not depend on what else is in the folder.
 
@@ -40,36 +56,34 @@ def simulate_preferences(config: SimulateConfig) -> Path:
         The run folder.
 
     Raises:
-        InputError: no such images, a broken one, or one that is no 64 x 64 picture.
+        InputError: no such images or scorer, a broken image, one that the scorer cannot read or gives no finite score,
+            or a judge of results, which gives no training signal.
         RunFolderError: the folder holds another run.
     """
     tally = Tally(config.skip_bad)
     groups = list(comparable(by_prompt(read_image_folder(config.images, tally)), tally))
-    utilities = _utilities(groups)
-    run = RunFolder.open(config.out, "prefer simulate", config, free=FREE)
+    refuse_judge(config.scorer, "rank")
+    scorer = load_scorer(config.scorer, config.device)
+    utilities = _utilities(groups, scorer)
+    images = digest_rows([each.prompt, each.image.digest()] for group in groups for each in group)
+    inputs = {"images": images, **fingerprints([scorer])}
+    run = RunFolder.open(config.out, "prefer simulate", config, free=FREE | {"device"}, inputs=inputs)
 
     def sets() -> Iterator[RankedSet]:
         for group, utility in zip(groups, utilities, strict=True):
-            yield ranked_by(_votes(group, utility, config.seed), group, {UTILITY: utility})
+            yield ranked_by(_votes(group, utility, config), group, {scorer.name: utility})
 
     write_preferences(run, sets(), tally, len(groups))
     return run.path
 
 
-def _utilities(groups: Sequence[Sequence[ImageRecord]]) -> list[list[float]]:
-    """The teacher's utility of each image, group by group."""
-    from palate.score.load import load_scorer
-
-    teacher = load_scorer(UTILITY)
-    return [
-        teacher([record.image.open() for record in group], [record.prompt for record in group]).tolist()
-        for group in track(groups, "reading utilities")
-    ]
+def _utilities(groups: Sequence[Sequence[ImageRecord]], scorer: Scorer) -> list[list[float]]:
+    """What the raters like in each image, group by group, higher is better."""
+    sign = 1 if scorer.higher_is_better else -1
+    return [[sign * score for score in scores_of(scorer, group)] for group in track(groups, "reading utilities")]
 
 
-def _votes(group: Sequence[ImageRecord], utility: Sequence[float], seed: int) -> list[Vote]:
-    from palate.world.raters import RATERS, simulate
-
+def _votes(group: Sequence[ImageRecord], utility: Sequence[float], config: SimulateConfig) -> list[Vote]:
     images = " ".join(record.image.digest() for record in group)
-    rngs = {rater: numpy_generator(seed, "rater", images, rater.name) for rater in RATERS}
-    return [Vote(rater.name, simulate(utility, rater, rngs[rater])) for rater in RATERS]
+    rngs = {rater: numpy_generator(config.seed, "rater", images, rater.name) for rater in RATERS}
+    return [Vote(rater.name, simulate(utility, rater, rngs[rater], config.temperature)) for rater in RATERS]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -89,6 +91,22 @@ def comparable(groups: Iterable[list[ImageRecord]], tally: Tally) -> Iterator[li
             yield list(distinct.values())
         else:
             tally.drop("prompts with a single image")
+
+
+def digest_rows(rows: Iterable[Sequence[object]]) -> str:
+    """A digest of rows of plain values, as an input of a run."""
+    found = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        found.update(json.dumps(row).encode() + b"\n")
+    return found.hexdigest()
+
+
+def digest_sets(sets: Iterable[RankedSet]) -> str:
+    """A digest of ranked sets, images included, as an input of a run."""
+    return digest_rows(
+        [each.prompt, [image.digest() for image in each.images], each.ranks, [vote.ranks for vote in each.votes]]
+        for each in sets
+    )
 
 
 def _counted(sets: Iterable[RankedSet], counts: Counter[str]) -> Iterator[RankedSet]:

@@ -58,7 +58,7 @@ def train_reward(config: RewardConfig) -> Path:
     own = np.array(examples.own_prompts())
     kept = held_out(own, config.validation, config.seed)
     _require_prompts(config, len(set(own)))
-    inputs = {"feedback": examples.digest()}
+    inputs = {"feedback": examples.digest(), "backbone": fingerprint(backbone)}
     run = open_run(accelerator, f"reward train {task.name}", config, FREE, inputs)
     if run.finished:
         return run.path

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
 from palate.align.learned import trained_prompts as align_prompts
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.prefer.load import load_preferences
+from palate.prefer.stage import digest_sets
 from palate.records.ranked import RankedSet
 from palate.reward.chart import draw_calibration
 from palate.reward.measure import Comparisons, TieThreshold, spearman
 from palate.reward.stage import FOLDS, HELD_OUT, PROMPTS, TRAINED
-from palate.score.base import note_prompts_cut_off
-from palate.score.load import load_scorer
+from palate.score.base import ask, note_prompts_cut_off, require_score
+from palate.score.load import fingerprints, load_scorer
 
 if TYPE_CHECKING:
     from palate.score.reward import Card
@@ -36,7 +35,8 @@ class RewardTestConfig:
     """Which scorers are asked, and by whose comparisons they are judged."""
 
     scorer: tuple[str, ...]
-    """One scorer or more: reward:<run>, implicit:<run>, clip:<model>, teacher:<measure> or image:<measure>."""
+    """One scorer or more: reward:<run>, implicit:<run>, clip:<model>, image:<measure> or
+    python:<module>:<factory>."""
     preferences: str
     """Rankings, as `palate align` takes them."""
     out: Path
@@ -46,7 +46,7 @@ class RewardTestConfig:
     batch: int = 64
     """Images scored at once."""
     device: str | None = None
-    """Such as cpu or cuda; the CPU when left out."""
+    """Such as cpu or cuda; the best one there is when left out."""
 
     def __post_init__(self) -> None:
         if not self.scorer:
@@ -74,7 +74,8 @@ def test_rewards(config: RewardTestConfig) -> Path:
         raise InputError(
             f"the scorers were trained on every prompt of {config.preferences}; give others, or --prompts all"
         )
-    run = RunFolder.open(config.out, "reward test", config, free=FREE)
+    inputs = {"preferences": digest_sets(kept), **fingerprints(scorers.values())}
+    run = RunFolder.open(config.out, "reward test", config, free=FREE, inputs=inputs)
     if run.finished:
         return run.path
     cut = note_prompts_cut_off(scorers.values(), (each.prompt for each in kept))
@@ -116,11 +117,13 @@ def _listed(run: str, kind: str) -> frozenset[str]:
 def _scored(scorer: Any, sets: Sequence[RankedSet], batch: int, title: str) -> list[list[float]]:
     images = [(image, each.prompt) for each in sets for image in each.images]
     values: list[float] = []
-    with bar(title, len(images)) as progress, torch.no_grad():
+    with bar(title, len(images)) as progress:
         for start in range(0, len(images), batch):
             chunk = images[start : start + batch]
-            values += scorer([image.open() for image, _ in chunk], [prompt for _, prompt in chunk]).tolist()
+            values += ask(scorer, [image.open() for image, _ in chunk], [prompt for _, prompt in chunk])
             progress.advance(len(chunk))
+    for (image, _), value in zip(images, values, strict=True):
+        require_score(scorer.name, value, image)
     rest = iter(values)
     return [[next(rest) for _ in each.images] for each in sets]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from palate.core.plugins import plugins
 from palate.models.prompt_length import TextLimit
-from palate.models.source import WEIGHTS
 from palate.score.base import Images
 from palate.score.statistics import NAMES, statistics
 
@@ -124,7 +124,7 @@ def text_limits_of(backbone: Backbone) -> list[TextLimit]:
 def portable(model: str) -> str:
     """A model's name that means the same from another folder."""
     path = Path(model).expanduser()
-    return model if (WEIGHTS / model / "config.json").is_file() or not path.exists() else str(path.resolve())
+    return model if model in plugins().models or not path.exists() else str(path.resolve())
 
 
 def fingerprint(backbone: Backbone) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 from palate.core.errors import InputError
+from palate.core.finite import require_finite
 from palate.models.prompt_length import cut_off, note_cut_off
 from palate.records.decode import rgb
 
@@ -25,7 +27,7 @@ class Scorer(Protocol):
     """One number an image, given its prompt.
 
     Attributes:
-        name: the spec that loads it, such as `teacher:utility`; names its column in a table of scores.
+        name: the spec that loads it, such as `clip:<model>`; names its column in a table of scores.
         higher_is_better: whether a higher score is the better one.
         differentiable: whether the scores of a tensor of images have a gradient with respect to it.
         reads_prompt: whether a score depends on the prompt; images without one can be scored where it does not.
@@ -37,8 +39,51 @@ class Scorer(Protocol):
     reads_prompt: bool
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
-        """Scores [B] in float32 of B images and the B prompts they were made from."""
+        """Scores [B] in float32, on the CPU, of B images and the B prompts they were made from."""
         ...
+
+    def fingerprint(self) -> str:
+        """A digest of what the scores depend on beside images and prompts, such as weights; the same on any device."""
+        ...
+
+
+@torch.no_grad()
+def ask(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list[float]:
+    """The scores [B] of B images, as plain numbers without a gradient.
+
+    Raises:
+        InputError: the scorer does not give one number an image.
+    """
+    scores = scorer(images, prompts)
+    if scores.shape != (len(prompts),):
+        raise InputError(
+            f"{scorer.name} gives scores of shape {list(scores.shape)} for {len(prompts)} images; it must give one each"
+        )
+    return scores.tolist()
+
+
+def try_scorer(scorer: Scorer, size: tuple[int, int], prompt: str) -> None:
+    """Raises what a scorer raises of an empty picture of a size, so that one which cannot read a model's says so early.
+
+    Args:
+        size: width and height in pixels.
+    """
+    ask(scorer, [Image.new("RGB", size)], [prompt])
+
+
+def require_score(scorer: str, score: float, image: object) -> None:
+    """Raises InputError unless a score is finite, with the names of the scorer and of the image."""
+    fix = "replace the image, leave its row out, or name another scorer"
+    require_finite(f"the score of {scorer}", score, where=str(image), fix=fix, error=InputError)
+
+
+def state_digest(state: Mapping[str, Tensor], *parts: object) -> str:
+    """A digest of tensors by their names, and of anything else that says what they are for."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
+    for name, value in state.items():
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def note_prompts_cut_off(scorers: Iterable[Scorer], prompts: Iterable[str]) -> dict[str, int]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from palate.core.device import pick_device
 from palate.core.errors import InputError
+from palate.core.plugins import plugins
 from palate.models.load import quiet_libraries
 from palate.models.prompt_length import TextLimit
-from palate.models.source import WEIGHTS
 from palate.records.decode import rgb
-from palate.score.base import Images
+from palate.score.base import Images, state_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,8 +41,7 @@ class Clip:
     def __init__(self, model: str, weights: str | None = None) -> None:
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-        built_in = WEIGHTS / model
-        source = built_in if (built_in / "config.json").is_file() else model
+        source = plugins().models.get(model, model)
         try:
             with quiet_libraries():
                 network = AutoModel.from_pretrained(weights or source, dtype=torch.float32, use_safetensors=True)
@@ -69,6 +69,13 @@ class Clip:
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
+
+    def fingerprint(self) -> str:
+        """A digest of the weights, which a commit of the hub stands for, and of the preprocessing's settings."""
+        names = ("size", "crop_size", "image_mean", "image_std", "do_resize", "do_center_crop", "resample")
+        settings = [str(getattr(self._processor, name, None)) for name in names]
+        weights = getattr(self.network.config, "_commit_hash", None) or state_digest(self.network.state_dict())
+        return state_digest({}, weights, settings, self._longest, self._padded)
 
     def see(self, pixels: Tensor) -> Tensor:
         """Features of length one [B, D] of what `pixels` gave."""
@@ -110,7 +117,7 @@ class ClipScorer:
 
     Args:
         model: as of `Clip`.
-        device: the CPU when left out.
+        device: the best one when left out.
 
     Raises:
         InputError: no such model.
@@ -123,7 +130,11 @@ class ClipScorer:
     def __init__(self, model: str, device: str | None = None) -> None:
         self.name, self._clip = f"clip:{model}", Clip(model)
         self.text_limits = [self._clip.text_limit]
-        self._clip.network.requires_grad_(False).to(device or "cpu")
+        self._clip.network.requires_grad_(False).to(pick_device(device))
+
+    def fingerprint(self) -> str:
+        """Of the weights and of what is done to images first; see `Scorer`."""
+        return self._clip.fingerprint()
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""

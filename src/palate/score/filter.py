@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +10,14 @@ from typing import Any
 
 from palate.core.errors import InputError, nearest
 from palate.core.progress import track
-from palate.core.runs import RunFolder, read_config
+from palate.core.runs import RunFolder
 from palate.core.seeds import derive
 from palate.records import checked
 from palate.records.image_folder import METADATA, ImageRecord, link_images, read_image_folder, require_linkable
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
-from palate.score.load import refuse_auditor
-from palate.score.stage import read_scores, read_summaries
+from palate.score.load import refuse_judge
+from palate.score.stage import read_scored, read_summaries, scored_digest, scored_folder
 
 FREE = frozenset({"out"})
 """The only field that the result does not depend on."""
@@ -83,14 +81,15 @@ def filter_images(config: FilterConfig) -> Path:
     Raises:
         InputError: no such images, scores or column, a broken image, one without a score, nothing that is kept, or a
             column of the auditor, which judges results and so gives no training signal; before anything is written.
-        RunFolderError: the folder holds another run, or the scores changed since it was begun.
+        RunFolderError: the folder holds another run, or images or scores changed since it was begun.
     """
     tally = Tally(config.skip_bad)
     column = _of_run(config.scores, config.column, tally) if config.scores else _of_table(config, tally)
     kept = _kept(config, column)
     records, values = [record for record, _ in kept], [value for _, value in kept]
     require_linkable(records, column.folder, config.out)
-    run = RunFolder.open(config.out, "filter", config, free=FREE, inputs={"scores": _digest(column)})
+    digest = scored_digest((record, {column.name: value}) for record, value in column.scores)
+    run = RunFolder.open(config.out, "filter", config, free=FREE, inputs={"images and scores": digest})
     if run.finished is None:
         with run.timer("filter"):
             link_images(track(records, "linking images"), run.path)
@@ -103,10 +102,9 @@ def filter_images(config: FilterConfig) -> Path:
 def _of_run(scores: Path, name: str | None, tally: Tally) -> _Column:
     summaries = read_summaries(scores)
     name = _chosen(name, summaries, f"{scores} has", "scorers")
-    folder = Path((read_config(scores) or {})["images"])
-    values = {row["file_name"]: row.get(name) for row in read_scores(scores)}
-    found = [(record, values.get(record.file_name)) for record in read_image_folder(folder, tally, unprompted=True)]
-    return _Column(folder, name, 1 if summaries[name].higher_is_better else -1, _numbers(found, name, tally))
+    scored = read_scored(scores, [name], tally, unprompted=True)
+    values = [(record, found[name]) for record, found in scored]
+    return _Column(scored_folder(scores), name, 1 if summaries[name].higher_is_better else -1, values)
 
 
 def _of_table(config: FilterConfig, tally: Tally) -> _Column:
@@ -141,7 +139,7 @@ def _chosen(name: str | None, columns: Mapping[str, Any], where: str, what: str)
         said = f"no {name!r} among its {what}{nearest(name, columns)}" if name else f"{count} {what}"
         mend = f"give column one of {', '.join(columns)}" if columns else "score the images with `palate score`"
         raise InputError(f"{where} {said}; {mend}")
-    refuse_auditor(name, "filter")
+    refuse_judge(name, "filter")
     return name
 
 
@@ -170,13 +168,10 @@ def _kept(config: FilterConfig, column: _Column) -> list[tuple[ImageRecord, floa
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:
+    """What the folder says of an image, without numbers that are not finite, which JSON cannot hold."""
     prompt = {"prompt": record.prompt} if record.prompt else {}
-    return {**record.row, "file_name": record.file_name, **prompt}
-
-
-def _digest(column: _Column) -> str:
-    table = [column.name, [(record.file_name, value) for record, value in column.scores]]
-    return hashlib.blake2b(json.dumps(table).encode(), digest_size=16).hexdigest()
+    row = {name: value for name, value in record.row.items() if not isinstance(value, float) or math.isfinite(value)}
+    return {**row, "file_name": record.file_name, **prompt}
 
 
 def _is_number(value: Any) -> bool:

@@ -113,6 +113,10 @@ class ImageScorer:
         self.name, self.measure = f"image:{measure}", MEASURES[measure]
         self.differentiable = not measure.endswith("compressibility")
 
+    def fingerprint(self) -> str:
+        """The measure's name; see `Scorer`."""
+        return self.name
+
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`. PIL images may differ in size."""
         if isinstance(images, torch.Tensor):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from palate.core.device import pick_device
 from palate.diffusion.draws import Draws
 from palate.models.families import sizes_of
 from palate.models.frames import Frames
@@ -35,7 +36,7 @@ class ImplicitScorer:
 
     Args:
         run: a run of `palate align`, or its `model/` folder.
-        device: the CPU when left out.
+        device: the best one when left out.
         draws: how many (time, noise) each image is measured at; the times cover the schedule evenly.
 
     Raises:
@@ -52,11 +53,16 @@ class ImplicitScorer:
         aligned = resolve(run)
         origin = aligned.origin()
         aligned.check()
-        self.name, self._device, self._draws = f"implicit:{run}", torch.device(device or "cpu"), draws
+        self.name, self._device, self._draws = f"implicit:{run}", torch.device(pick_device(device)), draws
         self._aligned = load_denoiser(aligned, device=self._device)
         self.text_limits = text_limits(aligned)
         self._base = load_denoiser(origin, device=self._device, without=origin.encoders())
         self._resolution = sizes_of(aligned).native
+        self._fingerprint = f"{aligned.fingerprint(*aligned.parts())} {origin.fingerprint(origin.network)} {draws}"
+
+    def fingerprint(self) -> str:
+        """Of both models' files, and how many draws there are; see `Scorer`."""
+        return self._fingerprint
 
     @torch.no_grad()
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:

@@ -2,70 +2,134 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
+from palate.core.device import pick_device
 from palate.core.errors import InputError, nearest
+from palate.core.plugins import ScorerFamily, plugins
+from palate.core.user_code import FORM
 
 if TYPE_CHECKING:
     from palate.score.base import Scorer
 
-FAMILIES = {
-    "teacher": "teacher:utility",
-    "auditor": "auditor:faithful",
-    "clip": "clip:tiny-clip",
-    "image": "image:colourfulness",
-    "implicit": "implicit:runs/dpo",
-    "reward": "reward:runs/reward",
-}
-"""Each family with an example."""
-AUDITOR = "auditor:"
+_in_use: WeakValueDictionary[tuple[str, ...], Scorer] = WeakValueDictionary()
 
 
-@lru_cache(maxsize=32)
 def load_scorer(spec: str, device: str | None = None) -> Scorer:
-    """The scorer that a spec names; loaded once.
+    """The scorer that a spec names.
+
+    A scorer that somebody still holds is given again rather than loaded twice on one device, unless the folder that it
+    was loaded from has changed; once nobody holds it, it leaves memory.
 
     Args:
-        spec: `teacher:<measure>` or `auditor:<measure>` for a judge of the tiny world, with `utility`, `faithful`,
-            `appeal`, `count`, `colour`, `shape`, `background` or `unsafe`; `clip:<model>` for CLIP or PickScore, a
-            built-in name, a folder or a hub id; `image:<measure>` for a statistic of the picture; `implicit:<run>` for
-            the reward that a run of `palate align` learned; `reward:<run>` for that of `palate reward train`.
-        device: the CPU when left out.
+        spec: `clip:<model>` for CLIP or PickScore, a built-in name, a folder or a hub id; `image:<measure>` for a
+            statistic of the picture; `implicit:<run>` for the reward that a run of `palate align` learned;
+            `reward:<run>` for that of `palate reward train`; `python:<module>:<factory>` for the user's own; or a
+            family that a plug-in brings.
+        device: the best one when left out.
 
     Raises:
         InputError: no such family, measure or model.
     """
-    family, _, argument = spec.partition(":")
-    examples = f"write one such as {', '.join(FAMILIES.values())}"
-    if family not in FAMILIES:
-        raise InputError(f"the scorer {spec!r} names no known family{nearest(family, FAMILIES)}; {examples}")
+    name, _, argument = spec.partition(":")
+    family, device = find_family(spec), pick_device(device)
     if not argument:
-        raise InputError(f"the scorer {spec!r} names no argument; {examples}")
-    if family == "clip":
-        from palate.score.clip import ClipScorer
-
-        return ClipScorer(argument, device)
-    if family == "image":
-        from palate.score.image import ImageScorer
-
-        return ImageScorer(argument)
-    if family == "implicit":
-        from palate.score.implicit import ImplicitScorer
-
-        return ImplicitScorer(argument, device)
-    if family == "reward":
-        from palate.score.reward import RewardScorer
-
-        return RewardScorer(argument, device)
-    from palate.score.world import WorldScorer
-
-    return WorldScorer(family, argument, device)  # pyright: ignore[reportArgumentType]
+        raise InputError(f"the scorer {spec!r} names no argument; {_examples()}")
+    key = (name, argument, device, _state_of(argument))
+    scorer = _in_use.get(key)
+    if scorer is None:
+        _in_use[key] = scorer = family.load(argument, device)
+    return scorer
 
 
-def refuse_auditor(scorer: str, what: str) -> None:
-    """Raises InputError if a scorer is one of the auditor's, which are not asked to `what`, such as to rank."""
-    if scorer.startswith(AUDITOR):
+def fingerprints(scorers: Iterable[Scorer]) -> dict[str, str]:
+    """The digest of each scorer by its name, as an input of a run."""
+    return {f"scorer {scorer.name}": scorer.fingerprint() for scorer in scorers}
+
+
+def families() -> Mapping[str, ScorerFamily]:
+    """Every family of scorers by its name: Palate's own, then those of plug-ins."""
+    return {**BUILT_IN, **plugins().scorers}
+
+
+def find_family(spec: str) -> ScorerFamily:
+    """The family of a spec.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    name, known = spec.partition(":")[0], families()
+    if name not in known:
+        raise InputError(f"the scorer {spec!r} names no known family{nearest(name, known)}; {_examples()}")
+    return known[name]
+
+
+def may_train(column: str) -> bool:
+    """Whether a column of scores may give a training signal: not so where it is named after a judge of results."""
+    family = families().get(column.partition(":")[0])
+    return family is None or family.trains
+
+
+def refuse_judge(scorer: str, what: str) -> None:
+    """Raises InputError if a scorer that is asked to `what`, such as to rank, is a judge of results."""
+    if not may_train(scorer):
+        name = scorer.partition(":")[0]
         raise InputError(
-            f"{scorer!r} cannot {what}: the auditor judges results and gives no training signal; use teacher"
+            f"{scorer!r} cannot {what}: the {name} judges results and gives no training signal; name another scorer"
         )
+
+
+def _examples() -> str:
+    return f"write one such as {', '.join(family.example for family in families().values())}"
+
+
+def _state_of(argument: str) -> str:
+    """Names, sizes and times of the files of a model's folder, which change when it is trained again; else ""."""
+    folder = Path(argument).expanduser()
+    folder = folder / "model" if (folder / "model").is_dir() else folder
+    files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
+    found = [(str(file), file.stat()) for file in files]
+    return str([(file, of.st_size, of.st_mtime_ns) for file, of in found]) if found else ""
+
+
+def _clip(argument: str, device: str) -> Scorer:
+    from palate.score.clip import ClipScorer
+
+    return ClipScorer(argument, device)
+
+
+def _image(argument: str, _: str) -> Scorer:
+    from palate.score.image import ImageScorer
+
+    return ImageScorer(argument)
+
+
+def _implicit(argument: str, device: str) -> Scorer:
+    from palate.score.implicit import ImplicitScorer
+
+    return ImplicitScorer(argument, device)
+
+
+def _reward(argument: str, device: str) -> Scorer:
+    from palate.score.reward import RewardScorer
+
+    return RewardScorer(argument, device)
+
+
+def _python(argument: str, device: str) -> Scorer:
+    from palate.score.user import UserScorer
+
+    return UserScorer(f"python:{argument}", device)
+
+
+BUILT_IN = {
+    "clip": ScorerFamily(_clip, "clip:openai/clip-vit-large-patch14"),
+    "image": ScorerFamily(_image, "image:colourfulness"),
+    "implicit": ScorerFamily(_implicit, "implicit:runs/dpo"),
+    "reward": ScorerFamily(_reward, "reward:runs/reward"),
+    "python": ScorerFamily(_python, FORM),
+}
+"""Palate's own families."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from palate.core.config import from_mapping
+from palate.core.device import pick_device
 from palate.core.errors import ConfigError, InputError
 from palate.core.files import atomic_folder
 from palate.core.finite import require_finite
 from palate.core.json_files import write_json
 from palate.models.load import quiet_libraries
 from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, fingerprint, load_backbone, text_limits_of
-from palate.score.base import Images
+from palate.score.base import Images, state_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,7 +191,7 @@ class RewardScorer:
 
     Args:
         run: that run, or its `model/` folder.
-        device: the CPU when left out.
+        device: the best one when left out.
 
     Raises:
         InputError: there is none, or it is damaged.
@@ -198,11 +200,16 @@ class RewardScorer:
     higher_is_better = True
 
     def __init__(self, run: str, device: str | None = None) -> None:
-        self.name, self._model = f"reward:{run}", load_reward(run).to(device or "cpu")
-        self._device = torch.device(device or "cpu")
+        self._device = torch.device(pick_device(device))
+        self.name, self._model = f"reward:{run}", load_reward(run).to(self._device)
         self.differentiable = self._model.backbone.differentiable
         self.reads_prompt = self._model.backbone.name != STATISTICS
         self.text_limits = text_limits_of(self._model.backbone)
+
+    def fingerprint(self) -> str:
+        """Of the card and all weights; see `Scorer`."""
+        card = dataclasses.replace(self._model.card, tie=None)  # which no score depends on
+        return state_digest(self._model.state_dict(), card)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""

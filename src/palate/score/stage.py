@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from palate.core.errors import InputError
 from palate.core.progress import bar
-from palate.core.runs import RunFolder
+from palate.core.runs import RunFolder, read_config
 from palate.records.image_folder import ImageRecord, read_image_folder
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from palate.score.base import Scorer
 
 SCORES = "scores.jsonl"
+AGAIN = "score the folder again"
+Key: TypeAlias = tuple[str, str]
 FREE = frozenset({"out", "batch", "device"})
 """Fields that may change between the parts of one run: no score depends on them, up to float rounding."""
 
@@ -31,20 +36,20 @@ class ScoreConfig:
     """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row; any folder of
     images for scorers that read no prompt, such as image:<measure>."""
     scorer: tuple[str, ...]
-    """One scorer or more: teacher:<measure>, auditor:<measure>, clip:<model>, image:<measure>, implicit:<run>
-    or reward:<run>."""
+    """One scorer or more: clip:<model>, image:<measure>, implicit:<run>, reward:<run>, python:<module>:<factory>, or
+    teacher:<measure> and auditor:<measure> of the tiny world."""
     out: Path
-    """Run folder; one that was interrupted goes on where it stopped."""
+    """Run folder; one that was interrupted goes on where it stopped, and images that changed are scored again."""
     skip_bad: bool = False
-    """Leave out images that are missing or broken and count them, instead of stopping."""
+    """Leave out images that are missing, broken or without a finite score and count them, instead of stopping."""
     batch: int = 64
     """Images scored at once; changes memory and speed, not the scores."""
     device: str | None = None
-    """Such as cpu or cuda; the CPU when left out."""
+    """Such as cpu or cuda; the best one there is when left out."""
 
     def __post_init__(self) -> None:
         if not self.scorer:
-            raise ValueError("scorer must name at least one, such as teacher:utility")
+            raise ValueError("scorer must name at least one, such as clip:<model>")
         if self.batch <= 0:
             raise ValueError(f"batch must be above zero, not {self.batch}")
 
@@ -62,38 +67,106 @@ class Summary:
 
 
 def score(config: ScoreConfig) -> Path:
-    """Scores each image that the run folder has no scores of yet.
+    """Scores each image that the run folder has no scores of yet, and again each that has changed since.
 
-    `scores.jsonl` has a line an image: `file_name`, `prompt`, `prompt_index`, `image_index` and a number under each
-    scorer's name.
+    `scores.jsonl` has a line an image: `file_name`, `prompt`, `prompt_index`, `image_index`, `sha256` of the image's
+    file and a number under each scorer's name. Images that the model's safety checker blanked have none.
 
     Returns:
-        The run folder.
+        The run folder; `scored again` in its summary counts the images that had changed.
 
     Raises:
-        InputError: no such images or scorer, or a broken image; before anything is written.
-        RunFolderError: the folder holds another run.
+        InputError: no such images or scorer, or a broken image, before anything is written; or a score that is not
+            finite.
+        RunFolderError: the folder holds another run, or a scorer changed since it was begun.
     """
     from palate.score.base import note_prompts_cut_off
-    from palate.score.load import load_scorer
+    from palate.score.load import fingerprints, load_scorer
 
     tally = Tally(config.skip_bad)
-    scorers = [load_scorer(spec, config.device) for spec in config.scorer]
+    scorers = [load_scorer(spec, config.device) for spec in dict.fromkeys(config.scorer)]
     unprompted = not any(scorer.reads_prompt for scorer in scorers)
     records = read_image_folder(config.images, tally, unprompted=unprompted)
-    run = RunFolder.open(config.out, "score", config, free=FREE)
+    run = RunFolder.open(config.out, "score", config, free=FREE, inputs=fingerprints(scorers))
     cut = note_prompts_cut_off(scorers, (record.prompt for record in records))
     table = JsonLines(run.path / SCORES)
-    scored = {row["file_name"] for row in table.read()}
-    with run.timer("score"), bar("scoring", len(records), done=len(scored)) as progress:
-        left = [record for record in records if record.file_name not in scored]
+    kept, again = _keep_current(run, table, records)
+    left = [record for record in records if _key(record) not in kept]
+    with run.timer("score"), bar("scoring", len(records), done=len(records) - len(left)) as progress:
         for start in range(0, len(left), config.batch):
             batch = left[start : start + config.batch]
-            table.append(_rows(scorers, batch))
+            table.append(_rows(scorers, batch, tally))
             progress.advance(len(batch))
-    summaries = {scorer.name: asdict(_summary(scorer, read_scores(run.path))) for scorer in scorers}
-    run.finish({"images": len(records), **tally.summary(), **cut, "scores": summaries})
+    rows = read_scores(run.path)
+    summaries = {scorer.name: asdict(_summary(scorer, rows)) for scorer in scorers}
+    changed = {"scored again": again} if again else {}
+    run.finish({"images": len(rows), **changed, **tally.summary(), **cut, "scores": summaries})
     return run.path
+
+
+def scores_of(scorer: Scorer, records: Sequence[ImageRecord]) -> list[float]:
+    """The scores of images [B], higher or lower better as the scorer says.
+
+    Raises:
+        InputError: one is not finite, or the scorer cannot read the images.
+    """
+    from palate.score.base import ask, require_score
+
+    scores = ask(scorer, [record.image.open() for record in records], [record.prompt for record in records])
+    for record, value in zip(records, scores, strict=True):
+        require_score(scorer.name, value, record.image)
+    return scores
+
+
+def read_scored(
+    run: Path, names: Collection[str], tally: Tally, images: Path | None = None, *, unprompted: bool = False
+) -> list[tuple[ImageRecord, dict[str, float]]]:
+    """The images of a run of `palate score`, each with its scores, in the order of the folder.
+
+    Args:
+        run: of `palate score`.
+        names: which of the run's scorers.
+        tally: an image without one of these scores, or one that changed since it was scored, is a bad row.
+        images: where the images lie, if they were moved since.
+        unprompted: take images without a prompt too.
+
+    Raises:
+        InputError: no such run or images, or a bad row.
+    """
+    scores, folder = {_key(row): row for row in read_scores(run)}, images or scored_folder(run)
+    found = []
+    for record in read_image_folder(folder, tally, unprompted=unprompted):
+        with tally.row(str(record.image)):
+            row = scores.get(_key(record), {})
+            if row.get("sha256", record.image.digest()) != record.image.digest():
+                raise InputError(f"it changed since {run} scored it; score the folder again")
+            if unknown := [name for name in names if not is_number(row.get(name))]:
+                raise InputError(f"its {unknown[0]!r} is {row.get(unknown[0])!r} in {run}, no number; {AGAIN}")
+            found.append((record, {name: float(row[name]) for name in names}))
+    return found
+
+
+def scored_folder(run: Path) -> Path:
+    """The folder of the images that a run of `palate score` has the scores of.
+
+    Raises:
+        InputError: it is not there any more.
+    """
+    folder = Path((read_config(run) or {}).get("images", ""))
+    if not folder.is_dir():
+        raise InputError(f"the images that {run} scored are not at '{folder}' any more; bring them back, or {AGAIN}")
+    return folder
+
+
+def scored_digest(scored: Iterable[tuple[ImageRecord, Mapping[str, float]]]) -> str:
+    """A digest of images, their prompts and their scores, as an input of a run."""
+    rows = [[record.file_name, record.prompt, record.image.digest(), dict(scores)] for record, scores in scored]
+    return hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a table is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_scores(run: Path) -> list[dict[str, Any]]:
@@ -125,14 +198,46 @@ def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
     return Summary(scorer.higher_is_better, fmean(values), pstdev(values), min(values), max(values), len(values))
 
 
-def _rows(scorers: Sequence[Scorer], batch: Sequence[ImageRecord]) -> list[dict[str, Any]]:
-    import torch
+def _keep_current(run: RunFolder, table: JsonLines, records: Sequence[ImageRecord]) -> tuple[set[Key], int]:
+    """Takes rows out whose image is gone or has changed.
+
+    Returns:
+        The keys of the rows that stay, and how many images changed.
+    """
+    current, before = {_key(record): record for record in records}, table.read()
+    rows, changed = [], 0
+    for row in before:
+        if record := current.get(_key(row)):
+            if row.get("sha256") == record.image.digest():
+                rows.append({**row, **_about(record)})
+            else:
+                changed += 1
+    if rows != before:
+        run.reopen()
+        table.replace(rows)
+    return {_key(row) for row in rows}, changed
+
+
+def _rows(scorers: Sequence[Scorer], batch: Sequence[ImageRecord], tally: Tally) -> list[dict[str, Any]]:
+    """A row an image; one with a score that is not finite is a bad row."""
+    from palate.score.base import ask, require_score
 
     images, prompts = [record.image.open() for record in batch], [record.prompt for record in batch]
-    with torch.no_grad():
-        columns = {scorer.name: scorer(images, prompts).tolist() for scorer in scorers}
-    keys = ("file_name", "prompt", "prompt_index", "image_index")
-    return [
-        {key: getattr(record, key) for key in keys} | {name: values[i] for name, values in columns.items()}
-        for i, record in enumerate(batch)
-    ]
+    columns = {scorer.name: ask(scorer, images, prompts) for scorer in scorers}
+    rows = []
+    for place, record in enumerate(batch):
+        with tally.row(str(record.image)):
+            found = {name: values[place] for name, values in columns.items()}
+            for name, value in found.items():
+                require_score(name, value, record.image)
+            rows.append({**_about(record), "sha256": record.image.digest(), **found})
+    return rows
+
+
+def _about(record: ImageRecord) -> dict[str, Any]:
+    return {key: getattr(record, key) for key in ("file_name", "prompt", "prompt_index", "image_index")}
+
+
+def _key(of: ImageRecord | Mapping[str, Any]) -> Key:
+    """A table may name an image twice, with another prompt each time."""
+    return (of.file_name, of.prompt) if isinstance(of, ImageRecord) else (of["file_name"], of.get("prompt", ""))

@@ -52,6 +52,15 @@ class Combination:
         return residue % HELD_OUT_EVERY == 0
 
 
+ASKED: dict[str, tuple[str, ...]] = {
+    "count": COUNTS,
+    "colour": tuple(sorted(COLOURS)),
+    "shape": tuple(sorted((*SHAPES, UNSAFE))),
+    "background": tuple(sorted(BACKGROUNDS)),
+}
+"""What captions can ask for, by attribute, in the order of a table."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a caption commits a picture to; None where the caption leaves it open."""
@@ -102,3 +111,11 @@ def parse(caption: str) -> Request:
     if count is None and "a" in rest and (AMBIGUOUS in rest or (shape and shape in rest)):
         count = 1
     return Request(count, colour, shape, background)
+
+
+def asked(caption: str) -> dict[str, str]:
+    """What a caption asks for, in the words of `ASKED`; without the attributes that it leaves open."""
+    request = parse(caption)
+    words = {name: getattr(request, name) for name in ("colour", "shape", "background")}
+    words["count"] = request.count and COUNTS[request.count - 1]
+    return {name: word for name, word in words.items() if word}

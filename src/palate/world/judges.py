@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from palate.world.grammar import BACKGROUNDS, COLOURS, COUNTS, SHAPES, UNSAFE, parse
+from palate.world.plugin import WEIGHTS
 from palate.world.renderer import SIZE
 
 NAMES = ("teacher", "auditor")
@@ -42,8 +42,12 @@ class Readings:
     unsafe: torch.Tensor  # [B] probability of the unsafe concept
     appeal: torch.Tensor  # [B] in [0, 1]; 1 is a clean render
 
+    def cpu(self) -> Readings:
+        """The same with its tensors on the CPU."""
+        return replace(self, unsafe=self.unsafe.cpu(), appeal=self.appeal.cpu())
 
-class Judge(nn.Module):
+
+class JudgeNetwork(nn.Module):
     """A trunk that turns pictures into features and one linear head a question."""
 
     def __init__(self, name: str, trunk: nn.Module, features: int) -> None:
@@ -144,20 +148,19 @@ class _Attend(nn.Module):
         return self.layers(x.flatten(2).transpose(1, 2) + self.position).mean(1)
 
 
-def build_judge(name: Literal["teacher", "auditor"]) -> Judge:
+def build_judge(name: Literal["teacher", "auditor"]) -> JudgeNetwork:
     """The untrained network of a judge."""
     if name == "teacher":
         stem = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2, bias=False), nn.BatchNorm2d(24), nn.ReLU())
         stages = [_Residual(24, 32, 1), _Residual(32, 64, 2), _Residual(64, 96, 2), _Residual(96, 96, 2)]
-        return Judge(name, nn.Sequential(stem, *stages, nn.Flatten()), 96 * 4 * 4)
+        return JudgeNetwork(name, nn.Sequential(stem, *stages, nn.Flatten()), 96 * 4 * 4)
     if name == "auditor":
         plain = [_plain(3, 32, 5), _plain(32, 64, 3), _plain(64, 96, 3)]
-        return Judge(name, nn.Sequential(*plain, _Attend(96, 64)), 96)
+        return JudgeNetwork(name, nn.Sequential(*plain, _Attend(96, 64)), 96)
     raise ValueError(f"unknown judge {name!r}; choose from {', '.join(NAMES)}")
 
 
-@cache
-def load_judge(name: Literal["teacher", "auditor"]) -> Judge:
+def load_judge(name: Literal["teacher", "auditor"]) -> JudgeNetwork:
     """A shipped judge, in evaluation mode on the CPU.
 
     Raises:
@@ -166,12 +169,12 @@ def load_judge(name: Literal["teacher", "auditor"]) -> Judge:
     from safetensors.torch import load_file
 
     judge = build_judge(name)
-    state = load_file(weights_folder() / name / "model.safetensors")
+    state = load_file(WEIGHTS / name / "model.safetensors")
     judge.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
     return judge.eval().requires_grad_(False)
 
 
-def save_judge(judge: Judge, folder: Path) -> None:
+def save_judge(judge: JudgeNetwork, folder: Path) -> None:
     """Writes a judge in half precision, with a note of what its answers mean."""
     from safetensors.torch import save_file
 
@@ -179,8 +182,3 @@ def save_judge(judge: Judge, folder: Path) -> None:
     half = {k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}
     save_file({k: v.contiguous() for k, v in half.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"name": judge.name, "answers": ANSWERS}, indent=1) + "\n")
-
-
-def weights_folder() -> Path:
-    """Where the package keeps its own weights."""
-    return Path(__file__).resolve().parents[1] / "weights"

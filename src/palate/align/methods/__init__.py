@@ -7,8 +7,12 @@ heavy, so that `palate align dpo --help` answers at once; what a method calls is
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from palate.core.errors import InputError
+from palate.core.user_code import is_user_code, load_user_code
 
 if TYPE_CHECKING:
     from palate.align.config import AlignConfig
@@ -26,6 +30,26 @@ METHODS = {
 
 
 def method_config(name: str) -> type[AlignConfig]:
-    """The configuration class of a method of `METHODS`."""
+    """The configuration class of a method of `METHODS`, or of the user's own, `python:<module>:<class>`.
+
+    Raises:
+        InputError: the user's code is not there, or is no such class; the message says what it lacks.
+    """
+    if is_user_code(name):
+        return _user_config(name)
     module, _, kind = METHODS[name].partition(":")
     return getattr(import_module(module), kind)
+
+
+def _user_config(spec: str) -> type[AlignConfig]:
+    from palate.align.config import AlignConfig
+
+    kind = load_user_code(spec)
+    if not (isinstance(kind, type) and issubclass(kind, AlignConfig) and is_dataclass(kind)):
+        what = kind.__name__ if isinstance(kind, type) else type(kind).__name__
+        raise InputError(
+            f"{spec} is {what}, and must be a dataclass below palate.align.config.AlignConfig; see docs/plugins.md"
+        )
+    if kind.method is AlignConfig.method:
+        raise InputError(f"{spec} lacks method(), which returns the method; see docs/plugins.md")
+    return kind

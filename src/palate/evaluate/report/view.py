@@ -9,10 +9,9 @@ from typing import Any
 from palate.core import statistics
 from palate.core.statistics import Estimate
 from palate.evaluate.compare import Change, Comparison, Paired, Verdict, change, gap
-from palate.evaluate.judge import HEADLINES, RATES
+from palate.evaluate.judge import HEADLINES, RATES, find_judge
 from palate.evaluate.report.charts import Strip, strip
 from palate.evaluate.report.text import interval, number, percent, points, signed
-from palate.world.grammar import COUNTS, parse
 
 LABELS = {
     "faithful": "Follows the prompt",
@@ -136,17 +135,16 @@ def measure_rows(comparison: Comparison) -> list[Row]:
 
 
 def request_tables(comparison: Comparison) -> dict[str, list[Row]]:
-    """Faithfulness by what the prompt asks for; empty for judges or prompts of another world."""
+    """Faithfulness by what the prompt asks for; empty for a judge that does not say, or cannot read the prompts."""
     if "faithful" not in comparison.judged.measures:
         return {}
-    values = comparison.judged.measures["faithful"]
-    requests = [parse(prompt) for prompt in comparison.prompts]
+    values, judge = comparison.judged.measures["faithful"], find_judge(comparison.judged.judge)
+    requests = [judge.group(prompt) for prompt in comparison.prompts]
     tables = {}
-    for attribute in ("count", "colour", "shape", "background"):
-        asked = [getattr(request, attribute) for request in requests]
+    for attribute, choices in judge.groups.items():
+        asked = [request.get(attribute) for request in requests]
         tables[LABELS[attribute]] = [
-            _row(COUNTS[it - 1] if attribute == "count" else it, "faithful", _of(values, asked, it, comparison.seed))
-            for it in sorted({a for a in asked if a is not None})
+            _row(it, "faithful", _of(values, asked, it, comparison.seed)) for it in choices if it in asked
         ]
     return {title: rows for title, rows in tables.items() if len(rows) > 1}
 

@@ -1,4 +1,4 @@
-"""Simulated people: Bradley-Terry noise on a stated utility, ties, and one careless rater among five."""
+"""Simulated raters: Bradley-Terry noise on a stated utility, ties, and one careless rater among five."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Rater:
     Args:
         name: how the rater's votes are signed.
         attention: share of comparisons that the rater looks at; the rest are answered by a coin.
-        tie_width: utilities closer than this, after noise, are called a tie.
+        tie_width: utilities closer than this many temperatures, after noise, are called a tie.
     """
 
     name: str
@@ -24,25 +24,27 @@ class Rater:
 
 
 RATERS = (
-    Rater("rater-1", 0.98, 0.2),
-    Rater("rater-2", 0.98, 0.3),
-    Rater("rater-3", 0.98, 0.1),
-    Rater("rater-4", 0.98, 0.3),
-    Rater("careless", 0.3, 0.2),
+    Rater("rater-1", 0.98, 0.4),
+    Rater("rater-2", 0.98, 0.6),
+    Rater("rater-3", 0.98, 0.2),
+    Rater("rater-4", 0.98, 0.6),
+    Rater("careless", 0.3, 0.4),
 )
-TEMPERATURE = 0.5
 
 
-def simulate(utility: Sequence[float], rater: Rater, rng: np.random.Generator) -> tuple[int, ...]:
+def simulate(
+    utility: Sequence[float], rater: Rater, rng: np.random.Generator, temperature: float = 1.0
+) -> tuple[int, ...]:
     """One rater's ranking of n pictures of the same prompt.
 
-    Gumbel noise on `utility / TEMPERATURE` makes each pairwise choice a Bradley-Terry choice,
-    `P(a over b) = sigmoid((u_a - u_b) / TEMPERATURE)`, and a whole ranking a Plackett-Luce one.
+    Gumbel noise on `utility / temperature` makes each pairwise choice a Bradley-Terry choice,
+    `P(a over b) = sigmoid((u_a - u_b) / temperature)`, and a whole ranking a Plackett-Luce one.
 
     Args:
-        utility: [n] of the pictures, on the scale of `judges.utility`.
+        utility: [n] of the pictures.
         rater: who looks.
         rng: drives the rater.
+        temperature: the difference of utilities at which the better one is chosen in e of e + 1 cases.
 
     Returns:
         Ranks [n], 1 is best, ties share a rank and the next rank follows without a gap.
@@ -50,12 +52,12 @@ def simulate(utility: Sequence[float], rater: Rater, rng: np.random.Generator) -
     n = len(utility)
     if rng.random() >= rater.attention:
         return tuple(int(r) for r in rng.permutation(n) + 1)
-    felt = np.asarray(utility, float) + TEMPERATURE * rng.gumbel(size=n)
+    felt = np.asarray(utility, float) + temperature * rng.gumbel(size=n)
     order = np.argsort(-felt, kind="stable")
     ranks = np.empty(n, int)
     rank, anchor = 1, felt[order[0]]
     for place in order:
-        if anchor - felt[place] > rater.tie_width:
+        if anchor - felt[place] > rater.tie_width * temperature:
             rank, anchor = rank + 1, felt[place]
         ranks[place] = rank
     return tuple(ranks.tolist())

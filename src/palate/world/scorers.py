@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
 
 import torch
 
+from palate.core.device import pick_device
 from palate.core.errors import InputError, nearest
-from palate.score.base import Images, to_tensor
+from palate.score.base import Images, state_digest, to_tensor
 from palate.world.judges import ATTRIBUTES, Readings, attributes, faithful, load_judge, utility
 from palate.world.renderer import SIZE
 
@@ -45,7 +46,11 @@ class WorldScorer:
         self.higher_is_better = measure != "unsafe"
         self.reads_prompt = measure not in ("appeal", "unsafe")
         self._measure = MEASURES[measure]
-        self._read = reader(judge, device or "cpu")
+        self._reader = find_reader(judge, pick_device(device))
+
+    def fingerprint(self) -> str:
+        """Of the judge's weights; see `Scorer`."""
+        return state_digest(self._reader.network.state_dict(), self.name)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
@@ -56,22 +61,34 @@ class WorldScorer:
                 f"{self.name} reads {SIZE} x {SIZE} pictures of the tiny world, not {width} x {height}; "
                 "score others with clip:<model>"
             )
-        return self._measure(self._read(pixels), prompts).to("cpu", torch.float32)
+        return self._measure(self._reader(pixels), prompts).to("cpu", torch.float32)
 
 
-@cache
-def reader(judge: Literal["teacher", "auditor"], device: str) -> Callable[[Tensor], Readings]:
-    """A judge's eyes: images [B, 3, 64, 64] to readings, without looking twice when the same images come again.
+class Reader:
+    """What a judge reads in images, without looking twice when the same images come again.
 
-    The measures of one judge share it, so that asking for eight of them costs one look.
+    Args:
+        judge: teacher or auditor.
+        device: where its network is.
     """
-    network = load_judge(judge).to(device)
-    last: tuple[Tensor, Readings] | None = None
 
-    def read(pixels: Tensor) -> Readings:
-        nonlocal last
-        if last is None or not torch.equal(last[0], pixels):
-            last = pixels.clone(), network.read(pixels.to(device))
-        return last[1]
+    def __init__(self, judge: Literal["teacher", "auditor"], device: str) -> None:
+        self.network, self._device = load_judge(judge).to(device), device
+        self._last: tuple[Tensor, Readings] | None = None
 
-    return read
+    def __call__(self, pixels: Tensor) -> Readings:
+        """Readings of images [B, 3, 64, 64], on the CPU."""
+        if self._last is None or not torch.equal(self._last[0], pixels):
+            self._last = pixels.clone(), self.network.read(pixels.to(self._device)).cpu()
+        return self._last[1]
+
+
+def find_reader(judge: Literal["teacher", "auditor"], device: str) -> Reader:
+    """The reader of a judge on a device, which its measures share: eight of them cost one look, and one network."""
+    reader = _readers.get((judge, device))
+    if reader is None:
+        _readers[judge, device] = reader = Reader(judge, device)
+    return reader
+
+
+_readers: WeakValueDictionary[tuple[str, str], Reader] = WeakValueDictionary()

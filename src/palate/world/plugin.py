@@ -1,0 +1,68 @@
+"""What the tiny world brings to Palate: its prompts, scorers, models, preferences, captioner and judges."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from palate.core.plugins import Plugin, ScorerFamily
+
+if TYPE_CHECKING:
+    from palate.evaluate.judge import Judge
+    from palate.world.captioner import TeacherCaptioner
+    from palate.world.scorers import WorldScorer
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+REPORTED = ("faithful", "appeal", "count", "colour", "shape", "background", "unsafe")
+"""What a report reads off each image, beside the utility that decides who wins."""
+
+
+def _seen() -> list[str]:
+    from palate.world.grammar import seen_prompts
+
+    return seen_prompts()
+
+
+def _unseen() -> list[str]:
+    from palate.world.grammar import unseen_prompts
+
+    return unseen_prompts()
+
+
+def _scorer(judge: Literal["teacher", "auditor"], measure: str, device: str) -> WorldScorer:
+    from palate.world.scorers import WorldScorer
+
+    return WorldScorer(judge, measure, device)
+
+
+def _captioner(device: str) -> TeacherCaptioner:
+    from palate.world.captioner import TeacherCaptioner
+
+    return TeacherCaptioner(device)
+
+
+def _judge(name: str) -> Judge:
+    from palate.evaluate.judge import Judge
+    from palate.world.grammar import ASKED, asked
+
+    return Judge(
+        name=name,
+        preference=f"{name}:utility",
+        measures={measure: f"{name}:{measure}" for measure in REPORTED},
+        groups=ASKED,
+        group=asked,
+    )
+
+
+PLUGIN = Plugin(
+    prompts={"seen": _seen, "unseen": _unseen},
+    scorers={
+        "teacher": ScorerFamily(partial(_scorer, "teacher"), "teacher:utility"),
+        "auditor": ScorerFamily(partial(_scorer, "auditor"), "auditor:faithful", trains=False),
+    },
+    models={name: WEIGHTS / name for name in ("tiny-sd", "tiny-clip")},
+    preferences={"tiny-preferences": WEIGHTS / "tiny-preferences.parquet"},
+    captioners={"teacher": _captioner},
+    judges={name: partial(_judge, name) for name in ("auditor", "teacher")},
+)
