@@ -200,8 +200,8 @@ def resampled(
     """The ends of the 95% interval of a statistic that resamples prompts; NaN where it cannot be known.
 
     Expanded percentiles, as of `core.statistics`: their levels make up for the narrowness of plain ones with few
-    prompts (Hesterberg 2015). With fewer prompts than `ENOUGH`, or where more resamples than lie beyond an end have no
-    value, there are no ends.
+    prompts (Hesterberg 2015). There are no ends with fewer prompts than `ENOUGH`, where more resamples than lie beyond
+    an end have no value, and where all resamples have the same one.
 
     Args:
         sums: [P, ...] of each prompt.
@@ -226,7 +226,7 @@ def resampled(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # nothing but NaN: unknown, and said to be below
         low, high = np.nanquantile(values, [beyond, 1 - beyond], axis=0)
-    unknown = np.isnan(values).mean(0) > beyond
+    unknown = (np.isnan(values).mean(0) > beyond) | (high - low < 1e-9)  # all resamples agree: nothing was seen to vary
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
 
 
