@@ -111,6 +111,16 @@ def test_one_prompt_says_nothing_of_the_spread_between_prompts():
     assert math.isnan(low) and math.isnan(high)
 
 
+def test_an_interval_of_no_width_is_not_known():
+    """Twenty prompts that all agree: that every prompt does is not known from them."""
+    sums = np.ones((20, 2))
+    low, high = resampled(sums, lambda some: some[:, 0] / some[:, 1], 0)
+    assert np.isnan(low) and np.isnan(high)
+    sums[0, 0] = 0.0
+    low, high = resampled(sums, lambda some: some[:, 0] / some[:, 1], 0)
+    assert 0.7 < low < high <= 1.0
+
+
 def test_intervals_of_strengths_cover_the_truth_about_as_often_as_they_say():
     rng, covered = np.random.default_rng(2), 0
     effects = rng.normal(0.5, 1.0, 200_000)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from palate.core.finite import NotFiniteError
 from palate.evaluate.compare import Comparison, Paired, Verdict, change, gap, summarise
 from palate.evaluate.judge import find_judge
 
@@ -25,7 +26,7 @@ def test_the_summary_has_the_promised_keys(comparison):
     for measure in ("faithful", "appeal"):
         assert set(summary[measure]) == {"base", "aligned", "difference"}
         assert all(set(estimate) == ESTIMATE for estimate in summary[measure].values())
-    assert set(summary["win_rate"]) == ESTIMATE | {"wins", "ties", "losses", "bootstrap"}
+    assert set(summary["win_rate"]) == ESTIMATE | {"wins", "ties", "losses"}
     assert set(summary["diversity"]) == {"base", "aligned", "ratio"}
     assert (summary["seconds"], summary["judge"], set(summary["also"])) == ({"align": 3.0}, "auditor", {"teacher"})
 
@@ -44,6 +45,25 @@ def test_wins_ties_and_losses_add_up(comparison):
     rate = summarise(comparison)["win_rate"]
     assert rate["wins"] + rate["ties"] + rate["losses"] == rate["n"]
     assert rate["value"] == pytest.approx((rate["wins"] + rate["ties"] / 2) / rate["n"])
+
+
+def test_a_verdict_with_a_reading_that_is_no_number_is_refused_by_judge_measure_and_place():
+    right, wrong = np.ones((3, 2)), np.ones((3, 2))
+    wrong[2, 1] = np.nan
+    with pytest.raises(
+        NotFiniteError, match=r"appeal by the judge auditor: not finite: 'aligned': .* \[2, 1\] \(nan\)"
+    ):
+        Verdict("auditor", Paired(right, right), {"appeal": Paired(right, wrong)})
+    with pytest.raises(NotFiniteError, match="preference by the judge clip:x"):
+        Verdict("clip:x", Paired(wrong, right), {})
+
+
+def test_differences_and_gaps_of_rates_have_width_where_no_image_changed():
+    same, score = Paired(np.ones((20, 2)), np.ones((20, 2))), Paired(np.zeros((20, 2)), np.ones((20, 2)))
+    auditor, teacher = (Verdict(name, score, {"faithful": same}) for name in ("auditor", "teacher"))
+    assert change("faithful", same).difference.low < -0.1
+    for between in gap(auditor, teacher).values():
+        assert between.value == 0 and between.low < 0 < between.high
 
 
 def test_a_teacher_that_sees_more_gain_than_the_auditor_shows_a_gap():

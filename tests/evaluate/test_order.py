@@ -79,7 +79,7 @@ def test_a_lower_score_comes_first_where_lower_is_better(tmp_path, three):
     sources = read_sources(config(tmp_path, **three))
     values = {"turbo": 0.2, "real photographs": 0.3, "base": 0.1}
     scores = {
-        (s.name, prompt, record.file_name): values[s.name] + int(prompt[-1]) / 100
+        (s.name, prompt, record.file_name): values[s.name] * (1 + int(prompt[-1]) / 100)
         for s in sources
         for prompt, records in s.images.items()
         for record in records
@@ -87,7 +87,7 @@ def test_a_lower_score_comes_first_where_lower_is_better(tmp_path, three):
     scorer = SimpleNamespace(name="unsafe", higher_is_better=False)
     order = find_order(scorer, sources, scores)  # pyright: ignore[reportArgumentType]
     assert [each.source.name for each in order.placed] == ["base", "turbo", "real photographs"]
-    assert [step.difference.value for step in order.steps] == pytest.approx([0.1, 0.1])
+    assert [step.difference.value for step in order.steps] == pytest.approx([0.1045, 0.1045])
     assert all(step.clear and step.win_rate.value == 1.0 for step in order.steps)
     assert "lower is better" in render_order(order, {})
 
@@ -97,7 +97,7 @@ def test_the_same_pictures_tie_and_rounding_is_no_clear_step(tmp_path, three):
     same = order_sources(config(tmp_path, a=three["base"], b=three["base"]))
     (step,) = summary(same)["neighbours"]
     assert (step["ahead"], step["difference"]["value"], step["win_rate"]["value"]) == ("a", 0.0, 0.5)
-    assert (step["clear"], step["word"]) == (False, "not clear")
+    assert (step["clear"], step["word"]) == (False, "unknown: too few prompts differ")
     scores = {
         (s.name, prompt, record.file_name): 0.7 + (1e-7 if s.name == "b" else 0.0)
         for s in sources
@@ -110,8 +110,8 @@ def test_the_same_pictures_tie_and_rounding_is_no_clear_step(tmp_path, three):
 
 def test_five_prompts_that_agree_are_too_few_and_six_are_enough(tmp_path):
     for count, clear, word in (
-        (1, False, "too few prompts to say"),
-        (5, False, "too few prompts to say"),
+        (1, False, "unknown: fewer than six prompts"),
+        (5, False, "unknown: fewer than six prompts"),
         (6, True, "clear"),
     ):
         dark = draw(tmp_path / f"dark{count}", dict.fromkeys(PROMPTS[:count], (50,)))
@@ -257,7 +257,7 @@ def test_what_is_told_names_every_source_step_and_the_report(tmp_path, three):
     assert lines[0] == "by image:brightness (higher is better), over the 10 prompts that all sources have:"
     assert [line.split("  ")[0] for line in lines[1:4]] == ["1. real photographs", "2. turbo", "3. base"]
     assert lines[4].startswith("real photographs is ahead of turbo by 0.39")
-    assert lines[4].endswith("at 100 [72.25, 100] per cent of prompts: clear")
+    assert lines[4].endswith("at 100 [74.11, 100] per cent of prompts: clear")
     assert lines[5].endswith(": not clear")
     assert lines[6] == f"the report is {tmp_path / 'order' / 'report.html'}"
     with pytest.raises(InputError, match="no finished run"):

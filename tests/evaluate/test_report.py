@@ -8,12 +8,13 @@ import pytest
 from evaluate.drawn import drawn_comparison, stored
 from PIL import Image
 
-from palate.core.statistics import Estimate
+from palate.core.statistics import ALIKE, FEW, Estimate
 from palate.evaluate.compare import Paired, Verdict, summarise
 from palate.evaluate.report import Stage, render_report, write_report
 from palate.evaluate.report.charts import CURVES, Curve, line_chart, strip
 from palate.evaluate.report.pictures import MAX_PAIRS, THUMBNAIL, chosen_pairs, gallery, thumbnail
-from palate.evaluate.report.text import interval, number, percent, points, signed
+from palate.evaluate.report.text import count, interval, number, percent, points, signed, writer
+from palate.evaluate.report.view import cards, measure_rows
 from palate.world.grammar import parse
 
 CURVE = [
@@ -36,8 +37,9 @@ def test_the_page_fetches_nothing(page):
 
 def test_the_page_has_the_same_intervals_as_the_summary(comparison):
     page = re.sub("<[^>]*>", "", render_report(dataclasses.replace(comparison, seed=7)))
-    found = summarise(dataclasses.replace(comparison, seed=7))["win_rate"]["bootstrap"]
-    assert f"bootstrap {percent(found['low'])[:-1]} to {percent(found['high'])}" in page
+    found = summarise(dataclasses.replace(comparison, seed=7))
+    for rate in (found["win_rate"], found["faithful"]["aligned"]):
+        assert f"95% interval {percent(rate['low'])[:-1]} to {percent(rate['high'])}" in page
 
 
 class _Outline(HTMLParser):
@@ -193,7 +195,7 @@ def test_a_difference_of_two_metrics_is_drawn_where_a_row_has_both():
         CURVES[3], [{"step": 1, "error_winner": 0.1, "error_ref_winner": 0.2}, {"step": 2, "error_winner": 1}]
     )
     assert chart is not None
-    assert [(line.label, line.last) for line in chart.lines] == [("winner", "\N{MINUS SIGN}0.1")]
+    assert [(line.label, line.last) for line in chart.lines] == [("winner", "\N{MINUS SIGN}0.100")]
 
 
 def test_numbers_are_written_as_a_reader_expects():
@@ -203,3 +205,61 @@ def test_numbers_are_written_as_a_reader_expects():
     assert number(math.nan) == "n/a"
     assert signed(0.031) == "+0.0310"
     assert interval(Estimate(0.5, 0.359, 0.462, 4)) == "35.9 to 46.2%"
+
+
+@pytest.mark.parametrize("prompts", [1, 2, 5])
+def test_a_report_of_fewer_than_six_prompts_says_that_nothing_is_known(prompts):
+    for images in (1, 2):
+        found = cards(drawn_comparison(prompts, images))
+        assert [card.word for card in found[:3]] == [FEW] * 3
+        assert found[3].word == (FEW if images == 2 else "unknown: one image a prompt")
+        assert {card.tone for card in found} == {"open"}
+        assert {row.tone for row in measure_rows(drawn_comparison(prompts, images))} == {"open"}
+
+
+def test_scores_that_no_prompt_changes_are_unknown_and_their_win_rate_is_no_clear_winner(comparison):
+    same = Paired(np.full((6, 2), 0.5), np.full((6, 2), 0.5))
+    kept = Paired(comparison.diversity.base, comparison.diversity.base)
+    verdict = Verdict("clip:x", same, {"score": same})
+    words = [card.word for card in cards(dataclasses.replace(comparison, verdicts=(verdict,), diversity=kept))]
+    assert words == [ALIKE, "no clear winner", ALIKE]
+
+
+def test_one_of_a_thing_is_written_in_the_singular():
+    assert [count(n, "win") for n in (0, 1, 2, 1234)] == ["0 wins", "1 win", "2 wins", "1,234 wins"]
+    assert count(1, "loss", "losses") == "1 loss" and count(0, "loss", "losses") == "0 losses"
+    page = re.sub("<[^>]*>", "", render_report(drawn_comparison(1, 1)))
+    assert "the same 1 prompt, 1 image each" in page and "1 of 1 pair is shown" in page
+    assert not re.search(r"\b1 (wins|ties|losses|pairs|prompts|images)\b", page)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(3210.4, 3211.6), (0.5, 0.500001), (3.2001e9, 3.2012e9), (1e-9, 1.1e-9), (-7, 7)]
+)
+def test_the_ends_of_an_axis_are_written_so_that_they_differ(low, high):
+    write = writer((low, high))
+    assert write(low) != write(high) and write(math.nan) == "n/a"
+    digits = [float(text.replace(",", "").replace("\N{MINUS SIGN}", "-")) for text in (write(low), write(high))]
+    assert digits == pytest.approx([low, high], abs=(high - low) / 10)
+
+
+def test_a_score_of_thousands_has_no_power_of_ten():
+    assert writer((3210.4, 3211.6))(3210.4) == "3,210.4"
+    assert number(3211.6) == "3,212" and number(3.2e9) == "3.20e9" and number(0.0) == "0.00"
+
+
+@pytest.mark.parametrize("value", [0.0, 0.693, 3e9, 1e-14])
+def test_a_curve_of_one_point_or_of_one_level_lies_inside_ticks_that_all_differ(value):
+    for steps in ([2], [1, 2, 3]):
+        chart = line_chart(Curve("t", "", {"y": ("y",)}), [{"step": step, "y": value} for step in steps])
+        assert chart is not None
+        heights = [float(point.split(",")[1]) for point in chart.lines[0].points.split()]
+        assert all(0 < height < 100 for height in heights)
+        for labels in ([label for _, label in chart.x_ticks], [label for _, label in chart.y_ticks]):
+            assert len(set(labels)) == len(labels) and labels
+        assert all(float(label) == int(label) for _, label in chart.x_ticks)
+
+
+def test_a_curve_of_one_point_is_drawn_as_a_dot(comparison):
+    page = render_report(comparison, curves=CURVE[:1])
+    assert page.count('class="point line0"') == 4 and 'class="trend' not in page

@@ -1,31 +1,36 @@
 """Estimates with 95% intervals, for images that come in prompts.
 
-An outcome array is [P, N]: row p is a prompt, column k the k-th seed of that prompt. Images of one prompt are alike
-(an easy prompt is easy four times over), so they are a cluster, not N independent trials; an interval that ignores
-this is too narrow. Two intervals here respect it:
+A value array is [P, N]: row p is a prompt, column k the k-th seed of that prompt. Images of one prompt are alike (an
+easy prompt is easy four times over), so they are a cluster, not N independent trials; an interval that ignores this is
+too narrow. Two intervals here respect it (`core.intervals`):
 
-- `rate`: for proportions. Wilson's interval on the effective count, the number of independent images that would know
-  as much as these P x N do. With one image a prompt it is the textbook Wilson interval.
-- `mean`, `difference`, `ratio`: the bootstrap that resamples whole prompts, where there are `ENOUGH` of them.
+- of outcomes whose range is known (`rate`, `rate_difference`, `bounded_mean`, `grouped_rate`): mid-P intervals on the
+  effective count, the number of independent images that would know as much as these P x N do;
+- of scores (`mean`, `difference`, `ratio`): the outer of Student's t and of the studentised bootstrap over prompts.
+
+How often each holds the true value is measured by `benchmarks/coverage.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from palate.core import intervals
+from palate.core.intervals import CONFIDENCE
 from palate.core.seeds import numpy_generator
 
-CONFIDENCE = 0.95
 RESAMPLES = 4000  # an end of a 95% interval then has a Monte-Carlo error of about 0.04 standard errors
+AT_ONCE = 2**22  # counts that resampling holds at once
 
 ENOUGH = 6
-"""Prompts below which the bootstrap has no interval to give: it never leaves the range of what it saw, and of P
-independent values all lie on one side of their median with the chance `2^(1 - P)`, which five do 1 time in 16."""
+"""Prompts below which scores have no interval, and nothing is called clear: of P independent values all lie on one side
+of their median with the chance `2^(1 - P)`, which five do 1 time in 16."""
+FEW, ALIKE = "unknown: fewer than six prompts", "unknown: too few prompts differ"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,19 @@ class Estimate:
     high: float
     n: int
 
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def sign(self, zero: float = 0.0) -> int:
+        """1 or -1 where the whole interval lies above or below `zero`, else 0."""
+        return int(self.low > zero) - int(self.high < zero)
+
+    def unknown(self, prompts: int) -> str | None:
+        """Why nothing can be said of an estimate over so many prompts, in words; None where something can."""
+        return FEW if prompts < ENOUGH else None if self.known else ALIKE
+
     def to_dict(self) -> dict[str, float | int | None]:
         """Plain JSON: NaN becomes null."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
@@ -44,12 +62,12 @@ class Estimate:
 
 
 def wilson(p: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval of a proportion p seen in n trials.
+    """Wilson's score interval of a proportion p seen in n independent trials.
 
     `(p + z^2/2n  -+  z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)`
 
-    Written out because `scipy.stats` takes whole counts only, and ties and effective counts are fractions; on whole
-    counts the two agree (tested).
+    Written out because `scipy.stats` takes whole counts only, and ties are fractions; on whole counts the two agree
+    (tested).
 
     Reference: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
     """
@@ -60,34 +78,33 @@ def wilson(p: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, f
 
 
 def effective_count(outcomes: np.ndarray) -> float:
-    """How many independent trials know as much about the mean as these clustered ones.
-
-    `p (1 - p) / var(mean)`, the variance estimated from the spread of the prompts' means; shrunk by
-    `(z / t)^2`, t with P - 1 degrees of freedom, for the error of that estimate; never more than P N. Where the spread
-    says nothing (one prompt, or all prompts alike) each prompt counts once, which is the cautious end. With N = 1 the
-    trials are independent and it is P.
-
-    Args:
-        outcomes: [P, N] in [0, 1]; ties count a half.
-
-    Reference: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts
-    estimated from survey data", Survey Methodology 1998; with Wilson's interval as in SAS SURVEYFREQ, `TYPE=WILSON`.
-    """
-    prompts, images = outcomes.shape
-    if images == 1:
-        return float(prompts)
-    p, variance = outcomes.mean(), outcomes.mean(1).var(ddof=1) / prompts if prompts > 1 else 0.0
-    if variance < 1e-12:
-        return float(prompts)
-    tail = (1 + CONFIDENCE) / 2
-    shrink = stats.norm.ppf(tail) / stats.t.ppf(tail, prompts - 1)
-    return float(min(p * (1 - p) / variance * shrink**2, outcomes.size))
+    """How many independent images would know as much about the mean of outcomes [P, N]; see `intervals`."""
+    return float(intervals.moments(outcomes).images)
 
 
 def rate(outcomes: np.ndarray) -> Estimate:
-    """The mean of outcomes [P, N] in [0, 1], with Wilson's interval on their effective count."""
-    p = float(outcomes.mean())
-    return Estimate(p, *wilson(p, effective_count(outcomes)), outcomes.size)
+    """The mean of outcomes [P, N] in [0, 1], such as right or wrong, or won, tied (a half) or lost."""
+    low, high = intervals.bounded(intervals.moments(2 * outcomes - 1))
+    return Estimate(float(outcomes.mean()), float(1 + low) / 2, float(1 + high) / 2, outcomes.size)
+
+
+def rate_difference(base: np.ndarray, aligned: np.ndarray) -> Estimate:
+    """The rate of aligned minus that of base, outcomes [P, N] in [0, 1] of the same prompts and seeds."""
+    return bounded_mean(aligned - base, 1.0)
+
+
+def bounded_mean(values: np.ndarray, bound: float) -> Estimate:
+    """The mean of values [P, N] that lie in [-bound, bound], such as differences of outcomes."""
+    low, high = intervals.bounded(intervals.moments(values / bound))
+    return Estimate(float(values.mean()), bound * float(low), bound * float(high), values.size)
+
+
+def grouped_rate(points: np.ndarray, prompt: np.ndarray) -> Estimate:
+    """The mean of points [M] in [0, 1], each of a prompt [M] (numbers from 0); prompts may have different numbers."""
+    if not len(points):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    low, high = intervals.bounded(intervals.moments_of_groups(2 * points - 1, prompt))
+    return Estimate(float(points.mean()), float(1 + low) / 2, float(1 + high) / 2, len(points))
 
 
 def contest(base: np.ndarray, aligned: np.ndarray) -> np.ndarray:
@@ -95,27 +112,37 @@ def contest(base: np.ndarray, aligned: np.ndarray) -> np.ndarray:
 
     Scores that agree to five digits tie: a difference there is float32's rounding, not taste.
     """
-    return np.where(np.isclose(base, aligned), 0.5, (aligned > base).astype(float))
+    return np.where(_tied(base, aligned), 0.5, (aligned > base).astype(float))
+
+
+def _tied(base: np.ndarray, aligned: np.ndarray) -> np.ndarray:
+    """Where scores agree to five digits; near zero, to a hundred-millionth of the largest score, at any scale."""
+    largest = max(np.abs(base).max(initial=0.0), np.abs(aligned).max(initial=0.0))
+    return np.isclose(base, aligned, rtol=1e-5, atol=1e-8 * largest)
 
 
 def mean(x: np.ndarray, *, seed: int = 0) -> Estimate:
-    """The mean of x [P, N], with the prompt bootstrap."""
-    return _bootstrap(lambda x, axis: x.mean(axis), (x,), seed)
+    """The mean of scores x [P, N]."""
+    return _studentised(np.ones_like(x, float), x, float(x.mean()), seed)
 
 
 def difference(base: np.ndarray, aligned: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Mean of aligned minus mean of base, both [P, N] of the same prompts and seeds, with the prompt bootstrap."""
-    return _bootstrap(lambda a, b, axis: b.mean(axis) - a.mean(axis), (base, aligned), seed)
+    """Mean of aligned minus mean of base, scores [P, N] of the same prompts and seeds.
+
+    What agrees to five digits (`contest`) does not widen the interval: that is rounding, and no difference.
+    """
+    gain = np.where(_tied(base, aligned), 0.0, aligned - base)
+    return _studentised(np.ones_like(gain), gain, float(aligned.mean() - base.mean()), seed)
 
 
 def ratio(base: np.ndarray, aligned: np.ndarray, *, seed: int = 0) -> Estimate:
-    """Mean of aligned over mean of base, both [P, N] of the same prompts, with the prompt bootstrap."""
+    """Mean of aligned over mean of base, both [P, N] of the same prompts."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _bootstrap(lambda a, b, axis: b.mean(axis) / a.mean(axis), (base, aligned), seed)
+        return _studentised(base, aligned, float(aligned.mean() / base.mean()), seed)
 
 
 def expanded_tail(prompts: int) -> float:
-    """The share of resamples beyond each end of a 95% interval over P >= 2 prompts.
+    """The share of resamples beyond each end of a 95% percentile interval over P >= 2 prompts.
 
     Plain percentiles are too narrow by about `sqrt((P - 1)/P) z/t`; this level makes up for it.
 
@@ -126,26 +153,19 @@ def expanded_tail(prompts: int) -> float:
     return float(stats.norm.cdf(-math.sqrt(prompts / (prompts - 1)) * t))
 
 
-def _bootstrap(statistic: Callable[..., np.ndarray], samples: tuple[np.ndarray, ...], seed: int) -> Estimate:
-    """The expanded percentile interval of a statistic of means, resampling prompts.
-
-    Every prompt has the same number of images, so the mean over images is the mean of the prompts' means, and to
-    resample prompts is to resample those. With fewer prompts than `ENOUGH` the ends are NaN.
-    """
-    columns = tuple(x.mean(1) for x in samples)
-    prompts, n = samples[0].shape[0], samples[0].size
-    value = float(statistic(*columns, axis=-1))
-    if prompts < ENOUGH:
+def _studentised(base: np.ndarray, aligned: np.ndarray, value: float, seed: int) -> Estimate:
+    """Of a ratio of means; every prompt has the same number of images, so it is that of the prompts' means."""
+    prompts, n = aligned.shape[0], aligned.size
+    if prompts < ENOUGH or not math.isfinite(value):
         return Estimate(value, math.nan, math.nan, n)
-    low, high = stats.bootstrap(
-        columns,
-        statistic,
-        n_resamples=RESAMPLES,
-        batch=max(1, 2**22 // prompts),
-        paired=True,
-        vectorized=True,
-        confidence_level=1 - 2 * expanded_tail(prompts),
-        method="percentile",
-        rng=numpy_generator(seed, "bootstrap"),
-    ).confidence_interval
+    low, high = intervals.studentised(base.mean(1), aligned.mean(1), _resamples(prompts, seed))
     return Estimate(value, float(low), float(high), n)
+
+
+def _resamples(prompts: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each prompt is drawn [R, P], in blocks of all `RESAMPLES`."""
+    rng = numpy_generator(seed, "bootstrap")
+    block = max(1, AT_ONCE // prompts)
+    for start in range(0, RESAMPLES, block):
+        some = min(block, RESAMPLES - start)
+        yield rng.multinomial(prompts, np.full(prompts, 1 / prompts), some).astype(float)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palate.core import statistics
+from palate.core.finite import require_finite
 from palate.core.statistics import Estimate
 from palate.evaluate.judge import HEADLINES, RATES
 
@@ -54,20 +55,29 @@ class Change:
 
 def change(measure: str, values: Paired, seed: int = 0) -> Change:
     """Estimates of one measure: `rate` where each image is right or wrong, else `mean`; the difference is paired."""
-    rated = measure in RATES
-    base, aligned = (
-        statistics.rate(v) if rated else statistics.mean(v, seed=seed) for v in (values.base, values.aligned)
-    )
-    return Change(base, aligned, statistics.difference(values.base, values.aligned, seed=seed))
+    base, aligned = values.base, values.aligned
+    if measure in RATES:
+        return Change(statistics.rate(base), statistics.rate(aligned), statistics.rate_difference(base, aligned))
+    means = [statistics.mean(side, seed=seed) for side in (base, aligned)]
+    return Change(means[0], means[1], statistics.difference(base, aligned, seed=seed))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one judge says of every image; in `preference` the higher value wins."""
+    """What one judge says of every image; in `preference` the higher value wins.
+
+    Raises:
+        NotFiniteError: a value is NaN or infinite, so that nothing can be said of its image.
+    """
 
     judge: str
     preference: Paired
     measures: Mapping[str, Paired]
+
+    def __post_init__(self) -> None:
+        for name, values in {"preference": self.preference, **self.measures}.items():
+            sides = {"base": values.base, "aligned": values.aligned}
+            require_finite(f"{name} by the judge {self.judge}", sides, fix="look at those images [prompt, image]")
 
     @property
     def outcomes(self) -> np.ndarray:
@@ -105,8 +115,9 @@ class Comparison:
 def summarise(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The contents of `summary.json`.
 
-    Every estimate is `{"value", "low", "high", "n"}`, its ends a 95% interval, null where they cannot be known. Rates
-    and the win rate carry Wilson's interval on the effective count, all else the prompt bootstrap; `win_rate` has both.
+    Every estimate is `{"value", "low", "high", "n"}`, its ends a 95% interval, null where they cannot be known. Rates,
+    the win rate and their differences carry mid-P intervals on the effective count, scores and diversity the outer of
+    Student's t and the studentised bootstrap over prompts (`core.statistics`).
 
     Args:
         comparison: what was found.
@@ -138,15 +149,19 @@ def gap(judged: Verdict, other: Verdict, seed: int = 0) -> dict[str, Estimate]:
 
     When `other` gave the training signal, a gap that grows is reward over-optimisation: the model learned the judge.
     """
-    shared = [m for m in HEADLINES if m != "score" and m in judged.measures and m in other.measures]
-    gaps = {m: statistics.difference(judged.measures[m].gain, other.measures[m].gain, seed=seed) for m in shared}
-    return {**gaps, "win_rate": statistics.difference(judged.outcomes, other.outcomes, seed=seed)}
+    found = {}
+    for measure in HEADLINES:
+        if measure != "score" and measure in judged.measures and measure in other.measures:
+            ours, theirs = judged.measures[measure].gain, other.measures[measure].gain
+            rated = measure in RATES  # then a gain lies in [-1, 1]
+            found[measure] = (
+                statistics.bounded_mean(theirs - ours, 2.0) if rated else statistics.difference(ours, theirs, seed=seed)
+            )
+    return {**found, "win_rate": statistics.bounded_mean(other.outcomes - judged.outcomes, 1.0)}
 
 
 def _findings(verdict: Verdict, seed: int) -> dict[str, Any]:
     outcomes = verdict.outcomes
-    bootstrap = statistics.mean(outcomes, seed=seed).to_dict()
     counts = {name: int((outcomes == worth).sum()) for name, worth in (("wins", 1.0), ("ties", 0.5), ("losses", 0.0))}
     changes = {m: change(m, verdict.measures[m], seed).to_dict() for m in HEADLINES if m in verdict.measures}
-    win_rate = statistics.rate(outcomes).to_dict()
-    return {**changes, "win_rate": {**win_rate, **counts, "bootstrap": {k: bootstrap[k] for k in ("low", "high")}}}
+    return {**changes, "win_rate": {**statistics.rate(outcomes).to_dict(), **counts}}

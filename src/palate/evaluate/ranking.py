@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palate.core import statistics
-from palate.core.statistics import ENOUGH, Estimate
+from palate.core.statistics import Estimate
 
 if TYPE_CHECKING:
     from palate.records.image_folder import ImageRecord
@@ -57,19 +57,22 @@ class Step:
     Attributes:
         difference: how much better the one ahead scores; its two scores of a prompt are a pair.
         win_rate: the share of prompts at which the one ahead scores better; a tie counts a half.
-        clear: the difference's interval excludes zero; with fewer than `ENOUGH` prompts there is none.
     """
 
     ahead: str
     behind: str
     difference: Estimate
     win_rate: Estimate
-    clear: bool
+
+    @property
+    def clear(self) -> bool:
+        """Whether the difference's interval excludes zero; with fewer than `ENOUGH` prompts there is none."""
+        return self.difference.sign() > 0
 
     @property
     def word(self) -> str:
         """Whether the step is clear, in words."""
-        return "clear" if self.clear else "not clear" if self.difference.n >= ENOUGH else "too few prompts to say"
+        return self.difference.unknown(self.difference.n) or ("clear" if self.clear else "not clear")
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,7 @@ def find_order(scorer: Scorer, sources: Sequence[Source], scores: Scores) -> Ord
     def step(ahead: str, behind: str) -> Step:
         outcomes = statistics.contest(sign * means[behind], sign * means[ahead])
         gains = np.where(outcomes == 0.5, 0.0, sign * (means[ahead] - means[behind]))  # float rounding is no gain
-        difference = statistics.mean(gains)
-        return Step(ahead, behind, difference, statistics.rate(outcomes), bool(difference.low > 0))
+        return Step(ahead, behind, statistics.mean(gains), statistics.rate(outcomes))
 
     steps = tuple(step(ahead.name, behind.name) for ahead, behind in pairwise(ranked))
     return Order(scorer.name, scorer.higher_is_better, tuple(sources[0].images), tuple(map(placed, ranked)), steps)

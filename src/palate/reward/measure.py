@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from palate.core.statistics import Estimate, ratio
+from palate.core.statistics import Estimate, grouped_rate, ratio
 from palate.records.ranked import RankedSet
 
 BINS = 10
@@ -140,13 +140,7 @@ class Comparisons:
         return 1 - np.abs(told - self.label)
 
     def _share(self, points: np.ndarray, counted: np.ndarray) -> Estimate:
-        sums, counts = (
-            np.bincount(self.prompt[counted], weights, minlength=self.prompt.max() + 1)
-            for weights in (points[counted], None)
-        )
-        asked = counts > 0
-        found = ratio(counts[asked, None].astype(float), sums[asked, None])
-        return Estimate(found.value, found.low, found.high, int(counts.sum()))
+        return grouped_rate(points[counted], self.prompt[counted])
 
 
 def shares_of(ranked: RankedSet, n: int, votes: bool = True) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from palate import __version__
 from palate.core.files import write_atomic
 from palate.core.progress import duration
+from palate.core.statistics import ENOUGH, RESAMPLES
 from palate.evaluate.compare import Comparison
 
 if TYPE_CHECKING:
@@ -83,12 +84,16 @@ def render_report(
         config=view.flatten(config or {}),
         stages=stages,
         total=sum(stage.seconds for stage in stages),
+        enough=ENOUGH,
+        resamples=RESAMPLES,
     )
 
 
 def template(name: str) -> jinja2.Template:
     """One of the pages beside this file; everything that is put into it is escaped."""
     import jinja2
+
+    from palate.evaluate.report.text import count
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("palate.evaluate.report"),
@@ -97,5 +102,5 @@ def template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["duration"] = duration
+    environment.filters |= {"duration": duration, "count": count}
     return environment.get_template(name)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from palate.core.statistics import Estimate
-from palate.evaluate.report.text import tick
+from palate.evaluate.report.text import tick_writer, writer
 
 POINTS = 240  # a curve has no more points than this; longer runs are averaged in bins
 TREND = 15  # the trend is a running mean over a fifteenth of the curve
+ALIKE = 1e-9  # a range that is a smaller part of the numbers themselves is none
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,17 @@ def strip(
     return Strip(marks, None if reference is None else place(reference), ends)
 
 
+def axis(numbers: Iterable[float], room: float) -> tuple[float, float]:
+    """Ends that all the finite numbers lie between, with a share of their range as room; some range where it is nil."""
+    finite = [x for x in numbers if np.isfinite(x)] or [0.0]
+    low, high = min(finite), max(finite)
+    if high - low <= ALIKE * max(abs(low), abs(high)):
+        pad = max(abs(low), abs(high)) / 10 or 1.0
+    else:
+        pad = room * (high - low)
+    return low - pad, high + pad
+
+
 @dataclass(frozen=True)
 class Curve:
     """What one chart draws.
@@ -84,7 +96,7 @@ CURVES = (
 
 @dataclass(frozen=True)
 class Line:
-    """Points `x,y x,y ...` of what was logged and of its running mean; `last` words its final level."""
+    """Points `x,y x,y ...` of what was logged and of its running mean, or one alone; `last` is its final level."""
 
     label: str
     points: str
@@ -109,11 +121,13 @@ def line_chart(curve: Curve, metrics: Sequence[Mapping[str, Any]]) -> LineChart 
     if not series:
         return None
     steps, values = np.concatenate(list(series.values())).T
-    left, right = steps.min(), max(steps.max(), steps.min() + 1)
+    left, right = axis(steps, 0.0)
     levels = np.quantile(values, [0.005, 0.995])  # one wild batch must not flatten the curve
     levels = np.append(levels, [] if curve.reference is None else curve.reference)
-    y_ticks = _ticks(levels.min(), levels.max())
+    alone = any(len(s) == 1 for s in series.values())  # a dot wants room around it
+    y_ticks = _ticks(*axis(levels, 0.1 * alone))
     bottom, top = y_ticks[0], y_ticks[-1]
+    write = tick_writer(y_ticks)
 
     def across(step: np.ndarray) -> np.ndarray:
         return (step - left) / (right - left) * 100
@@ -125,11 +139,12 @@ def line_chart(curve: Curve, metrics: Sequence[Mapping[str, Any]]) -> LineChart 
         return " ".join(f"{a:.2f},{b:.2f}" for a, b in zip(across(step), down(y)))
 
     trends = {label: _running_mean(s[:, 1]) for label, s in series.items()}
+    lasts = writer([*y_ticks, *(trend[-1] for trend in trends.values())])
     return LineChart(
         curve,
-        tuple(Line(k, points(*s.T), points(s[:, 0], trends[k]), tick(trends[k][-1])) for k, s in series.items()),
-        tuple((float(across(x)), f"{x:,.0f}") for x in _ticks(left, right) if left <= x <= right),
-        tuple((float(down(y)), tick(y)) for y in y_ticks),
+        tuple(Line(k, points(*s.T), points(s[:, 0], trends[k]), lasts(trends[k][-1])) for k, s in series.items()),
+        tuple((float(across(x)), f"{x:,.0f}") for x in _step_ticks(steps) if left <= x <= right),
+        tuple((float(down(y)), write(y)) for y in y_ticks),
         None if curve.reference is None else float(down(np.array(curve.reference))),
     )
 
@@ -154,6 +169,13 @@ def _ticks(low: float, high: float) -> np.ndarray:
     """Round numbers that cover [low, high]."""
     from matplotlib.ticker import MaxNLocator
 
-    if high - low < 1e-12:
-        low, high = low - 0.5, high + 0.5
     return np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
+
+
+def _step_ticks(steps: np.ndarray) -> np.ndarray:
+    """Round whole numbers among the steps; the step itself where there is one."""
+    from matplotlib.ticker import MaxNLocator
+
+    if steps.min() == steps.max():
+        return steps[:1]
+    return np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True).tick_values(steps.min(), steps.max()))

@@ -9,12 +9,12 @@ from typing import Any
 
 from palate import __version__
 from palate.core.files import write_atomic
-from palate.core.statistics import ENOUGH, RESAMPLES, Estimate
+from palate.core.statistics import ENOUGH, RESAMPLES
 from palate.evaluate.ranking import Order, Placed, Step
 from palate.evaluate.report import template
-from palate.evaluate.report.charts import Strip, strip
+from palate.evaluate.report.charts import Strip, axis, strip
 from palate.evaluate.report.pictures import chosen_pairs, data_uri, thumbnail
-from palate.evaluate.report.text import interval, number, percent, signed
+from palate.evaluate.report.text import ends, interval, number, percent, writer
 from palate.evaluate.report.view import flatten
 
 PROMPTS = 8
@@ -87,24 +87,28 @@ def sentence(order: Order) -> str:
     """The finding in one sentence."""
     first, *rest = (each.source.name for each in order.placed)
     begun = f"{first} scores best, then {', then '.join(rest)}"
-    if len(order.steps) == 1:
-        return f"{begun}: {order.steps[0].word}."
+    words = {step.word for step in order.steps}
+    if len(words) == 1 and (len(order.steps) == 1 or not order.steps[0].difference.known):
+        return f"{begun} ({words.pop()})."
     clear = sum(step.clear for step in order.steps)
-    told = {0: "no step is clear", len(order.steps): "every step is clear"}
-    return f"{begun}; {told.get(clear, f'{clear} of {len(order.steps)} steps from one to the next are clear')}."
+    said = {0: "no step is clear", len(order.steps): "every step is clear"}
+    some = f"{clear} of {len(order.steps)} steps from one to the next {'is' if clear == 1 else 'are'} clear"
+    return f"{begun}; {said.get(clear, some)}."
 
 
 def place_rows(placed: Sequence[Placed]) -> list[PlaceRow]:
     """One row for each source, all on one axis."""
-    low, high = _axis([each.score for each in placed])
+    numbers = ends(*(each.score for each in placed))
+    write, (low, high) = writer(numbers), axis(numbers, 0.1)
+    scale = (write(low), write(high))
     return [
         PlaceRow(
             place,
             each.source.name,
-            number(each.score.value),
-            interval(each.score, number),
+            write(each.score.value),
+            interval(each.score, write),
             each.score.n,
-            strip({"aligned": each.score}, low, high, ends=(number(low), number(high))),
+            strip({"aligned": each.score}, low, high, ends=scale),
         )
         for place, each in enumerate(placed, 1)
     ]
@@ -112,16 +116,18 @@ def place_rows(placed: Sequence[Placed]) -> list[PlaceRow]:
 
 def step_rows(steps: Sequence[Step]) -> list[StepRow]:
     """One row for each pair of neighbours, all on one axis that has zero on it."""
-    low, high = _axis([step.difference for step in steps], zero=True)
+    numbers = [*ends(*(step.difference for step in steps)), 0.0]
+    write, by, (low, high) = writer(numbers), writer(numbers, sign=True), axis(numbers, 0.1)
+    scale = (write(low), write(high))
     return [
         StepRow(
             step.ahead,
             step.behind,
-            (signed(step.difference.value), interval(step.difference, signed)),
+            (by(step.difference.value), interval(step.difference, by)),
             (percent(step.win_rate.value), interval(step.win_rate)),
             "good" if step.clear else "open",
             step.word,
-            strip({"aligned" if step.clear else "base": step.difference}, low, high, 0.0, (number(low), number(high))),
+            strip({"aligned" if step.clear else "base": step.difference}, low, high, 0.0, scale),
         )
         for step in steps
     ]
@@ -136,10 +142,3 @@ def gallery(order: Order) -> list[tuple[str, list[Picture]]]:
 def _picture(placed: Placed, prompt: str) -> Picture:
     image = thumbnail(placed.source.images[prompt][0].image.open())
     return Picture(placed.source.name, data_uri(image), *image.size, number(placed.scores[prompt][0]))
-
-
-def _axis(estimates: Sequence[Estimate], zero: bool = False) -> tuple[float, float]:
-    """Ends that all the intervals lie between, with some room."""
-    ends = [end for each in estimates for end in (each.value, each.low, each.high) if end == end] + [0.0] * zero
-    pad = 0.1 * (max(ends) - min(ends)) or 1.0
-    return min(ends) - pad, max(ends) + pad

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palate.core.statistics import contest
-from palate.evaluate.compare import Comparison
+from palate.evaluate.compare import Comparison, Paired
+from palate.evaluate.report.text import writer
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,8 +83,14 @@ def _picture(comparison: Comparison, side: str, p: int, k: int) -> Picture:
     image = thumbnail(comparison.images[side][p][k].open())
     readings = {m: float(getattr(v, side)[p, k]) for m, v in comparison.judged.measures.items()}
     right = bool(readings["faithful"]) if "faithful" in readings else None
-    note = next((f"{m} {readings[m]:.2f}" for m in ("score", "appeal") if m in readings), "")
+    shown = next((m for m in ("score", "appeal") if m in readings), None)
+    note = f"{shown} {_writer(comparison.judged.measures[shown])(readings[shown])}" if shown else ""
     return Picture(side, data_uri(image), *image.size, right, note)
+
+
+def _writer(values: Paired) -> Callable[[float], str]:
+    """Writes all readings of a measure with the same decimals."""
+    return writer([*values.base.ravel(), *values.aligned.ravel()], figures=2)
 
 
 def thumbnail(image: Image.Image) -> Image.Image:

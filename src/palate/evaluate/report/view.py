@@ -10,8 +10,8 @@ from palate.core import statistics
 from palate.core.statistics import Estimate
 from palate.evaluate.compare import Change, Comparison, Paired, Verdict, change, gap
 from palate.evaluate.judge import HEADLINES, RATES, find_judge
-from palate.evaluate.report.charts import Strip, strip
-from palate.evaluate.report.text import interval, number, percent, points, signed
+from palate.evaluate.report.charts import Strip, axis, strip
+from palate.evaluate.report.text import count, ends, interval, percent, points, writer
 
 LABELS = {
     "faithful": "Follows the prompt",
@@ -30,7 +30,7 @@ TONES = {1: "good", -1: "bad", 0: "open"}
 
 @dataclass(frozen=True)
 class Card:
-    """A headline number. `tone` is good, bad or open (the interval covers "no change"); `word` says it in words."""
+    """A headline number. `tone` is good, bad or open (no change, or not known); `word` says it in words."""
 
     title: str
     value: str
@@ -67,28 +67,32 @@ class JudgeRow:
     tone: str
 
 
-def sign(estimate: Estimate, zero: float = 0.0) -> int:
-    """1 or -1 where the whole interval lies above or below `zero`, else 0."""
-    return int(estimate.low > zero) - int(estimate.high < zero)
+def word(estimate: Estimate, prompts: int, words: tuple[str, str, str], zero: float = 0.0) -> tuple[str, str]:
+    """A tone, and what the interval says: one of three words for above, about and below `zero`, or why nothing."""
+    if unknown := estimate.unknown(prompts):
+        return "open", unknown
+    direction = estimate.sign(zero)
+    return TONES[direction], words[1 - direction]
 
 
 def cards(comparison: Comparison) -> list[Card]:
     """The headline numbers: what the judge measures, who wins, and whether diversity was kept."""
     judged, seed = comparison.judged, comparison.seed
-    measured = [_measure_card(m, change(m, judged.measures[m], seed)) for m in HEADLINES if m in judged.measures]
-    return [*measured[:1], _win_card(judged, seed), *measured[1:], _diversity_card(comparison)]
+    measured = [_measure_card(m, judged.measures[m], seed) for m in HEADLINES if m in judged.measures]
+    return [*measured[:1], _win_card(judged), *measured[1:], _diversity_card(comparison)]
 
 
-def _measure_card(measure: str, found: Change) -> Card:
-    value, by = _writers(measure)
+def _measure_card(measure: str, values: Paired, seed: int) -> Card:
+    found = change(measure, values, seed)
+    value, by = _writers(measure, found)
     unit = " points" if measure in RATES else ""
-    direction = sign(found.difference)
+    tone, said = word(found.difference, len(values.base), ("clear gain", "no clear change", "clear loss"))
     return Card(
         LABELS[measure],
         value(found.aligned.value),
         interval(found.aligned, value),
-        TONES[direction],
-        {1: "clear gain", -1: "clear loss", 0: "no clear change"}[direction],
+        tone,
+        said,
         (
             f"base {value(found.base.value)} ({interval(found.base, value)})",
             f"{by(found.difference.value)}{unit} ({interval(found.difference, by)})",
@@ -97,33 +101,37 @@ def _measure_card(measure: str, found: Change) -> Card:
     )
 
 
-def _win_card(judged: Verdict, seed: int) -> Card:
+def _win_card(judged: Verdict) -> Card:
     outcomes = judged.outcomes
-    rate, bootstrap = statistics.rate(outcomes), statistics.mean(outcomes, seed=seed)
-    direction = sign(rate, 0.5)
+    rate = statistics.rate(outcomes)
+    tone, said = word(rate, len(outcomes), ("above chance", "no clear winner", "below chance"), 0.5)
     wins, ties, losses = (int((outcomes == worth).sum()) for worth in (1, 0.5, 0))
     return Card(
         "Win rate over the base",
         percent(rate.value),
         interval(rate),
-        TONES[direction],
-        {1: "above chance", -1: "below chance", 0: "no clear winner"}[direction],
-        (f"{wins} wins, {ties} ties, {losses} losses", f"bootstrap {interval(bootstrap)}"),
+        tone,
+        said,
+        (", ".join((count(wins, "win"), count(ties, "tie"), count(losses, "loss", "losses"))),),
         strip({"aligned": rate}, reference=0.5),
     )
 
 
 def _diversity_card(comparison: Comparison) -> Card:
-    before, after = (statistics.mean(x) for x in (comparison.diversity.base, comparison.diversity.aligned))
-    kept = statistics.ratio(comparison.diversity.base, comparison.diversity.aligned, seed=comparison.seed)
-    direction = sign(kept, 1.0)
+    values, seed = comparison.diversity, comparison.seed
+    before, after = (statistics.mean(side, seed=seed) for side in (values.base, values.aligned))
+    kept = statistics.ratio(values.base, values.aligned, seed=seed)
+    tone, said = word(kept, len(values.base), ("more varied", "as varied as the base", "less varied"), 1.0)
+    if comparison.judged.outcomes.shape[1] == 1:
+        said = "unknown: one image a prompt"
+    write = writer((before.value, after.value))
     return Card(
         "Diversity kept",
         percent(kept.value),
         interval(kept),
-        TONES[direction],
-        {1: "more varied", -1: "less varied", 0: "as varied as the base"}[direction],
-        ("RMS distance between seeds", f"{number(before.value)} → {number(after.value)}"),
+        tone,
+        said,
+        ("RMS distance between seeds", f"{write(before.value)} → {write(after.value)}"),
         strip({"aligned": kept}, 0.0, 1.5, reference=1.0, ends=("0%", "150%")),
     )
 
@@ -131,7 +139,7 @@ def _diversity_card(comparison: Comparison) -> Card:
 def measure_rows(comparison: Comparison) -> list[Row]:
     """One row for each thing that the judge reads off an image."""
     measures = comparison.judged.measures
-    return [_row(LABELS.get(m, m), m, change(m, values, comparison.seed)) for m, values in measures.items()]
+    return [_row(LABELS.get(m, m), m, values, comparison.seed) for m, values in measures.items()]
 
 
 def request_tables(comparison: Comparison) -> dict[str, list[Row]]:
@@ -144,13 +152,13 @@ def request_tables(comparison: Comparison) -> dict[str, list[Row]]:
     for attribute, choices in judge.groups.items():
         asked = [request.get(attribute) for request in requests]
         tables[LABELS[attribute]] = [
-            _row(it, "faithful", _of(values, asked, it, comparison.seed)) for it in choices if it in asked
+            _row(it, "faithful", _of(values, asked, it), comparison.seed) for it in choices if it in asked
         ]
     return {title: rows for title, rows in tables.items() if len(rows) > 1}
 
 
-def _of(values: Paired, asked: list[Any], it: Any, seed: int) -> Change:
-    return change("faithful", values.of([p for p, a in enumerate(asked) if a == it]), seed)
+def _of(values: Paired, asked: list[Any], it: Any) -> Paired:
+    return values.of([p for p, a in enumerate(asked) if a == it])
 
 
 def judge_rows(comparison: Comparison) -> list[JudgeRow]:
@@ -160,24 +168,22 @@ def judge_rows(comparison: Comparison) -> list[JudgeRow]:
     for other in others:
         for finding, between in gap(judged, other, comparison.seed).items():
             label = LABELS[finding] + (" above 50%" if finding == "win_rate" else ", gain")
-            ours, theirs = (_gain(verdict, finding, comparison.seed) for verdict in (judged, other))
-            tone = "bad" if sign(between) > 0 else "open"
-            rows.append(JudgeRow(other.judge, label, ours, theirs, _told(between, finding), tone))
+            gains = [_gain(verdict, finding, comparison.seed) for verdict in (judged, other)]
+            write = points if finding in ("win_rate", *RATES) else writer(ends(*gains, between), sign=True)
+            ours, theirs, apart = ((write(each.value), interval(each, write)) for each in (*gains, between))
+            flattered = word(between, len(judged.outcomes), ("flattered", "", ""))[1] == "flattered"
+            rows.append(JudgeRow(other.judge, label, ours, theirs, apart, "bad" if flattered else "open"))
     return rows
 
 
-def _gain(verdict: Verdict, finding: str, seed: int) -> tuple[str, str]:
-    gained = verdict.outcomes - 0.5 if finding == "win_rate" else verdict.measures[finding].gain
-    return _told(statistics.mean(gained, seed=seed), finding)
+def _gain(verdict: Verdict, finding: str, seed: int) -> Estimate:
+    if finding == "win_rate":
+        return statistics.bounded_mean(verdict.outcomes - 0.5, 0.5)
+    return change(finding, verdict.measures[finding], seed).difference
 
 
-def _told(gained: Estimate, finding: str) -> tuple[str, str]:
-    by = _writers(finding)[1]
-    return by(gained.value), interval(gained, by)
-
-
-def interval_rows(comparison: Comparison) -> list[tuple[str, str, str, str, str, str]]:
-    """(rate, value, Wilson on the effective count, that count, prompt bootstrap, Wilson as if all were independent)."""
+def interval_rows(comparison: Comparison) -> list[tuple[str, str, str, str, str]]:
+    """(rate, value, its interval, the effective count, the interval as if all images were independent)."""
     verdict = comparison.judged
     rates = {"Win rate": verdict.outcomes}
     if "faithful" in verdict.measures:
@@ -185,55 +191,50 @@ def interval_rows(comparison: Comparison) -> list[tuple[str, str, str, str, str,
         rates = {"Faithful, base": faithful.base, "Faithful, aligned": faithful.aligned, **rates}
     rows = []
     for label, outcomes in rates.items():
-        estimate, naive = statistics.rate(outcomes), statistics.wilson(outcomes.mean(), outcomes.size)
-        rows.append(
-            (
-                label,
-                percent(estimate.value),
-                interval(estimate),
-                f"{statistics.effective_count(outcomes):,.0f} of {outcomes.size:,}",
-                interval(statistics.mean(outcomes, seed=comparison.seed)),
-                interval(Estimate(estimate.value, *naive, estimate.n)),
-            )
-        )
+        estimate, naive = statistics.rate(outcomes), statistics.rate(outcomes.reshape(-1, 1))
+        effective = f"{statistics.effective_count(outcomes):,.0f} of {outcomes.size:,}"
+        rows.append((label, percent(estimate.value), interval(estimate), effective, interval(naive)))
     return rows
 
 
-def _row(label: str, measure: str, found: Change) -> Row:
-    value, by = _writers(measure)
-    direction = sign(found.difference) * (-1 if measure in LOWER_IS_BETTER else 1)
+def _row(label: str, measure: str, values: Paired, seed: int) -> Row:
+    found = change(measure, values, seed)
+    value, by = _writers(measure, found)
+    words = ("bad", "open", "good") if measure in LOWER_IS_BETTER else ("good", "open", "bad")
+    tone, said = word(found.difference, len(values.base), words)
     return Row(
         label,
         value(found.base.value),
         value(found.aligned.value),
         by(found.difference.value),
         interval(found.difference, by),
-        TONES[direction],
+        said if said in words else tone,
         _change_strip(measure, found),
         found.base.n,
     )
 
 
-def _writers(measure: str) -> tuple[Callable[[float], str], Callable[[float], str]]:
+def _writers(measure: str, found: Change) -> tuple[Callable[[float], str], Callable[[float], str]]:
     """How a measure's values and its differences are written."""
-    return (number, signed) if measure in ("appeal", "score") else (percent, points)
+    if measure not in ("appeal", "score"):
+        return percent, points
+    return writer(ends(found.base, found.aligned)), writer(ends(found.difference), sign=True)
 
 
 def _change_strip(measure: str, found: Change) -> Strip:
     estimates = {"base": found.base, "aligned": found.aligned}
     if measure != "score":
         return strip(estimates, ends=("0", "1") if measure == "appeal" else ("0%", "100%"))
-    ends = [end for e in estimates.values() for end in (e.value, e.low, e.high) if end == end]
-    pad = 0.2 * (max(ends) - min(ends)) or 1.0
-    low, high = min(ends) - pad, max(ends) + pad
-    return strip(estimates, low, high, ends=(number(low), number(high)))
+    low, high = axis(ends(found.base, found.aligned), 0.2)
+    write = writer((low, high))
+    return strip(estimates, low, high, ends=(write(low), write(high)))
 
 
 def sentence(comparison: Comparison) -> str:
     """The finding in one sentence."""
     judged = comparison.judged
     prompts, images = judged.outcomes.shape
-    drawn = f"Both drew the same {prompts:,} prompts, {images} images each, from the same seeds."
+    drawn = f"Both drew the same {count(prompts, 'prompt')}, {count(images, 'image')} each, from the same seeds."
     if "faithful" not in judged.measures:
         rate = statistics.rate(judged.outcomes)
         won = f"The judge puts the aligned model's image first in {percent(rate.value)} of pairs"
