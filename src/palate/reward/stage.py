@@ -47,7 +47,7 @@ def train_reward(config: RewardConfig) -> Path:
         KeyboardInterrupt: Ctrl-C, after a checkpoint; the same call goes on.
     """
     task = config.task()
-    examples = Examples.of(task.examples())
+    examples = task.examples()
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     backbone = load_backbone(config.backbone)
@@ -56,9 +56,9 @@ def train_reward(config: RewardConfig) -> Path:
     if run.finished:
         return run.path
     summary = _counted(examples, backbone, accelerator)
-    own = np.array(examples.own_prompts())
+    own = set(examples.own_prompts())
     kept = held_out(own, config.validation, config.seed)
-    outside = np.isin(own, list(kept))
+    outside = np.array([prompt in kept for prompt in examples.prompts])[examples.prompt[:, 0]]
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
         learner = _Learner(config, task, examples, accelerator, backbone)
         with run.timer("train"), tracked(accelerator, config):
@@ -71,7 +71,7 @@ def train_reward(config: RewardConfig) -> Path:
         trainer.model.card = dataclasses.replace(trainer.model.card, tie=tie)
         if accelerator.is_main_process:
             trainer.model.save(run.path / "model", {"palate": __version__, "training_steps": config.steps})
-            told = {"trained": sorted(set(own) - kept), "held out": sorted(kept)}
+            told = {"trained": sorted(own - kept), "held out": sorted(kept)}
             write_json(run.path / "model" / PROMPTS, told)
         if config.folds:
             with run.timer("folds"):
@@ -127,7 +127,9 @@ class _Learner:
             return Learning(backbone, self.examples, compute_dtype(config.precision, self.accelerator.device.type))
         if self.frozen is None:
             root = (config.cache or default_root()) / "reward"
-            self.frozen = Frozen(backbone, self.examples, root, self.accelerator)
+            about = {"data": self.task.source}
+            wanted = np.arange(len(self.examples))
+            self.frozen = Frozen(backbone, self.examples, wanted, root, about, self.accelerator)
         return self.frozen
 
     def cross_validate(self, run: RunFolder) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from palate.core.errors import InputError
@@ -16,7 +17,8 @@ from palate.core.progress import bar
 from palate.core.runs import RunFolder, read_config
 from palate.prefer.curated import load_curated
 from palate.prefer.grades import load_graded
-from palate.prefer.load import load_preferences
+from palate.prefer.load import load_preferences, load_rankings
+from palate.records.columns import Rankings
 from palate.records.ranked import RankedSet
 from palate.reward.chart import draw_calibration
 from palate.reward.measure import Comparisons, spearman
@@ -105,8 +107,8 @@ def trained_prompts(spec: str) -> frozenset[str]:
     if family == "implicit" and (config := read_config(Path(run).expanduser())) and "preferences" in config:
         source = config["preferences"]
         readers = {"kto": load_graded, "reward_weighted": load_graded, "sft": load_curated}
-        read = readers.get(config["stage"].split()[-1], load_preferences)
-        return frozenset(each.prompt for each in read(source))
+        read = readers.get(config["stage"].split()[-1], load_rankings)
+        return frozenset(read(source).prompts)
     return frozenset()
 
 
@@ -128,8 +130,11 @@ def _judged(spec: str, sets: Sequence[RankedSet], scores: Sequence[Sequence[floa
         from palate.score.reward import load_reward
 
         card = load_reward(spec.partition(":")[2]).card
-    found = Comparisons.of(sets, scores).summary(card.tie if card else None)
+    rankings, padded = Rankings.of(sets), np.zeros((len(sets), max(map(len, scores))))
+    for row, score in zip(padded, scores):
+        row[: len(score)] = score
+    found = Comparisons.of(rankings, padded).summary(card.tie if card else None)
     if not (spec.startswith("clip:") or (card and card.kind == "bradley_terry")):
         del found["calibration"]
-    correlation = spearman(sets, scores)
+    correlation = spearman(rankings, padded)
     return found if math.isnan(correlation) else {**found, "spearman": correlation}
