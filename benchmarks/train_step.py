@@ -30,7 +30,6 @@ import torch
 from PIL import Image
 
 from palate.align.batches import errors
-from palate.align.examples import Examples
 from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.method import Measured
 from palate.align.stage import assemble
@@ -40,7 +39,9 @@ from palate.models.families import sizes_of
 from palate.models.load import load_denoiser
 from palate.models.lora import reference as without_adapter
 from palate.models.source import resolve
+from palate.records.columns import Rankings
 from palate.records.images import StoredImage
+from palate.records.parquet import checked
 from palate.records.ranked import RankedSet
 from palate.score.base import to_squares
 from palate.training.device import make_accelerator
@@ -83,11 +84,11 @@ def prepare(options: argparse.Namespace, train: Any, folder: Path) -> dict[str, 
         steps=4 * (TURNS + WARM_UP),
     )
     sets = random_pairs(4 * options.batch, resolution)
-    examples = Examples.of(config.method().examples(sets))
+    examples = config.method().examples(Rankings.of(map(checked, sets)))
     accelerator = make_accelerator(config.device)
     run = RunFolder.open(config.out, "align dpo", config)
     trainer = assemble(config, config.method(), source, examples, run, accelerator)
-    images = to_squares([image.open() for image in examples.images], resolution)
+    images = to_squares([examples.images[number].open() for number in range(len(examples.images))], resolution)
     return {"step": trainer.step, "bare": bare_step(trainer), "plain": plain_step(trainer, options.model, images)}
 
 

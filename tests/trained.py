@@ -9,6 +9,7 @@ import torch
 from palate.align.batches import Batches
 from palate.align.stage import align
 from palate.prefer.load import load_preferences
+from palate.records.columns import Rankings
 from palate.reward.measure import Comparisons
 from palate.score.implicit import ImplicitScorer
 
@@ -37,7 +38,7 @@ def implicit_accuracy(folder, preferences, draws=2):
     """How often the reward that a model has learned without naming it ranks a pair as people did."""
     scorer, sets = ImplicitScorer(str(folder), "cpu", draws), load_preferences(str(preferences))
     scores = [scorer([image.open() for image in each.images], [each.prompt] * len(each.images)) for each in sets]
-    return Comparisons.of(sets, [score.tolist() for score in scores]).accuracy().value
+    return Comparisons.of(Rankings.of(sets), torch.stack(scores).double().numpy()).accuracy().value
 
 
 def assert_same_weights(first, second, **tolerance):

@@ -14,7 +14,7 @@ from common import SHIPPED, WORK
 from PIL import Image
 
 from palate.prefer.load import load_preferences
-from palate.prefer.pairs import to_pairs
+from palate.records.columns import Rankings
 from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
 
@@ -34,7 +34,7 @@ def main() -> None:
     path = SHIPPED / "tiny-preferences.parquet"
     write_sets([replace(s, images=tuple(small(i) for i in s.images)) for s in sets], path)
     comparisons = sum(len(s.images) * (len(s.images) - 1) // 2 for s in sets)
-    strict = len(to_pairs(load_preferences(str(path))))
+    strict = len(Rankings.of(sets).pairs()[0])
     print(
         f"{path}: {len(sets)} sets, {comparisons} comparisons, {strict} strict, {path.stat().st_size / 2**20:.1f} MiB"
     )

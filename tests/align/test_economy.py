@@ -28,7 +28,7 @@ def test_a_later_run_finds_latents_embeddings_and_reference_errors_in_the_cache(
     run(config)
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
     asked = []
-    monkeypatch.setattr("palate.align.prepare.load_denoiser", lambda *_, **__: asked.append("encoders"))
+    monkeypatch.setattr("palate.align.encoders.load_denoiser", lambda *_, **__: asked.append("encoders"))
     monkeypatch.setattr("palate.align.measure.errors", lambda *_: asked.append("reference"))
     run(dataclasses.replace(config, beta=500.0, lr=1e-4, batch=3, out=tmp_path / "again"))
     assert asked == []
@@ -101,7 +101,7 @@ def test_draws_limit_the_reference_to_one_pass_over_them(dpo_config, tmp_path):
     for draws in (1, 3, None):
         cache = tmp_path / f"cache {draws}"
         run(dpo_config(draws=draws, steps=15, cache=cache, out=tmp_path / f"run {draws}"))  # 60 visits of 12 pairs
-        count[draws] = len(list(cache.rglob("errors-*")))
+        count[draws] = len(list(cache.rglob("errors-*/*.safetensors")))
     assert count == {1: 1, 3: 3, None: 5}
 
 

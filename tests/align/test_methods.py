@@ -8,7 +8,6 @@ import json
 import pytest
 from trained import assert_same_weights, lines, method_of, run
 
-from palate.align.examples import Examples
 from palate.align.methods.cpo import CPOConfig
 from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.kto import KTOConfig
@@ -17,6 +16,7 @@ from palate.align.methods.mapo import MaPOConfig
 from palate.align.methods.reward_weighted import RewardWeightedConfig
 from palate.core.errors import ConfigError, InputError
 from palate.prefer.load import load_preferences
+from palate.records.columns import Grades, Rankings
 from palate.records.graded import GradedImage
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
@@ -73,28 +73,29 @@ def test_the_indifference_of_kto_is_that_of_the_whole_batch_however_it_is_split(
 
 def test_a_smaller_set_is_filled_up_with_places_of_rank_zero():
     sets = [RankedSet("p", (A, B, C), (2, 1, 2)), RankedSet("q", (B, C), (2, 1)), RankedSet("r", (A, B), (1, 1))]
-    examples = method_of(ListwiseConfig).examples(sets)
-    assert [each.facts for each in examples] == [(1.0, 2.0, 2.0), (1.0, 2.0, 0.0)]
-    assert [image.data for image in examples[1].images] == [b"c", b"b", b"c"]
-    gathered = Examples.of(examples)
-    assert gathered.view.shape == (2, 3) and gathered.facts.tolist() == [[1, 2, 2], [1, 2, 0]]
+    examples = method_of(ListwiseConfig).examples(Rankings.of(sets))
+    assert examples.view.shape == (2, 3) and examples.facts.tolist() == [[1, 2, 2], [1, 2, 0]]
+    images = [[examples.images[image].data for image in examples.image[views]] for views in examples.view]
+    assert images == [[b"b", b"a", b"c"], [b"c", b"b", b"c"]]
 
 
 def test_the_rarer_thumb_counts_as_much_as_the_other():
     thumbs = [GradedImage("p", A, 1), GradedImage("p", B, 0), GradedImage("q", B, 0), GradedImage("q", C, 0)]
-    weights = [each.weight for each in method_of(KTOConfig).examples(thumbs)]
-    assert weights == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
-    assert len({each.key for each in method_of(KTOConfig).examples(thumbs)}) == 4  # unpaired noise
+    examples = method_of(KTOConfig).examples(Grades.of(thumbs))
+    assert examples.weight.tolist() == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
+    assert examples.keys == [f"{each.image.digest()} {each.prompt}" for each in thumbs]  # unpaired noise
 
 
 def test_rewards_and_reality_are_what_reward_weighted_reads(world):
     method = method_of(RewardWeightedConfig, real=str(world["thumbs"]))
-    examples = method.examples([GradedImage("p", A, 0.3)])
-    assert examples[0].facts == (0.3, 0.0) and {each.facts[1] for each in examples[1:]} == {1.0}
+    examples = method.examples(Grades.of([GradedImage("p", A, 0.3)]))
+    assert examples.facts[0].tolist() == pytest.approx([0.3, 0.0]) and set(examples.facts[1:, 1].tolist()) == {1.0}
+    assert len(examples) == 17 and examples.images[0].data == b"a"
+    assert [examples.prompts[examples.prompt[view]] for view in examples.view[:3, 0]] == ["p", "0 stars", "1 stars"]
 
 
 def test_sets_without_ranks_are_refused_by_what_learns_from_rankings(config_of):
-    unranked = [RankedSet("p", (A, B))]
+    unranked = Rankings.of([RankedSet("p", (A, B))])
     for kind in (DPOConfig, CPOConfig, MaPOConfig, ListwiseConfig):
         method = config_of(kind).method()
         with pytest.raises(InputError, match=f"{method.name} learns from rankings, and none of these 1 sets is ranked"):
@@ -118,7 +119,7 @@ def test_grades_that_are_no_thumbs_and_thumbs_of_one_kind_are_refused_by_kto(wor
     with pytest.raises(InputError, match=r"kto learns from thumbs, grades of 0 and 1, and one is 0\.9; .*--threshold"):
         run(config_of(KTOConfig, preferences=str(world["rewards"])))
     with pytest.raises(InputError, match="kto needs thumbs up and down, and all 2 are 1"):
-        method_of(KTOConfig).examples([GradedImage("p", A, 1), GradedImage("p", B, 1)])
+        method_of(KTOConfig).examples(Grades.of([GradedImage("p", A, 1), GradedImage("p", B, 1)]))
 
 
 def test_a_reward_outside_its_range_is_refused():

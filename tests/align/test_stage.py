@@ -9,10 +9,9 @@ import torch
 from diffusers import DiffusionPipeline
 from trained import implicit_accuracy, lines, run
 
-from palate.align.examples import Examples
 from palate.core.errors import ConfigError, InputError
 from palate.models.load import load_denoiser
-from palate.prefer.load import load_preferences
+from palate.prefer.load import load_rankings
 
 
 @pytest.mark.parametrize("train", ["lora", "full"])
@@ -104,5 +103,5 @@ def test_metrics_reach_a_tracker_from_a_run(dpo_config):
 
 
 def test_examples_of_the_fixture_are_what_they_are_said_to_be(world, dpo_config):
-    examples = Examples.of(dpo_config().method().examples(load_preferences(world["pairs"])))
+    examples = dpo_config().method().examples(load_rankings(world["pairs"]))
     assert len(examples) == 12 and len(examples.images) == 24 and len(examples.prompts) == 6

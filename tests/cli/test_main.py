@@ -39,7 +39,19 @@ def failing(monkeypatch):
 def test_help_lists_the_stages_in_the_order_of_the_loop(capsys):
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+)  ", capsys.readouterr().out, flags=re.MULTILINE)
-    stages = ["generate", "collect", "score", "filter", "caption", "prefer", "reward", "align", "evaluate", "demo"]
+    stages = [
+        "generate",
+        "collect",
+        "score",
+        "filter",
+        "caption",
+        "prefer",
+        "reward",
+        "align",
+        "evaluate",
+        "cache",
+        "demo",
+    ]
     assert listed == stages
 
 

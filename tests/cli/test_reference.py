@@ -48,6 +48,9 @@ def test_every_command_and_every_subcommand_is_in_the_reference():
         "palate align mapo",
         "palate align convert-beta",
         "palate evaluate",
+        "palate cache",
+        "palate cache list",
+        "palate cache prune",
         "palate demo",
     ]
 

@@ -19,8 +19,8 @@ from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Item
 from palate.collect.voting import Ballot, cast
 from palate.prefer.load import detect, load_preferences, locate
-from palate.prefer.pairs import to_pairs
 from palate.prefer.votes import aggregate
+from palate.records.columns import Rankings
 from palate.records.ranked import RankedSet
 
 RANKINGS = {"x": ([1, 2, 2], [1, 2, 3]), "y": ([3, 1, 2], [2, 1, 2]), "z": ([1, 1, 1], [1, 1, 1])}
@@ -95,8 +95,12 @@ def test_a_format_read_back_gives_the_same_rankings(tmp_path: Path, task: Any, k
 
 def won(sets: Sequence[RankedSet]) -> list[Any]:
     """Every pair that somebody won, by its prompt and its pictures."""
-    pairs = to_pairs(sets)
-    return [(pair.prompt, pair.winner.open().tobytes(), pair.loser.open().tobytes()) for pair in pairs]
+    columns = Rankings.of(sets)
+    pixels = [columns.images[number].open().tobytes() for number in range(len(columns.images))]
+    return [
+        (columns.prompts[columns.prompt[number]], *(pixels[columns.image[member]] for member in pair))
+        for number, pair in zip(*columns.pairs())
+    ]
 
 
 def test_pick_a_pic_has_its_columns_and_says_what_it_lost(tmp_path: Path) -> None:

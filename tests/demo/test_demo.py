@@ -8,7 +8,7 @@ import pytest
 
 from palate.cli.main import main
 from palate.prefer.load import load_preferences
-from palate.prefer.pairs import to_pairs
+from palate.records.columns import Rankings
 from palate.world.grammar import unseen_prompts
 
 SMALL = ["--prompts", "2", "--steps", "2", "--unseen", "2", "--images", "2"]
@@ -53,5 +53,5 @@ def test_another_size_in_the_same_folder_is_refused(folder: Path, capsys: pytest
 def test_the_shipped_comparisons_are_enough_and_show_no_unseen_prompt() -> None:
     sets = load_preferences("tiny-preferences")
     assert sum(len(s.images) * (len(s.images) - 1) // 2 for s in sets) >= 1500
-    assert all(len(s.votes) == 5 for s in sets) and len(to_pairs(sets)) >= 1500
+    assert all(len(s.votes) == 5 for s in sets) and len(Rankings.of(sets).pairs()[0]) >= 1500
     assert not {s.prompt for s in sets} & set(unseen_prompts())

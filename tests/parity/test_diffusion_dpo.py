@@ -9,12 +9,11 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from tiny_pipelines import RESOLUTION, random_stable_diffusion
 
-from palate.align.examples import Examples
 from palate.align.methods.dpo import DPOConfig
 from palate.align.plan import Plan
 from palate.align.stage import align
 from palate.diffusion.draws import Draws
-from palate.prefer.load import load_preferences
+from palate.prefer.load import load_rankings
 from palate.score.base import to_squares
 
 STEPS, BATCH, BETA, RATE = 5, 4, 300.0, 1e-3
@@ -61,7 +60,7 @@ def plain_loop(config):
     pipeline = StableDiffusionPipeline.from_pretrained(config.model)
     policy, reference, scheduler = pipeline.unet, copy.deepcopy(pipeline.unet), pipeline.scheduler
     optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, weight_decay=1e-2)
-    examples = Examples.of(config.method().examples(load_preferences(config.preferences)))
+    examples = config.method().examples(load_rankings(config.preferences))
     draws = Draws(examples.keys, config.seed, config.prompt_dropout)
     plan = Plan(draws, examples.key[examples.view[:, 0]], BATCH, config.draws)
     losses = []

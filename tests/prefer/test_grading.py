@@ -122,10 +122,10 @@ def test_what_was_written_is_read_and_datasets_shows_images(tmp_path: Path) -> N
 
     written = [GradedImage("a cat", IMAGES[0], 0.125), GradedImage("a dog", IMAGES[1], 1.0)]
     assert write_graded(written, tmp_path / "grades.parquet") == 2
-    assert load_graded(tmp_path) == load_graded(tmp_path / "grades.parquet")
+    assert [*load_graded(tmp_path)] == written == [*load_graded(tmp_path / "grades.parquet")]
     assert [each.grade for each in load_graded(tmp_path)] == [0.125, 1.0]
     rows = datasets.load_dataset("parquet", data_files=str(tmp_path / "grades.parquet"), split="train")
-    assert rows[0]["image"].size and rows.column_names == ["prompt", "image", "grade"]
+    assert rows[0]["image"].size and rows.column_names == ["prompt", "image", "grade", "image_facts"]
 
 
 def test_the_command_names_the_next_one(rankings: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,8 @@ from pictures import encoded
 from palate.core.errors import InputError
 from palate.prefer.importing import ImportConfig, import_preferences
 from palate.prefer.load import detect, load_preferences
-from palate.prefer.pairs import to_pairs
 from palate.prefer.readers import hpdv2
+from palate.records.columns import Rankings
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
 
@@ -112,7 +112,7 @@ def test_the_real_rankings_hold_30_prompts_of_278_images_by_ten_raters(real: lis
 def test_the_real_rankings_expand_to_11520_votes_without_a_tie(real: list[RankedSet]) -> None:
     by_rater = [RankedSet(one.prompt, one.images, vote.ranks) for one in real for vote in one.votes]
     assert all(sorted(one.ranks or ()) == list(range(1, len(one.images) + 1)) for one in by_rater)
-    assert len(to_pairs(by_rater)) == 11520
+    assert len(Rankings.of(by_rater).pairs()[0]) == 11520
 
 
 def test_the_real_raters_agree_as_they_were_measured_to(real: list[RankedSet]) -> None:

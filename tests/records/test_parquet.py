@@ -56,7 +56,7 @@ def test_images_on_disk_are_embedded_and_files_beside_the_table_are_found(tmp_pa
     (tmp_path / "a.png").write_bytes(encoded("red"))
     beside = StoredImage(path=tmp_path / "a.png")
     write_sets([RankedSet("a cat", (beside, stored("blue")), (1, 2))], tmp_path / "in" / "p.parquet")
-    assert read_sets(tmp_path / "in")[0].images[0].data == encoded("red")
+    assert read_sets(tmp_path / "in")[0].images[0].read() == encoded("red")
 
     columns = {"prompt": ["a cat"], "images": [[{"bytes": None, "path": "a.png"}] * 2], "ranks": [[1, 2]]}
     pq.write_table(pa.table(columns), tmp_path / "hand.parquet")

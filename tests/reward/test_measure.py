@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from palate.records.columns import Rankings
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote
-from palate.reward.measure import COMPARED_DIRECTLY, Comparisons, TieThreshold, order_of, shares_of, spearman
+from palate.reward.measure import COMPARED_DIRECTLY, Comparisons, TieThreshold, order_of, spearman
 
 PICTURES = tuple(StoredImage(bytes([number])) for number in range(4))
 
@@ -17,6 +18,12 @@ PICTURES = tuple(StoredImage(bytes([number])) for number in range(4))
 def ranked(prompt: str, ranks: tuple[int, ...], *votes: tuple[int, ...]) -> RankedSet:
     told = tuple(Vote(str(number), vote) for number, vote in enumerate(votes))
     return RankedSet(prompt, PICTURES[: len(ranks)], ranks, told)
+
+
+def shares_of(each: RankedSet, n: int, votes: bool = True) -> np.ndarray:
+    """Of one set among others of other sizes."""
+    others = [ranked("o", (1, 2), (2, 1)), ranked("o", (1, 2, 3, 4), (4, 3, 2, 1), (1, 1, 1, 1))]
+    return Rankings.of([others[0], each, others[1]]).shares(np.array([0, 1, 2]), max(n, 4), votes)[1, :n, :n]
 
 
 def pairs(margin: list[float], label: list[float], share: list[float] | None = None, prompt: list[int] | None = None):
@@ -89,7 +96,7 @@ def test_margins_that_are_log_odds_are_calibrated() -> None:
 
 def test_comparisons_of_sets_line_scores_up_with_people() -> None:
     sets = [ranked("p", (1, 2)), ranked("q", (2, 1, 2), (2, 1, 3), (1, 2, 3)), ranked("p", (1, 1))]
-    found = Comparisons.of(sets, [[1.0, 0.0], [0.0, 5.0, 1.0], [0.3, 0.3]])
+    found = Comparisons.of(Rankings.of(sets), np.array([[1.0, 0.0, 9.0], [0.0, 5.0, 1.0], [0.3, 0.3, 9.0]]))
     assert found.prompt.tolist() == [0, 1, 1, 1, 0]
     assert found.margin.tolist() == [1.0, -5.0, -1.0, 4.0, 0.0]
     assert found.label.tolist() == [1.0, 0.0, 0.5, 1.0, 0.5]
@@ -99,9 +106,9 @@ def test_comparisons_of_sets_line_scores_up_with_people() -> None:
 
 def test_spearman_is_the_mean_over_sets_of_three_or_more() -> None:
     sets = [ranked("p", (1, 2, 3)), ranked("q", (1, 2, 3)), ranked("r", (1, 2)), ranked("s", (1, 1, 1))]
-    scores = [[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 0.0], [1.0, 2.0, 3.0]]
-    assert spearman(sets, scores) == pytest.approx(0.0)
-    assert spearman(sets[2:3], scores[2:3]) is None
+    scores = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
+    assert spearman(Rankings.of(sets), scores) == pytest.approx(0.0)
+    assert spearman(Rankings.of(sets[2:3]), scores[2:3]) is None
 
 
 def test_graded_images_are_ordered_over_all_and_within_prompts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -74,7 +75,8 @@ class Adversary:
     def __init__(self, batches: Batches, lr: float, seed: int, accelerator: Accelerator) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "discriminator"))
-            network = Discriminator(batches.latents.shape[1], batches.conditioning[:1].prompt_vector().shape[-1])
+            told = batches.prepared.conditioning[np.zeros(1, int)].prompt_vector()
+            network = Discriminator(batches.prepared.latents.shape[0], told.shape[-1])
         self.network = network.to(accelerator.device)
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.5, 0.99), weight_decay=0.0)
         self.part = Part(self.network, optimizer)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from palate.align.examples import Examples
+from palate.align.prepare import Prepared
 from palate.diffusion.draws import Draws
 from palate.diffusion.parametrization import Parametrization
 from palate.diffusion.schedule import Schedule
@@ -63,30 +65,28 @@ class Batches:
         examples: whose views are asked for.
         draws: their randomness.
         schedule, parametrization: the model's.
-        latents: x_0 of the distinct images [I, C, h, w].
-        conditioning: of the distinct prompts, the first that of no prompt.
-        image_conditioning: of the distinct images, in the families that have some.
+        prepared: x_0 of the distinct images, and the conditioning of the distinct prompts.
+        image_conditioning: of distinct images [R] by their numbers, in the families that have some.
     """
 
     examples: Examples
     draws: Draws
     schedule: Schedule
     parametrization: Parametrization
-    latents: Tensor
-    conditioning: Conditioning
-    image_conditioning: Conditioning = field(default_factory=Conditioning)
+    prepared: Prepared
+    image_conditioning: Callable[[np.ndarray], Conditioning] = lambda images: Conditioning()
 
     def make(self, views: np.ndarray, draws: np.ndarray) -> Batch:
         """The batch of views [R] at draws [R], on the CPU."""
         key = self.examples.key[views]
         t = self.schedule.sample_t(torch.from_numpy(self.draws.u(key, draws)))
-        eps = self.draws.noise(key, draws, tuple(self.latents.shape[1:]))
-        image = torch.from_numpy(self.examples.image[views])
-        x_0 = self.latents[image]
+        eps = self.draws.noise(key, draws, self.prepared.latents.shape)
+        image = self.examples.image[views]
+        x_0 = self.prepared.latents[image]
         prompt = np.where(self.draws.dropped(key, draws), 0, self.examples.prompt[views])
         return Batch(
             x_t=self.schedule.add_noise(x_0, eps, t),
             t=t,
             target=self.parametrization.target(self.schedule, x_0, eps, t),
-            conditioning=self.conditioning[torch.from_numpy(prompt)].merged(self.image_conditioning[image]),
+            conditioning=self.prepared.conditioning[prompt].merged(self.image_conditioning(image)),
         )

@@ -13,7 +13,7 @@ from palate.training.config import TrainingConfig, below_zero, no_share, not_abo
 if TYPE_CHECKING:
     from palate.align.methods.method import Method
 
-FREE = SHARED_FREE | {"gradient_checkpointing"}
+FREE = SHARED_FREE | {"gradient_checkpointing", "latents"}
 """Fields that may change between the parts of one run: the weights do not depend on them, up to float rounding."""
 
 
@@ -65,6 +65,11 @@ class AlignConfig(TrainingConfig):
     """Recompute activations in the backward pass: less memory, about a third more time."""
     compile: bool = False
     """Compile the network with torch.compile; pays off in long runs."""
+    latents: Literal["cached", "streamed"] = "cached"
+    """Compute latents and embeddings of what the run will look at once and keep them on disk; or at every step, for
+    which the encoders stay in memory."""
+    latents_dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """What latents are kept in; the two narrow ones take half the disk."""
     cache: Path | None = None
     """Where latents, embeddings and reference errors are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
 

@@ -4,55 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 
+from palate.core.cache_folder import array_digest, digest, texts_digest
 from palate.core.errors import InputError
-from palate.records.images import StoredImage
-from palate.training.cache import digest
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Example:
-    """n images of a prompt, best first.
-
-    Attributes:
-        prompt: of all the images.
-        images: [n].
-        key: what randomness is shared within: the ranked set's identity.
-        weight: how much the example counts.
-        facts: numbers that the method's loss reads [k], such as a rank for each image.
-    """
-
-    prompt: str
-    images: tuple[StoredImage, ...]
-    key: str
-    weight: float = 1.0
-    facts: tuple[float, ...] = ()
+from palate.records.columns import Grades, Rankings
+from palate.records.image_columns import Images, first_seen, numbered
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
     """N examples as indices. A *view* is an image under a prompt and a key: what an error is measured of.
 
-    An image in several pairs of one ranked set is one view, so that its error under the base model is asked once.
+    An image in several pairs of one ranked set is one view, so that its error under the base model is computed once.
 
     Attributes:
         prompts: the distinct prompts; the first is empty, for prompt dropout.
         images: the distinct images.
-        keys: the distinct keys.
+        keys: the distinct keys; randomness is shared within one: the identity of a ranked set.
         prompt, image, key: what each view is of, [V] each.
         view: the views of each example [N, n].
-        weight: of each example [N], float32.
-        facts: of each example [N, k], float32.
+        weight: how much each example counts [N], float32.
+        facts: numbers that the method's loss reads [N, k], float32, such as a rank for each image.
     """
 
-    prompts: tuple[str, ...]
-    images: tuple[StoredImage, ...]
-    keys: tuple[str, ...]
+    prompts: list[str]
+    images: Images
+    keys: list[str]
     prompt: np.ndarray
     image: np.ndarray
     key: np.ndarray
@@ -65,44 +44,57 @@ class Examples:
 
     def digest(self) -> str:
         """A short name for what there is to learn from: equal examples in equal order, equal name."""
-        images = [image.digest() for image in self.images]
-        columns = [each.tolist() for each in (self.prompt, self.image, self.key, self.view, self.weight, self.facts)]
-        return digest(self.prompts, images, self.keys, columns)
+        arrays = (self.images.digest, self.prompt, self.image, self.key, self.view, self.weight, self.facts)
+        return digest(texts_digest(self.prompts), texts_digest(self.keys), *map(array_digest, arrays))
 
     @classmethod
-    def of(cls, examples: Sequence[Example]) -> Examples:
-        """Gathers examples.
+    def of(
+        cls,
+        feedback: Rankings | Grades,
+        prompt: np.ndarray,
+        image: np.ndarray,
+        keys: Sequence[str],
+        key: np.ndarray,
+        weight: np.ndarray | None = None,
+        facts: np.ndarray | None = None,
+    ) -> Examples:
+        """Gathers examples; prompts, images, keys and views are numbered as they first come.
+
+        Args:
+            feedback: whose prompts and images they are.
+            prompt: the number of each example's prompt in the feedback [N].
+            image: the numbers of its images in the feedback [N, n].
+            keys: of the examples, in any order.
+            key: the number of each example's key among these [N].
+            weight: [N]; 1 each when left out.
+            facts: [N, k]; none when left out.
 
         Raises:
             InputError: there are none.
         """
-        if not examples:
+        count, n = len(image), image.shape[1]
+        if not count:
             raise InputError("the preferences hold nothing to learn from: no image is ranked above another")
-        prompts, images, keys, views = _Distinct[str](), _Distinct[StoredImage](), _Distinct[str](), _Distinct[tuple]()
-        prompts.number("", "")
+        prompts, prompt = _as_they_come(prompt)
+        images, image = _as_they_come(image.ravel())
+        texts, same = numbered(keys)
+        chosen, key = _as_they_come(same[key])
+        under, _ = first_seen(prompt * len(chosen) + key)
+        view, first = first_seen(under.repeat(n) * len(images) + image)
+        return cls(
+            prompts=["", *(feedback.prompts[number] for number in prompts.tolist())],
+            images=feedback.images.take(images),
+            keys=[texts[number] for number in chosen.tolist()],
+            prompt=prompt.repeat(n)[first] + 1,
+            image=image[first],
+            key=key.repeat(n)[first],
+            view=view.reshape(count, n),
+            weight=np.ones(count, np.float32) if weight is None else weight.astype(np.float32),
+            facts=np.empty((count, 0), np.float32) if facts is None else facts.astype(np.float32),
+        )
 
-        def view(example: Example, image: StoredImage) -> int:
-            prompt, key = prompts.number(example.prompt, example.prompt), keys.number(example.key, example.key)
-            number = (prompt, images.number(image.digest(), image), key)
-            return views.number(number, number)
 
-        rows = np.array([[view(example, image) for image in example.images] for example in examples])
-        prompt, image, key = np.array(views.values).T
-        weight = np.array([example.weight for example in examples], dtype=np.float32)
-        facts = np.array([example.facts for example in examples], dtype=np.float32)
-        told = tuple(prompts.values), tuple(images.values), tuple(keys.values)
-        return cls(*told, prompt, image, key, rows, weight, facts)
-
-
-class _Distinct(Generic[T]):
-    """Values by identity, numbered as they first come."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[object, int] = {}
-        self.values: list[T] = []
-
-    def number(self, identity: object, value: T) -> int:
-        number = self._numbers.setdefault(identity, len(self.values))
-        if number == len(self.values):
-            self.values.append(value)
-        return number
+def _as_they_come(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values in the order in which they first come, and the number of each one's among them."""
+    number, first = first_seen(values)
+    return values[first], number

@@ -15,9 +15,9 @@ from palate.core.errors import InputError
 from palate.core.runs import read_config
 from palate.prefer.curated import load_curated
 from palate.prefer.grades import load_graded
-from palate.prefer.load import load_preferences
+from palate.prefer.load import load_rankings
 
-LOADERS = {"rankings": load_preferences, "grades": load_graded, "images": load_curated}
+LOADERS = {"rankings": load_rankings, "grades": load_graded, "images": load_curated}
 """How what a method learns from is read."""
 
 
@@ -27,7 +27,7 @@ def examples_of(config: AlignConfig, method: Method) -> Examples:
     Raises:
         InputError: the feedback is not there, or has nothing that the method learns from.
     """
-    return Examples.of(method.examples(LOADERS[method.learns_from](config.preferences)))
+    return method.examples(LOADERS[method.learns_from](config.preferences, config.cache))
 
 
 def trained_prompts(run: Path) -> frozenset[str]:

@@ -8,7 +8,7 @@ another method) starts at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from palate.align.batches import Batches, errors
+from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
 from palate.core.progress import bar
 from palate.models.denoiser import Denoiser
-from palate.training.cache import cached_rows, digest
+from palate.training.cache import cached_rows
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,6 +34,7 @@ def measure_errors(
     batch: int,
     identity: str,
     root: Path,
+    about: Mapping[str, object],
     accelerator: Accelerator,
     dtype: torch.dtype = torch.float32,
     title: str = "reference errors",
@@ -46,26 +48,31 @@ def measure_errors(
         batch: views asked at once.
         identity: names the network's weights and schedule, the latents and the embeddings.
         root: folder of the cache.
+        about: the model and data, for `palate cache`.
         accelerator: the device and the processes.
         dtype: that the network computes in.
         title: of the progress bar.
     """
-    asked = batches.examples
-    views = [asked.prompt.tolist(), asked.image.tolist(), asked.key.tolist(), asked.keys]
-    whole = digest(identity, str(dtype), views, batches.draws.seed, batches.draws.dropout)
+    examples, draws = batches.examples, batches.draws
+    views = [array_digest(each) for each in (examples.prompt, examples.image, examples.key)]
+    whole = digest(identity, str(dtype), views, texts_digest(examples.keys), draws.seed, draws.dropout)
+    entry = Entry(root / f"errors-{whole}", {"kind": "errors", **about})
+    every = np.arange(len(examples.image))
 
     @torch.no_grad()
-    def compute(draw: int, rows: Tensor) -> dict[str, Tensor]:
-        question = batches.make(rows.numpy(), np.full(len(rows), draw)).to(accelerator.device)
+    def compute(draw: int, rows: np.ndarray) -> dict[str, Tensor]:
+        question = batches.make(rows, np.full(len(rows), draw)).to(accelerator.device)
         return {"error": errors(denoiser, question, dtype)}
 
-    def cached(draw: int, rows: Tensor) -> Tensor:
+    def cached(draw: int, rows: np.ndarray) -> Tensor:
         if not len(rows):  # a short run may visit a ranked set at its second draw and not at its first
-            return torch.zeros(len(asked.image))
-        path = root / f"errors-{whole}-{draw}.safetensors"
-        found = cached_rows(path, len(asked.image), partial(compute, draw), batch, progress, accelerator, rows)
-        return found["error"]
+            return torch.zeros(len(every))
+        path = entry.folder / f"{draw}.safetensors"
+        found = cached_rows(path, len(every), partial(compute, draw), batch, progress, accelerator, rows).read(every)
+        error = found["error"]
+        assert isinstance(error, Tensor)  # one number a row
+        return error
 
-    distinct = [torch.from_numpy(np.unique(each)) for each in wanted]
+    distinct = [np.unique(each) for each in wanted]
     with bar(title, sum(map(len, distinct))) as progress:
         return torch.stack([cached(draw, rows) for draw, rows in enumerate(distinct)])

@@ -44,6 +44,12 @@ class Plan:
             examples[inside] = self._order(int(epoch))[offsets[inside]]
         return examples, self._draw(examples, epochs)
 
+    def visited(self, steps: int) -> np.ndarray:
+        """The examples that a run of so many steps visits at all, in ascending order."""
+        if steps * self.batch >= len(self.key):
+            return np.arange(len(self.key))
+        return np.sort(self._order(0)[: steps * self.batch])
+
     def visits(self, steps: int) -> list[np.ndarray]:
         """The examples that a run of so many steps visits at draw 0, 1, ..., one array a draw."""
         examples, draws = (np.concatenate(each) for each in zip(*map(self.step, range(steps))))

@@ -1,31 +1,49 @@
-"""Latents and prompt embeddings, computed once for all runs on the same images and prompts."""
+"""Latents and prompts' conditioning: computed once for all runs on the same images and prompts, or at every step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from palate.align.encoders import PROMPTS_AT_ONCE, Encoders
 from palate.align.examples import Examples
+from palate.core.cache_folder import Entry, array_digest, digest, require_space, texts_digest
 from palate.core.progress import bar
-from palate.models.conditioning import Conditioning
-from palate.models.denoiser import Denoiser
-from palate.models.frames import Frames
-from palate.models.load import load_denoiser, quiet_libraries
-from palate.models.source import ModelSource
-from palate.score.base import to_squares
-from palate.training.cache import cached_rows, digest
+from palate.models.conditioning import Conditioning, Ragged
+from palate.training.cache import RowCache, fill_rows, open_rows
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PIXELS_AT_ONCE = 2**20  # four pictures of 512 x 512: an autoencoder's activations are large
-PROMPTS_AT_ONCE = 64
+FIX = "give --latents streamed, another --cache, or --latents-dtype fp16"
+
+
+class Latents(Protocol):
+    """The latents of distinct images, each computed or read when it is asked for.
+
+    Attributes:
+        shape: (C, h, w) of one.
+    """
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, rows: np.ndarray) -> Tensor:
+        """Of some images [R] by their numbers: [R, C, h, w], float32, on the CPU."""
+        ...
+
+
+class Prompts(Protocol):
+    """The conditioning of distinct prompts, each computed or read when it is asked for."""
+
+    def __getitem__(self, rows: np.ndarray) -> Conditioning:
+        """Of some prompts [R] by their numbers, on the CPU."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,74 +51,145 @@ class Prepared:
     """What training reads instead of images and prompts.
 
     Attributes:
-        latents: of the distinct images [I, C, h, w], float32, mapped from disk.
-        conditioning: of the distinct prompts, mapped from disk; the first is that of no prompt.
-        frames: how each distinct image was cut out of its original [I].
+        latents: of the distinct images.
+        conditioning: of the distinct prompts; the first is that of no prompt.
         identity: names both, for caches that depend on them.
     """
 
-    latents: Tensor
-    conditioning: Conditioning
-    frames: Frames
+    latents: Latents
+    conditioning: Prompts
     identity: str
 
 
-def prepare(
-    source: ModelSource,
+@dataclass(frozen=True)
+class Needed:
+    """The images and prompts that a run looks at.
+
+    Attributes:
+        images: their numbers [J], in the order in which they are read fastest.
+        prompts: their numbers [Q], in ascending order; that of no prompt is among them.
+    """
+
+    images: np.ndarray
+    prompts: np.ndarray
+
+    @classmethod
+    def of(cls, examples: Examples, visited: np.ndarray) -> Needed:
+        """Those of some of the examples, by their numbers."""
+        views = np.unique(examples.view[visited])
+        image = np.zeros(len(examples.images), bool)
+        image[examples.image[views]] = True
+        order = examples.images.in_file_order()
+        prompts = np.union1d([0], examples.prompt[views])
+        return cls(order[image[order]], prompts)
+
+
+def identity_of(encoders: Encoders, examples: Examples) -> tuple[str, str]:
+    """Names of the latents and of the prompts' conditioning: the same model and data have the same."""
+    source = encoders.source
+    picture = source.fingerprint("vae"), encoders.resolution, str(encoders.latents_dtype)
+    latents = digest("mode", *picture, array_digest(examples.images.digest))
+    return latents, digest(source.fingerprint(*source.readers()), str(encoders.dtype), texts_digest(examples.prompts))
+
+
+def prepare_cached(
+    encoders: Encoders,
     examples: Examples,
-    resolution: int,
+    needed: Needed,
     root: Path,
+    about: Mapping[str, object],
     accelerator: Accelerator,
-    dtype: torch.dtype = torch.float32,
 ) -> Prepared:
-    """Encodes the images and prompts that the cache lacks; the encoders are loaded only for those, and freed.
+    """Encodes the images and prompts that are needed and that the cache lacks.
 
     Args:
-        source: the model.
+        encoders: loaded only where something is missing.
         examples: what is trained on.
-        resolution: pixels a side.
+        needed: what of it.
         root: folder of the cache.
+        about: the model and data, for `palate cache`.
         accelerator: the device and the processes.
-        dtype: of the cached embeddings: the one that the network will read them in.
 
     Raises:
         InputError: an image cannot be decoded; names it.
+        PalateError: the disk is too small, before it is filled.
     """
-    encoders = _Encoders(source, accelerator.device)
-    pictures = digest(
-        "mode, frame", source.fingerprint("vae"), resolution, [image.digest() for image in examples.images]
+    pictures, texts = identity_of(encoders, examples)
+
+    def encode(rows: np.ndarray) -> dict[str, Tensor]:
+        return {"latents": encoders.latents([examples.images[row] for row in rows.tolist()])}
+
+    def embed(rows: np.ndarray) -> Mapping[str, Tensor | Ragged]:
+        return encoders.conditioning([examples.prompts[row] for row in rows.tolist()]).tensors
+
+    kinds = (
+        ("latents", pictures, len(examples.images), encode, needed.images, 4 * encoders.images_at_once),
+        ("prompts", texts, len(examples.prompts), embed, needed.prompts, 4 * PROMPTS_AT_ONCE),
     )
-    texts = digest(source.fingerprint(*source.readers()), str(dtype), examples.prompts)
-
-    def encode(rows: Tensor) -> dict[str, Tensor]:
-        images = [examples.images[row].open() for row in rows.tolist()]
-        frames = Frames.squares([image.size for image in images], resolution)
-        return {"latents": encoders.denoiser.encode(to_squares(images, resolution)), "frames": frames.rows}
-
-    def embed(rows: Tensor) -> Mapping[str, Any]:
-        with quiet_libraries():  # they print every prompt that is longer than the text encoder reads
-            found = encoders.denoiser.encode_prompt([examples.prompts[row] or None for row in rows.tolist()])
-        return found.to(dtype=dtype).tensors
-
-    at_once = max(1, PIXELS_AT_ONCE // resolution**2)
-    count = len(examples.images), len(examples.prompts)
-    with bar("encode images", count[0]) as progress:
-        path = root / f"latents-{pictures}.safetensors"
-        latents = cached_rows(path, count[0], encode, at_once, progress, accelerator)
-    with bar("encode prompts", count[1]) as progress:
-        path = root / f"prompts-{texts}.safetensors"
-        embedded = cached_rows(path, count[1], embed, PROMPTS_AT_ONCE, progress, accelerator)
-    conditioning = Conditioning(embedded.tensors())
-    return Prepared(latents["latents"], conditioning, Frames(latents["frames"]), digest(pictures, texts))
+    entries, caches = [], []
+    for kind, name, count, compute, wanted, at_once in kinds:
+        entries.append(Entry(root / f"{kind}-{name}", {"kind": kind, **about}))
+        caches.append(open_rows(entries[-1].folder / "rows.safetensors", count, compute, wanted[:at_once], accelerator))
+    sizes = [cache.needs(wanted) for cache, (_, _, _, _, wanted, _) in zip(caches, kinds)]
+    what = f"the latents of {len(needed.images)} images and the embeddings of {len(needed.prompts)} prompts"
+    require_space(root, sum(sizes), what, FIX)
+    for place, (kind, _, _, compute, wanted, at_once) in enumerate(kinds):
+        with bar(f"encode {'images' if kind == 'latents' else kind}", len(wanted)) as progress:
+            caches[place] = fill_rows(caches[place], compute, at_once, progress, accelerator, wanted)
+    return Prepared(CachedLatents(caches[0], entries[0]), CachedPrompts(caches[1], entries[1]), digest(pictures, texts))
 
 
-@dataclass(frozen=True)
-class _Encoders:
-    """The model without its network, loaded when first asked."""
+def prepare_streamed(encoders: Encoders, examples: Examples, needed: Needed) -> Prepared:
+    """Encodes images and prompts whenever they are asked for; the encoders stay in memory, and nothing is kept."""
+    latents = StreamedLatents(encoders, examples, int(needed.images[0]))
+    return Prepared(latents, StreamedPrompts(encoders, examples), digest(*identity_of(encoders, examples)))
 
-    source: ModelSource
-    device: torch.device
 
-    @cached_property
-    def denoiser(self) -> Denoiser:
-        return load_denoiser(self.source, device=self.device, without=(self.source.network,))
+class CachedLatents:
+    """Latents read from a cache; see `Latents`."""
+
+    def __init__(self, cache: RowCache, entry: Entry) -> None:
+        self._cache, self._entry = cache, entry
+        self.shape: tuple[int, ...] = cache.dense["latents"].shape
+
+    def __getitem__(self, rows: np.ndarray) -> Tensor:
+        found = self._cache.read(rows)["latents"]
+        assert isinstance(found, Tensor)  # latents are of one shape
+        return found.float()
+
+
+class CachedPrompts:
+    """The conditioning of prompts read from a cache; see `Prompts`."""
+
+    def __init__(self, cache: RowCache, entry: Entry) -> None:
+        self._cache, self._entry = cache, entry
+
+    def __getitem__(self, rows: np.ndarray) -> Conditioning:
+        distinct, where = np.unique(rows, return_inverse=True)
+        return Conditioning(self._cache.read(distinct))[torch.from_numpy(where)]
+
+
+class StreamedLatents:
+    """Latents computed when they are asked for; see `Latents`."""
+
+    def __init__(self, encoders: Encoders, examples: Examples, one: int) -> None:
+        self._encoders, self._examples = encoders, examples
+        self.shape: tuple[int, ...] = tuple(self[np.array([one])].shape[1:])
+
+    def __getitem__(self, rows: np.ndarray) -> Tensor:
+        distinct, where = np.unique(rows, return_inverse=True)
+        return self._encoders.latents([self._examples.images[row] for row in distinct.tolist()]).float()[
+            torch.from_numpy(where)
+        ]
+
+
+class StreamedPrompts:
+    """The conditioning of prompts computed when it is asked for; see `Prompts`."""
+
+    def __init__(self, encoders: Encoders, examples: Examples) -> None:
+        self._encoders, self._examples = encoders, examples
+
+    def __getitem__(self, rows: np.ndarray) -> Conditioning:
+        distinct, where = np.unique(rows, return_inverse=True)
+        found = self._encoders.conditioning([self._examples.prompts[row] for row in distinct.tolist()])
+        return found[torch.from_numpy(where)]

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from palate import __version__
 from palate.align.batches import Batches
 from palate.align.config import FREE, AlignConfig
+from palate.align.encoders import Encoders
 from palate.align.examples import Examples
 from palate.align.learned import examples_of
 from palate.align.measure import measure_errors
 from palate.align.methods.method import Method
 from palate.align.output import save_model
 from palate.align.plan import Plan
-from palate.align.prepare import prepare
+from palate.align.prepare import Needed, Prepared, prepare_cached, prepare_streamed
 from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
 from palate.core.user_code import class_digest
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
 from palate.models.families import adapter_of, sizes_of
+from palate.models.frames import Frames
 from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 REFERENCE_AT_ONCE = (
     4  # views an example of a micro-batch: a forward without gradients needs a fraction of a training step's memory
 )
+
+
+LATENTS_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def align(config: AlignConfig, method: Method | None = None) -> Path:
@@ -101,24 +108,26 @@ def assemble(
 ) -> Trainer:
     """A trainer with its caches filled: latents, embeddings and, where the method needs them, the base's errors."""
     root, dtype = (config.cache or default_root()) / "align", compute_dtype(config.precision, accelerator.device.type)
-    with run.timer("encode"):
-        resolution = config.resolution or sizes_of(source).native
-        prepared = prepare(source, examples, resolution, root, accelerator, dtype)
-    gc.collect()  # the encoders go before the network comes
-    weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
-    denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders())
-    plain = use_plain_attention(denoiser.network, prepared.latents[0, 0].numel(), accelerator.device.type, dtype)
+    resolution = config.resolution or sizes_of(source).native
     draws = Draws(examples.keys, config.seed, config.prompt_dropout)
     plan = Plan(draws, examples.key[examples.view[:, 0]], config.batch, config.draws)
-    cells = prepared.latents.shape[-2], prepared.latents.shape[-1]
+    about = {"model": config.model, "data": config.preferences, "pixels": resolution}
+    with run.timer("encode"):
+        encoders = Encoders(source, resolution, accelerator.device, LATENTS_DTYPES[config.latents_dtype], dtype)
+        prepared = _prepared(config, encoders, examples, plan, root, about, accelerator)
+    del encoders  # they go before the network comes, but where `prepared` needs them
+    gc.collect()
+    weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
+    denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders())
+    _, height, width = prepared.latents.shape
+    plain = use_plain_attention(denoiser.network, height * width, accelerator.device.type, dtype)
     batches = Batches(
         examples,
         draws,
-        denoiser.schedule(cells),
+        denoiser.schedule((height, width)),
         denoiser.parametrization,
-        prepared.latents,
-        prepared.conditioning,
-        denoiser.image_conditioning(prepared.frames),
+        prepared,
+        lambda images: denoiser.image_conditioning(_frames(examples, images, resolution)),
     )
     reference = None
     if method.reference:
@@ -127,9 +136,30 @@ def assemble(
         at_once = REFERENCE_AT_ONCE * micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         with run.timer("reference"):
             wanted = [examples.view[visited].ravel() for visited in plan.visits(config.steps)]
-            reference = measure_errors(denoiser, batches, wanted, at_once, identity, root, accelerator, dtype)
+            reference = measure_errors(denoiser, batches, wanted, at_once, identity, root, about, accelerator, dtype)
     make_trainable(denoiser.network, config)
     return Trainer(config, method, denoiser, batches, plan, reference, run, accelerator, dtype)
+
+
+def _prepared(
+    config: AlignConfig,
+    encoders: Encoders,
+    examples: Examples,
+    plan: Plan,
+    root: Path,
+    about: Mapping[str, object],
+    accelerator: Accelerator,
+) -> Prepared:
+    """The latents and embeddings that the run looks at: kept on the disk, or computed when they are asked for."""
+    needed = Needed.of(examples, plan.visited(config.steps))
+    if config.latents == "streamed":
+        return prepare_streamed(encoders, examples, needed)
+    return prepare_cached(encoders, examples, needed, root, about, accelerator)
+
+
+def _frames(examples: Examples, images: np.ndarray, resolution: int) -> Frames:
+    """How images are cut out of their originals."""
+    return Frames.squares(examples.images.size[images].tolist(), resolution)
 
 
 def make_trainable(network: Any, config: AlignConfig) -> None:

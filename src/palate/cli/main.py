@@ -30,6 +30,7 @@ MODULES = {
     "reward": ("palate.cli.reward", "learn rewards from feedback, and test them"),
     "align": ("palate.cli.align", "train a model on preferences"),
     "evaluate": ("palate.cli.evaluate", "compare two models on the same seeds, and report"),
+    "cache": ("palate.cli.cache", "list and delete what runs keep for later ones"),
     "demo": ("palate.cli.demo", "walk the whole loop on the built-in tiny model"),
 }
 COMMANDS = {name: _lazy(module, help) for name, (module, help) in MODULES.items()}

@@ -28,7 +28,7 @@ class Draws:
         dropout: share of draws that see the empty prompt.
     """
 
-    def __init__(self, keys: tuple[str, ...], seed: int, dropout: float = 0.0) -> None:
+    def __init__(self, keys: list[str] | tuple[str, ...], seed: int, dropout: float = 0.0) -> None:
         self.keys, self.seed, self.dropout = keys, seed, dropout
 
     def u(self, key: np.ndarray, draw: np.ndarray) -> np.ndarray:

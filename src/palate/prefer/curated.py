@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from palate.core.errors import InputError
-from palate.prefer.load import built_in, load_preferences
+from palate.prefer.indexing import indexed
+from palate.prefer.load import built_in, load_rankings
 from palate.prefer.readers.pair_folder import IMAGE, PAIR
+from palate.records.columns import Grades
 from palate.records.graded import GradedImage
+from palate.records.graded_parquet import write_graded
+from palate.records.image_columns import first_seen
 from palate.records.image_folder import metadata_rows, read_image_folder
+from palate.records.read_columns import read_grades
 
 RANKED = (set(PAIR) | set(IMAGE) | {"preferred_file_name", "rejected_file_name"}) - {"file_name", "prompt"}
 """Columns that only a folder of rankings has."""
 
 
-def load_curated(source: str | Path) -> list[GradedImage]:
+def load_curated(source: str | Path, cache: Path | None = None) -> Grades:
     """Every image to imitate, each once, as a graded image of grade 1.
 
     Args:
-        source: rankings as `load_preferences` takes them, of which the images of rank 1 are taken wherever a set tells
+        source: rankings as `load_rankings` takes them, of which the images of rank 1 are taken wherever a set tells
             any apart; or an ImageFolder with prompts, such as a run of `palate filter`, of which all are taken.
+        cache: as of `load_rankings`.
 
     Raises:
         InputError: no such source, or no image in it that is above another.
     """
     path = Path(source).expanduser()
     if str(source) not in built_in() and path.is_dir() and is_curated(path):
-        return [GradedImage(each.prompt, each.image, 1.0) for each in read_image_folder(path)]
-    best = {
-        (each.prompt, image.digest()): GradedImage(each.prompt, image, 1.0)
-        for each in load_preferences(source)
-        if len(set(each.ranks or ())) > 1
-        for image, rank in zip(each.images, each.ranks or ())
-        if rank == 1
-    }
-    if not best:
+
+        def write(file: Path, about: Any) -> None:
+            images = (GradedImage(each.prompt, each.image, 1.0) for each in read_image_folder(path))
+            write_graded(images, file, embed=False, about=about)
+
+        return read_grades([indexed(path, "curated", write, cache)])
+    rankings = load_rankings(source, cache)
+    member = np.repeat(rankings.told_apart, rankings.size) & (rankings.rank == 1)
+    prompt, image = np.repeat(rankings.prompt, rankings.size)[member], rankings.image[member]
+    if not len(image):
         raise InputError(f"{source} ranks no image above another, so there is none to imitate; rank or choose some")
-    return list(best.values())
+    _, first = first_seen(prompt.astype(int) * len(rankings.images) + image)
+    return Grades(rankings.prompts, prompt[first], rankings.images, image[first], np.ones(len(first)))
 
 
 def is_curated(folder: Path) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from palate.core.errors import InputError, nearest
 from palate.core.progress import track
 from palate.core.runs import RunFolder
 from palate.prefer.grades import GRADES, write_graded
-from palate.prefer.load import load_preferences
+from palate.prefer.load import load_rankings
 from palate.prefer.stage import FREE, digest_rows
+from palate.records.columns import Grades
 from palate.records.graded import GradedImage
+from palate.records.image_columns import first_seen
 from palate.records.tally import Tally
 from palate.score.load import refuse_judge
 from palate.score.stage import read_scored, read_summaries
@@ -67,26 +71,25 @@ def grade(config: GradeConfig) -> Path:
     if run.finished is None:
         with run.timer("grade"):
             count = write_graded(track(graded, "graded images", len(graded)), run.path / GRADES)
-        best, worst = (sum(each.grade == end for each in graded) for end in (1, 0))
+        best, worst = (int((graded.grade == end).sum()) for end in (1, 0))
         run.finish({"graded images": count, "of grade 1": best, "of grade 0": worst, **tally.summary()})
     return run.path
 
 
-def _of_rankings(source: str) -> list[GradedImage]:
-    thumbs: dict[tuple[str, str, float], GradedImage] = {}
-    for ranked in load_preferences(source):
-        ends = {max(ranked.ranks or (1,)): 0.0, 1: 1.0}  # a set of ties has only a best
-        if len(ends) == 2:
-            for image, rank in zip(ranked.images, ranked.ranks or ()):
-                if rank in ends:
-                    thumb = GradedImage(ranked.prompt, image, ends[rank])
-                    thumbs[ranked.prompt, image.digest(), thumb.grade] = thumb
-    if not thumbs:
+def _of_rankings(source: str) -> Grades:
+    rankings = load_rankings(source)
+    of_set = np.repeat(np.arange(len(rankings)), rankings.size)
+    worst = np.maximum.reduceat(rankings.rank, rankings.start[:-1])[of_set]
+    end = np.repeat(rankings.told_apart, rankings.size) & ((rankings.rank == 1) | (rankings.rank == worst))
+    if not end.any():
         raise InputError(f"{source} ranks no image above another, so there is no thumb to give")
-    return list(thumbs.values())
+    prompt, image = rankings.prompt[of_set][end].astype(int), rankings.image[end]
+    best = rankings.rank[end] == 1
+    _, first = first_seen((prompt * len(rankings.images) + image) * 2 + best)
+    return Grades(rankings.prompts, prompt[first], rankings.images, image[first], best[first].astype(float))
 
 
-def _of_scores(config: GradeConfig, tally: Tally) -> list[GradedImage]:
+def _of_scores(config: GradeConfig, tally: Tally) -> Grades:
     assert config.scores is not None  # the configuration has either
     column = _column(config.scores, config.column)
     graded, span = [], config.high - config.low
@@ -96,7 +99,7 @@ def _of_scores(config: GradeConfig, tally: Tally) -> list[GradedImage]:
         graded.append(GradedImage(record.prompt, record.image, value))
     if not graded:
         raise InputError(f"{config.scores} has no image with a score; score the folder again")
-    return graded
+    return Grades.of(graded)
 
 
 def _column(scores: Path, name: str | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from palate.core.runs import RunFolder
+from palate.prefer.indexing import sources
 from palate.prefer.load import detect, iterate_format, locate
 from palate.prefer.stage import FREE, digest_rows, write_preferences
 from palate.records.tally import Tally
@@ -30,6 +31,8 @@ class ImportConfig:
     """Take only the first so many ranked sets."""
     skip_bad: bool = False
     """Leave out rows with a broken image or a ranking that does not fit, and count them, instead of stopping."""
+    in_place: bool = False
+    """Leave the images where they are and write down their places alone; the source must then stay as it is."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit <= 0:
@@ -37,7 +40,7 @@ class ImportConfig:
 
 
 def import_preferences(config: ImportConfig) -> Path:
-    """Reads a source, every image decoded on the way, and writes it as Palate's own Parquet.
+    """Reads a source, every image decoded on the way, and writes it as Palate's own Parquet, images or places in it.
 
     Returns:
         The run folder.
@@ -49,7 +52,8 @@ def import_preferences(config: ImportConfig) -> Path:
     path, tally = locate(config.source), Tally(config.skip_bad)
     kind = detect(path) if config.format == "auto" else config.format
     run = RunFolder.open(config.out, "prefer import", config, free=FREE, inputs={"source": _state(path)})
-    write_preferences(run, islice(iterate_format(kind, path, tally, config.split), config.limit), tally, config.limit)
+    sets = islice(iterate_format(kind, path, tally, config.split), config.limit)
+    write_preferences(run, sets, tally, config.limit, about=sources(path) if config.in_place else None)
     return run.path
 
 

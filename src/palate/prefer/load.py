@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from palate.core.errors import InputError, nearest
 from palate.core.plugins import plugins
+from palate.core.progress import track
 from palate.core.runs import read_config
+from palate.prefer.indexing import indexed, is_whole
 from palate.prefer.readers import argilla, hpdv2, labelstudio, pair_folder, pickapic
 from palate.prefer.readers.splits import files_by_split, of_split
 from palate.prefer.stage import PREFERENCES
-from palate.records.parquet import iterate_sets, parquet_files
+from palate.records.columns import Rankings
+from palate.records.parquet import iterate_sets, parquet_files, released, write_sets
 from palate.records.ranked import RankedSet
+from palate.records.read_columns import read_rankings
 from palate.records.tally import Tally
 
 READERS = {
@@ -32,14 +36,33 @@ PARQUET = ("pickapic", "palate")
 IN_SPLITS = ("hpdv2", "argilla")
 """Other formats that know splits."""
 
-HINT = "`palate prefer import --skip-bad` leaves such rows out and counts them"
+HINT = "`palate prefer import --skip-bad` leaves such rows out and counts them (--in-place copies no image)"
 
 EXPORT = "collect export"
 """The stage that writes votes of a study, in a format of its own choice."""
 
 
+def load_rankings(source: str | Path, cache: Path | None = None) -> Rankings:
+    """Every ranked set of a source in columns, each image decoded once to be sure of it: now, or when it was written.
+
+    Args:
+        source: as of `load_preferences`.
+        cache: where the index of a source is kept that does not have the facts of its images.
+
+    Raises:
+        InputError: as of `load_preferences`.
+    """
+    path = locate(source)
+    kind = detect(path)
+    parts = parts_of(path, Tally()) if kind in PARQUET else [path]
+    rankings = read_rankings([_with_facts(part, kind, cache) for part in parts])
+    if not len(rankings):
+        raise InputError(f"{source} has no ranked set; give a source with at least one comparison")
+    return rankings
+
+
 def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[RankedSet]:
-    """Every ranked set of a source, each image decoded once to be sure of it.
+    """Every ranked set of a source as records, each image decoded once to be sure of it.
 
     Args:
         source: a built-in name (`tiny-preferences`), a run of `palate prefer`, Palate's own Parquet (a file or a
@@ -50,7 +73,7 @@ def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[Rank
     Raises:
         InputError: no such source, none of these formats, a bad row, or no ranked set at all.
     """
-    sets = list(iterate_preferences(source, Tally(skip_bad, hint=HINT)))
+    sets = [released(each) for each in iterate_preferences(source, Tally(skip_bad, hint=HINT))]
     if not sets:
         raise InputError(f"{source} has no ranked set; give a source with at least one comparison")
     return sets
@@ -86,6 +109,18 @@ def iterate_format(kind: str, path: Path, tally: Tally, split: str | None = None
 def parts_of(path: Path, tally: Tally, split: str | None = None) -> list[Path]:
     """The Parquet files of a source that are read, those of one split where it has several."""
     return of_split(files_by_split(path, ".parquet"), split, path, tally) or parquet_files(path)
+
+
+def _with_facts(part: Path, kind: str, cache: Path | None) -> Path:
+    """A Parquet file of ranked sets with the facts of their images: a part of a source itself, or its index."""
+    if kind == "palate" and is_whole(part):
+        return part
+
+    def write(file: Path, about: Mapping[str, str]) -> None:
+        sets = track(iterate_format(kind, part, Tally(hint=HINT)), f"index {part.name}")
+        write_sets(sets, file, embed=False, about=about, empty=True)
+
+    return indexed(part, kind, write, cache)
 
 
 def built_in() -> list[str]:

@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from types import MappingProxyType
 
 from palate.core.errors import InputError
 from palate.core.files import write_atomic
 from palate.core.progress import track
 from palate.core.runs import RunFolder
-from palate.prefer.pairs import count_ties
 from palate.prefer.votes import aggregate
 from palate.records.image_folder import ImageRecord
 from palate.records.parquet import write_sets
@@ -30,6 +30,7 @@ def write_preferences(
     tally: Tally,
     total: int | None = None,
     found: Mapping[str, int] = MappingProxyType({}),
+    about: Mapping[str, str] | None = None,
 ) -> None:
     """Writes ranked sets as they come, then the summary, and names the rows that were left out in `bad_rows.txt`.
 
@@ -39,6 +40,7 @@ def write_preferences(
         tally: what `sets` leaves out on the way.
         total: how many sets there will be, where that is known.
         found: what else the summary says; read once all sets are written.
+        about: of what the images are in, to leave them there and write their places; they are embedded when left out.
 
     Raises:
         InputError: `sets` came to a bad row; the run folder is taken back.
@@ -48,7 +50,8 @@ def write_preferences(
     counts: Counter[str] = Counter()
     try:
         with run.timer("prefer"):
-            write_sets(_counted(track(sets, "ranked sets", total), counts), run.path / PREFERENCES)
+            counted = _counted(track(sets, "ranked sets", total), counts)
+            write_sets(counted, run.path / PREFERENCES, embed=about is None, about=about)
     except InputError:
         run.abandon()
         raise
@@ -111,10 +114,15 @@ def digest_sets(sets: Iterable[RankedSet]) -> str:
 
 def _counted(sets: Iterable[RankedSet], counts: Counter[str]) -> Iterator[RankedSet]:
     for ranked in sets:
-        n, ties = len(ranked.images), count_ties([ranked])
+        n, ties = len(ranked.images), _ties(ranked.ranks or ())
         counts["ranked sets"] += 1
         counts["images"] += n
         counts["votes"] += len(ranked.votes)
         counts["pairs"] += n * (n - 1) // 2 - ties if ranked.ranks else 0
         counts["tied pairs"] += ties
         yield ranked
+
+
+def _ties(ranks: Sequence[int]) -> int:
+    """How many pairs of images share a rank."""
+    return sum(one == other for one, other in combinations(ranks, 2))

@@ -1,29 +1,40 @@
 """Ranked sets as Parquet, images embedded: `datasets.load_dataset("parquet", data_files=...)` shows them as images.
 
-| column    | type                                          | what                                |
-|-----------|-----------------------------------------------|-------------------------------------|
-| `prompt`  | string                                        | what the images were made from      |
-| `images`  | list of {`bytes`, `path`}                     | n encoded images                    |
-| `ranks`   | list of int32, or null                        | n ranks, 1 is best, ties share      |
-| `votes`   | list of {`rater`: string, `ranks`: int32s}    | n ranks of each rater               |
-| `systems` | list of string                                | n names of models, or empty         |
-| `seeds`   | list of int64                                 | n seeds, or empty                   |
-| `scores`  | list of {`scorer`: string, `values`: float64s}| n numbers of each scorer            |
+| column         | type                                               | what                                |
+|----------------|----------------------------------------------------|-------------------------------------|
+| `prompt`       | string                                             | what the images were made from      |
+| `images`       | list of {`bytes`, `path`}                          | n encoded images                    |
+| `ranks`        | list of int32, or null                             | n ranks, 1 is best, ties share      |
+| `votes`        | list of {`rater`: string, `ranks`: int32s}         | n ranks of each rater               |
+| `systems`      | list of string                                     | n names of models, or empty         |
+| `seeds`        | list of int64                                      | n seeds, or empty                   |
+| `scores`       | list of {`scorer`: string, `values`: float64s}     | n numbers of each scorer            |
+| `image_facts`  | list of {`sha256`: binary, `width`, `height`: int32} | of n images that were decoded once |
+| `image_places` | list of {`file`, `row`, `column`, `item`}          | n places, where the images are not embedded |
 
 A file may lack any column but `prompt`, `images` and `ranks`; an image without `bytes` is the file at `path`, relative
-to the table's folder.
+to the table's folder. Where `image_facts` is whole, images are not read until somebody looks at them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
-from palate.core.files import explain_os_errors, partial_name
-from palate.records.images import StoredImage
+from palate.records.images import Facts, Place, StoredImage
+from palate.records.parquet_io import (
+    RowName,
+    embedded,
+    image_of,
+    parquet_columns,
+    parquet_files,
+    parquet_rows,
+    parquet_schema,
+    write_rows,
+)
+from palate.records.places import open_parquet
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 
@@ -31,12 +42,25 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
+__all__ = [
+    "checked",
+    "features",
+    "iterate_sets",
+    "parquet_columns",
+    "parquet_files",
+    "parquet_rows",
+    "parquet_schema",
+    "read_sets",
+    "write_rows",
+    "write_sets",
+]
+
 REQUIRED = ("prompt", "images", "ranks")
-_BATCH = 64  # rows in memory at a time
+FACTS, PLACES = "image_facts", "image_places"
 
 
 def features() -> datasets.Features:
-    """The schema, in the words of `datasets`."""
+    """The schema of a file with its images embedded, in the words of `datasets`."""
     from datasets import Features, Image, List, Value
 
     ranks = List(Value("int32"))
@@ -49,56 +73,60 @@ def features() -> datasets.Features:
             "systems": List(Value("string")),
             "seeds": List(Value("int64")),
             "scores": List({"scorer": Value("string"), "values": List(Value("float64"))}),
+            FACTS: List(facts_feature()),
         }
     )
 
 
-def write_sets(sets: Iterable[RankedSet], path: Path | str) -> int:
+def facts_feature() -> dict[str, Any]:
+    """What is kept of an image that was decoded once, in the words of `datasets`."""
+    from datasets import Value
+
+    return {"sha256": Value("binary"), "width": Value("int32"), "height": Value("int32")}
+
+
+def place_type() -> pa.DataType:
+    """The type of an image's place; the row and item of a file that is the image are -1."""
+    import pyarrow as pa
+
+    return pa.struct({"file": pa.string(), "row": pa.int64(), "column": pa.string(), "item": pa.int32()})
+
+
+def schema_of_sets(embed: bool = True) -> pa.Schema:
+    """The schema of ranked sets with embedded images, or with the places of images that stay where they are."""
+    import pyarrow as pa
+
+    schema = features().arrow_schema
+    return schema if embed else schema.append(pa.field(PLACES, pa.list_(place_type())))
+
+
+def write_sets(
+    sets: Iterable[RankedSet],
+    path: Path | str,
+    *,
+    embed: bool = True,
+    about: Mapping[str, str] | None = None,
+    empty: bool = False,
+) -> int:
     """Writes ranked sets as they come, a few at a time; `path` holds all of them or what it held before.
+
+    Args:
+        embed: write the images; otherwise only where they are.
+        about: key and value pairs for the file's metadata.
+        empty: write a file where there is no set at all, instead of refusing.
 
     Returns:
         How many sets there were.
 
     Raises:
-        InputError: an image cannot be read, or there is no set at all.
+        InputError: an image cannot be read or decoded, or there is no set at all.
     """
-    return write_rows(map(_row, sets), features().arrow_schema, path, "ranked set")
-
-
-def write_rows(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: Path | str, what: str) -> int:
-    """Writes rows as they come, a few at a time; `path` holds all of them or what it held before.
-
-    Args:
-        what: what a row is, for the error that there is none.
-
-    Returns:
-        How many rows there were.
-
-    Raises:
-        InputError: there is no row at all.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path, count = Path(path), 0
-    partial = partial_name(path)
-    with explain_os_errors(f"write {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with pq.ParquetWriter(partial, schema) as writer:
-                for batch in _batches(rows):
-                    writer.write_table(pa.Table.from_pylist(batch, schema))
-                    count += len(batch)
-            if not count:
-                raise InputError(f"no {what} to write to {path}; give a source with at least one")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    return count
+    rows = (_row(each, embed) for each in sets)
+    return write_rows(rows, schema_of_sets(embed), path, None if empty else "ranked set", about)
 
 
 def read_sets(path: Path | str, *, skip_bad: bool = False) -> list[RankedSet]:
-    """All ranked sets of a Parquet file, or of every one in a folder, their images checked.
+    """All ranked sets of a Parquet file, or of every one in a folder; their images stay on the disk.
 
     Args:
         path: a `.parquet` file, or a folder of them.
@@ -107,134 +135,104 @@ def read_sets(path: Path | str, *, skip_bad: bool = False) -> list[RankedSet]:
     Raises:
         InputError: no such file, not this schema, or a bad row; the message names it.
     """
-    return list(iterate_sets(path, Tally(skip_bad)))
+    return [released(each) for each in iterate_sets(path, Tally(skip_bad))]
 
 
 def iterate_sets(path: Path | str, tally: Tally) -> Iterator[RankedSet]:
-    """As `read_sets`, one at a time; what is left out is counted in `tally`."""
+    """As `read_sets`, one at a time; what is left out is counted in `tally`.
+
+    Each image was decoded: now, and its bytes are still in memory, or when its facts were written.
+    """
     for file in parquet_files(path):
-        for name, row in parquet_rows(file, REQUIRED, features().arrow_schema):
+        known = has_facts(file)
+        needed = tuple(name for name in REQUIRED if name != "images" or not known)
+        schema = without(schema_of_sets(embed=False), ("images",) if known else (FACTS, PLACES))
+        for name, row in parquet_rows(file, needed, schema):
             with tally.row(name):
-                yield checked(_ranked_set(row, file.parent, name))
+                yield checked(_ranked_set(row, name))
+
+
+def without(schema: pa.Schema, names: Collection[str]) -> pa.Schema:
+    """A schema without some columns."""
+    import pyarrow as pa
+
+    return pa.schema([field for field in schema if field.name not in names])
+
+
+def has_facts(file: Path, *, listed: bool = True) -> bool:
+    """Whether a Parquet file has the facts of every image in it.
+
+    Args:
+        listed: of ranked sets, which have lists of images; otherwise of graded images.
+    """
+    leaf = f"{FACTS}.list.element.sha256" if listed else f"{FACTS}.sha256"
+    with open_parquet(file) as table:
+        groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        found = [column.statistics for column in columns if column.path_in_schema == leaf]
+    return bool(found) and all(each is not None and each.null_count == 0 for each in found)
 
 
 def checked(ranked: RankedSet) -> RankedSet:
     """The same set, once every image in it has been decoded; InputError names one that cannot be."""
-    for image in ranked.images:
-        image.open()
-    return ranked
+    return ranked.with_images(image.checked() for image in ranked.images)
 
 
-def parquet_files(path: Path | str) -> list[Path]:
-    """The file itself, or the `.parquet` files of a folder, by name.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = Path(path)
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
-    if not files:
-        raise InputError(f"no .parquet file at {path}; give a Parquet file or a folder with some")
-    return files
+def released(ranked: RankedSet) -> RankedSet:
+    """The same set without the bytes of images that can be read again from their places."""
+    return ranked.with_images(image.released() for image in ranked.images)
 
 
-def parquet_columns(file: Path) -> list[str]:
-    """The names of a Parquet file's columns; InputError where it is none."""
-    return parquet_schema(file).names
+def facts_row(image: StoredImage) -> dict[str, Any]:
+    """The facts of an image that was decoded, as a column holds them."""
+    assert image.facts is not None  # `checked` saw to it
+    return {**image.facts._asdict(), "sha256": bytes.fromhex(image.facts.sha256)}
 
 
-def parquet_schema(file: Path) -> pa.Schema:
-    """The columns of a Parquet file with their types; InputError where it is none."""
-    with _parquet_file(file) as table:
-        return table.schema_arrow
+def facts_of(row: Mapping[str, Any]) -> Facts:
+    """The facts that `facts_row` wrote."""
+    return Facts(row["sha256"].hex(), row["width"], row["height"])
 
 
-def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a Parquet file with the name of each for an error; columns that `schema` lacks are not read.
-
-    Raises:
-        InputError: the file lacks required columns, or a column has another type; before the first row.
-    """
-    with _parquet_file(file) as table:
-        found = table.schema_arrow.names
-        if missing := [name for name in required if name not in found]:
-            raise InputError(f"{file} lacks the columns {', '.join(missing)}; it has {', '.join(found)}")
-        columns = [field for field in schema if field.name in found]
-        batches, number = table.iter_batches(_BATCH, columns=[field.name for field in columns]), 0
-        while values := _values(batches, columns, file):
-            for row in zip(*values.values()):
-                yield f"row {number} of {file}", dict(zip(values, row))
-                number += 1
+def placed(image: StoredImage) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An image that stays where it is, as the columns `images` and `image_places` hold it; else embedded."""
+    if image.place:
+        return {}, {**image.place._asdict(), "file": str(image.place.file.resolve())}
+    if image.path:
+        return {}, {"file": str(image.path.resolve()), "row": -1, "item": -1}
+    return embedded(image), {"row": -1, "item": -1}
 
 
-def _values(batches: Iterator[pa.RecordBatch], columns: Sequence[pa.Field], file: Path) -> dict[str, list[Any]]:
-    """The next values of each column; none at the end."""
-    with damage_named(file):
-        batch = next(batches, None)
-        if batch is None:
-            return {}
-        return {field.name: _cast(batch.column(field.name), field, file).to_pylist() for field in columns}
+def image_at(place: Mapping[str, Any] | None, here: Place, facts: Facts) -> StoredImage:
+    """The image of which `placed` wrote the place; `here` is where it is where that names no file."""
+    if place is None or place["file"] is None:
+        return StoredImage(place=here, facts=facts)
+    if place["row"] < 0:
+        return StoredImage(path=Path(place["file"]), facts=facts)
+    return StoredImage(place=Place(Path(place["file"]), place["row"], place["column"], place["item"]), facts=facts)
 
 
-@contextmanager
-def damage_named(file: Path) -> Iterator[None]:
-    """Turns what pyarrow raises on a damaged file into an InputError that names it."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{file} cannot be read as Parquet ({first}); fetch or write it again") from error
-
-
-def _cast(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
-    import pyarrow as pa
-
-    try:
-        return column.cast(field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError) as error:
-        raise InputError(
-            f"the column {field.name!r} of {file} is {column.type}, which does not read as {field.type}; convert it"
-        ) from error
-
-
-def _parquet_file(file: Path) -> Any:
-    import pyarrow.parquet as pq
-
-    with damage_named(file):
-        return pq.ParquetFile(file)
-
-
-def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for one in rows:
-        batch.append(one)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _row(ranked: RankedSet) -> dict[str, Any]:
+def _row(ranked: RankedSet, embed: bool) -> dict[str, Any]:
+    images = [image.checked() for image in ranked.images]
+    kept, places = zip(*[(embedded(image), None) if embed else placed(image) for image in images])
     return {
         "prompt": ranked.prompt,
-        "images": [embedded(image) for image in ranked.images],
+        "images": kept,
         "ranks": ranked.ranks,
         "votes": [{"rater": vote.rater, "ranks": vote.ranks} for vote in ranked.votes],
         "systems": ranked.systems,
         "seeds": ranked.seeds,
         "scores": [{"scorer": name, "values": values} for name, values in ranked.scores.items()],
+        FACTS: [facts_row(image) for image in images],
+        **({} if embed else {PLACES: places}),
     }
 
 
-def _ranked_set(row: dict[str, Any], folder: Path, name: str) -> RankedSet:
-    images = [image_of(image or {}, folder, f"{place} of {name}") for place, image in enumerate(row["images"] or (), 1)]
+def _ranked_set(row: dict[str, Any], name: RowName) -> RankedSet:
     ranks = row["ranks"]
     return RankedSet(
         prompt=row["prompt"] or "",
-        images=tuple(images),
+        images=tuple(_images(row, name)),
         ranks=None if ranks is None else tuple(ranks),
         votes=tuple(Vote(vote["rater"], tuple(vote["ranks"])) for vote in row.get("votes") or ()),
         systems=tuple(row.get("systems") or ()),
@@ -243,18 +241,13 @@ def _ranked_set(row: dict[str, Any], folder: Path, name: str) -> RankedSet:
     )
 
 
-def embedded(image: StoredImage) -> dict[str, Any]:
-    """An image as a Parquet column of `datasets.Image` holds it."""
-    return {"bytes": image.read(), "path": image.path.name if image.path else None}
-
-
-def image_of(image: dict[str, Any], folder: Path, name: str) -> StoredImage:
-    """The image of such a column's value.
-
-    Args:
-        folder: what its path is relative to.
-        name: what to call it in errors.
-    """
-    if image.get("bytes") is None and image.get("path"):
-        return StoredImage(path=folder / image["path"])
-    return StoredImage(data=image.get("bytes") or b"", name=name)
+def _images(row: dict[str, Any], name: RowName) -> Iterator[StoredImage]:
+    if FACTS not in row:
+        for item, image in enumerate(row["images"] or ()):
+            yield image_of(image or {}, name, "images", item)
+        return
+    places = row.get(PLACES) or [None] * len(row[FACTS])
+    if len(places) != len(row[FACTS]):
+        raise InputError(f"{len(places)} {PLACES} for {len(row[FACTS])} {FACTS}; write both anew, or neither")
+    for item, (facts, place) in enumerate(zip(row[FACTS], places)):
+        yield image_at(place, Place(name.file, name.number, "images", item), facts_of(facts))

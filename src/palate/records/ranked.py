@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -69,8 +69,16 @@ class RankedSet:
 
     def key(self) -> str:
         """A stable identity of the set, whatever the order of its images: what keyed randomness goes by."""
-        parts = [self.prompt, *sorted(image.digest() for image in self.images)]
-        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+        return key_of(self.prompt, (image.digest() for image in self.images))
+
+    def with_images(self, images: Iterable[StoredImage]) -> RankedSet:
+        """The same set with these images [n] in the place of its own."""
+        return replace(self, images=tuple(images))
+
+
+def key_of(prompt: str, digests: Iterable[str]) -> str:
+    """The key of a ranked set, from its prompt and the digests of its images."""
+    return hashlib.sha256("\x1f".join([prompt, *sorted(digests)]).encode()).hexdigest()
 
 
 def rank(values: Sequence[Any]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
 from palate.core.finite import require_finite
 from palate.core.progress import bar
 from palate.reward.examples import Examples
 from palate.score.backbone import Backbone, fingerprint
-from palate.training.cache import cached_rows, digest
+from palate.training.cache import Compute, RowCache, cached_rows
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -22,18 +24,36 @@ AT_ONCE = 64
 
 
 class Frozen:
-    """Features of all images [I, D] and prompts [P, E], cached on disk and held in memory."""
+    """Features of images and prompts that a cache on the disk keeps.
 
-    def __init__(self, backbone: Backbone, examples: Examples, root: Path, accelerator: Accelerator) -> None:
-        identity, device = fingerprint(backbone), accelerator.device
+    Args:
+        backbone: what the features are of.
+        examples: all that there are.
+        wanted: the numbers of the examples that will be asked for.
+        root: folder of the cache.
+        about: the data, for `palate cache`.
+        accelerator: the device and the processes.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        examples: Examples,
+        wanted: np.ndarray,
+        root: Path,
+        about: Mapping[str, object],
+        accelerator: Accelerator,
+    ) -> None:
+        identity, self.device = fingerprint(backbone), accelerator.device
+        self._reads_prompts = backbone.widths[1] > 0
 
         @torch.no_grad()
-        def see(rows: Tensor) -> dict[str, Tensor]:
+        def see(rows: np.ndarray) -> dict[str, Tensor]:
             images = [examples.images[row].open() for row in rows.tolist()]
-            return finite("images", backbone.see(backbone.read(images).to(device)).float())
+            return finite("images", backbone.see(backbone.read(images).to(self.device)).float())
 
         @torch.no_grad()
-        def tell(rows: Tensor) -> dict[str, Tensor]:
+        def tell(rows: np.ndarray) -> dict[str, Tensor]:
             return finite("prompts", backbone.tell([examples.prompts[row] for row in rows.tolist()]).float())
 
         def finite(what: str, features: Tensor) -> dict[str, Tensor]:
@@ -41,21 +61,31 @@ class Frozen:
             require_finite(f"{backbone.name}'s features of {what}", features, fix=fix)
             return {"features": features}
 
-        images = digest(identity, [image.digest() for image in examples.images])
-        with bar("features of images", len(examples.images)) as progress:
-            path = root / f"image-features-{images}.safetensors"
-            found = cached_rows(path, len(examples.images), see, AT_ONCE, progress, accelerator)
-            self.image = found["features"].to(device)
-        self.prompt = torch.zeros(len(examples.prompts), 0, device=device)
-        if backbone.widths[1]:
-            with bar("features of prompts", len(examples.prompts)) as progress:
-                path = root / f"prompt-features-{digest(identity, examples.prompts)}.safetensors"
-                found = cached_rows(path, len(examples.prompts), tell, AT_ONCE, progress, accelerator)
-                self.prompt = found["features"].to(device)
+        def cached(kind: str, name: str, count: int, compute: Compute, rows: np.ndarray) -> RowCache:
+            entry = Entry(root / f"{kind}-{digest(identity, name)}", {"kind": kind, "model": backbone.name, **about})
+            self._entries.append(entry)
+            with bar(kind.replace("-", " "), len(rows)) as progress:
+                path = entry.folder / "rows.safetensors"
+                return cached_rows(path, count, compute, AT_ONCE, progress, accelerator, rows)
+
+        self._entries: list[Entry] = []  # in use for as long as this is
+        order, seen = examples.images.in_file_order(), np.zeros(len(examples.images), bool)
+        seen[examples.image[wanted]] = True
+        images = array_digest(examples.images.digest)
+        self._images = cached("image-features", images, len(examples.images), see, order[seen[order]])
+        if self._reads_prompts:
+            told, texts = np.unique(examples.prompt[wanted]), texts_digest(examples.prompts)
+            self._prompts = cached("prompt-features", texts, len(examples.prompts), tell, told)
 
     def __call__(self, image: np.ndarray, prompt: np.ndarray) -> tuple[Tensor, Tensor]:
         """Features [..., D] and [..., E] of images and prompts by their numbers."""
-        return self.image[torch.from_numpy(image)], self.prompt[torch.from_numpy(prompt)]
+        told = self._read(self._prompts, prompt) if self._reads_prompts else torch.zeros(*prompt.shape, 0)
+        return self._read(self._images, image), told.to(self.device)
+
+    def _read(self, cache: RowCache, rows: np.ndarray) -> Tensor:
+        found = cache.read(rows.ravel())["features"]
+        assert isinstance(found, Tensor)  # features are of one shape
+        return found.view(*rows.shape, -1).to(self.device)
 
 
 class Learning:

@@ -2,84 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from palate.core.cache_folder import array_digest, digest, texts_digest
 from palate.core.errors import InputError
 from palate.core.seeds import derive
-from palate.records.images import StoredImage
-from palate.training.cache import digest
-
-
-@dataclass(frozen=True)
-class Example:
-    """n images of a prompt, under that prompt and others.
-
-    Attributes:
-        images: [n].
-        prompts: [m], the images' own first.
-        facts: what the loss reads [k].
-        weight: how much the example counts.
-    """
-
-    images: tuple[StoredImage, ...]
-    prompts: tuple[str, ...]
-    facts: tuple[float, ...]
-    weight: float = 1.0
+from palate.records.image_columns import Images, first_seen
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """N examples as indices; where one has fewer images than another, its first image fills the places.
+    """N examples as indices: n images under m prompts each.
 
     Attributes:
         images: the distinct images.
         prompts: the distinct prompts.
-        image: of each example [N, n].
-        prompt: of each example [N, m].
-        facts: of each example [N, k], float32.
-        weight: of each example [N], float32, of mean 1.
+        image: of each example [N, n]; where one has fewer images than another, its first image fills the places.
+        prompt: of each example [N, m], the images' own first.
+        facts: numbers that the loss reads [N, k], float32.
+        weight: how much each example counts [N], float32, of mean 1.
     """
 
-    images: tuple[StoredImage, ...]
-    prompts: tuple[str, ...]
+    images: Images
+    prompts: list[str]
     image: np.ndarray
     prompt: np.ndarray
     facts: np.ndarray
     weight: np.ndarray
 
     @classmethod
-    def of(cls, examples: Sequence[Example]) -> Examples:
-        """Gathers examples.
+    def of(
+        cls,
+        images: Images,
+        image: np.ndarray,
+        prompts: list[str],
+        prompt: np.ndarray,
+        facts: np.ndarray,
+        weight: np.ndarray | None = None,
+    ) -> Examples:
+        """Gathers examples; images and prompts are numbered as they first come.
+
+        Args:
+            images: of the feedback.
+            image: the numbers of each example's images among these [N, n].
+            prompts: each once.
+            prompt: the numbers of each example's prompts among these [N, m].
+            facts: [N, k].
+            weight: [N]; the same for all when left out.
 
         Raises:
             InputError: there are none.
         """
-        if not examples:
+        if not len(image):
             raise InputError("there is nothing to learn from: no example is left; give more feedback")
-        images: dict[str, tuple[int, StoredImage]] = {}
-        prompts: dict[str, int] = {}
-        n = max(len(example.images) for example in examples)
-
-        def number(image: StoredImage) -> int:
-            return images.setdefault(image.digest(), (len(images), image))[0]
-
-        image = [[*map(number, each.images)] + [number(each.images[0])] * (n - len(each.images)) for each in examples]
-        prompt = [[prompts.setdefault(text, len(prompts)) for text in example.prompts] for example in examples]
-        facts = np.array([example.facts for example in examples], dtype=np.float32)
-        weight = np.array([example.weight for example in examples], dtype=np.float32)
-        found = tuple(each for _, each in images.values())
-        return cls(found, tuple(prompts), np.array(image), np.array(prompt), facts, weight / weight.mean())
+        number, first = first_seen(image.ravel())
+        of_prompt, first_prompt = first_seen(prompt.ravel())
+        weight = np.ones(len(image), np.float32) if weight is None else weight.astype(np.float32)
+        return cls(
+            images.take(image.ravel()[first]),
+            [prompts[place] for place in prompt.ravel()[first_prompt].tolist()],
+            number.reshape(image.shape),
+            of_prompt.reshape(prompt.shape),
+            facts.astype(np.float32),
+            weight / weight.mean(),
+        )
 
     def __len__(self) -> int:
         return len(self.image)
 
     def digest(self) -> str:
         """A short name for what there is to learn from."""
-        columns = [each.tolist() for each in (self.image, self.prompt, self.facts, self.weight)]
-        return digest([image.digest() for image in self.images], self.prompts, columns)
+        arrays = (self.images.digest, self.image, self.prompt, self.facts, self.weight)
+        return digest(texts_digest(self.prompts), *map(array_digest, arrays))
 
     def own_prompts(self) -> list[str]:
         """The prompt that each example's images were made from [N]."""

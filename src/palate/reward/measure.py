@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from palate.core.statistics import Estimate, grouped_rate, ratio
-from palate.records.ranked import RankedSet
+from palate.records.columns import Rankings
 
 BINS = 10
 COMPARED_DIRECTLY = 64  # images of a prompt whose pairs are compared one by one; more are compared by sorting
@@ -44,19 +43,16 @@ class Comparisons:
     share: np.ndarray
 
     @classmethod
-    def of(cls, sets: Sequence[RankedSet], scores: Sequence[Sequence[float]]) -> Comparisons:
-        """Every pair of ranked sets, with the scores [n] of each set's images."""
-        prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(each.prompt for each in sets))}
-        columns: list[list[np.ndarray]] = []
-        for each, score in zip(sets, scores):
-            n = len(each.images)
-            first, second = np.triu_indices(n, 1)
-            label, share = (shares_of(each, n, votes)[first, second] for votes in (False, True))
-            margin = np.asarray(score)[first] - np.asarray(score)[second]
-            compared = ~np.isnan(label)
-            place = np.full(len(first), prompts[each.prompt])
-            columns.append([column[compared] for column in (place, margin, label, share)])
-        return cls(*(np.concatenate(column) for column in zip(*columns)))
+    def of(cls, rankings: Rankings, scores: np.ndarray) -> Comparisons:
+        """Every pair of ranked sets [S], by scores [S, n] of each set's images; places beyond these are not read."""
+        sets, n = np.arange(len(rankings)), scores.shape[1]
+        first, second = np.triu_indices(n, 1)
+        label, share = (rankings.shares(sets, n, votes)[:, first, second] for votes in (False, True))
+        compared = ~np.isnan(label)
+        margin = scores[:, first] - scores[:, second]
+        _, prompt = np.unique(rankings.prompt, return_inverse=True)
+        of_pair = np.broadcast_to(prompt[:, None], label.shape)
+        return cls(*(column[compared] for column in (of_pair, margin, label, share)))
 
     def __len__(self) -> int:
         return len(self.margin)
@@ -143,31 +139,14 @@ class Comparisons:
         return grouped_rate(points[counted], self.prompt[counted])
 
 
-def shares_of(ranked: RankedSet, n: int, votes: bool = True) -> np.ndarray:
-    """The share of raters that prefer image i to j, [n, n]; a tie is a half, nan is "not compared".
-
-    Args:
-        ranked: with at most n images.
-        n: places.
-        votes: go by each rater's votes where there are any, not by the ranking that they add up to.
-    """
-    rankings = [vote.ranks for vote in ranked.votes] if votes and ranked.votes else [ranked.ranks or ()]
-    share = np.full((n, n), np.nan)
-    if all(rankings):
-        ranks = np.array(rankings)  # [raters, images]
-        count = ranks.shape[1]
-        share[:count, :count] = (1 + np.sign(ranks[:, None, :] - ranks[:, :, None]).mean(0)) / 2
-        np.fill_diagonal(share, np.nan)
-    return share
-
-
-def spearman(sets: Sequence[RankedSet], scores: Sequence[Sequence[float]]) -> float | None:
-    """Mean over sets of three images or more of Spearman's correlation of scores and ranking; None without such."""
-    found = [
-        _spearman(score, [-rank for rank in each.ranks])
-        for each, score in zip(sets, scores)
-        if each.ranks and len(each.images) > 2 and len(set(each.ranks)) > 1 and len(set(score)) > 1
-    ]
+def spearman(rankings: Rankings, scores: np.ndarray) -> float | None:
+    """Mean over sets of three images or more of Spearman's correlation of scores [S, n] and ranking; None for none."""
+    found = []
+    for number in np.flatnonzero(rankings.told_apart & (rankings.size > 2)):
+        rank = rankings.rank[rankings.start[number] : rankings.start[number + 1]]
+        score = scores[number, : len(rank)]
+        if len(set(score)) > 1:
+            found.append(_spearman(score, -rank))
     return float(np.mean(found)) if found else None
 
 

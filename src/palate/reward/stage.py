@@ -51,13 +51,13 @@ def train_reward(config: RewardConfig) -> Path:
         KeyboardInterrupt: Ctrl-C, after a checkpoint; the same call goes on.
     """
     task = config.task()
-    examples = Examples.of(task.examples())
+    examples = task.examples()
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     backbone = load_backbone(config.backbone)
-    own = np.array(examples.own_prompts())
+    own = set(examples.own_prompts())
     kept = held_out(own, config.validation, config.seed)
-    _require_prompts(config, len(set(own)))
+    _require_prompts(config, len(own))
     inputs = {"feedback": examples.digest(), "backbone": fingerprint(backbone)}
     run = open_run(accelerator, f"reward train {task.name}", config, FREE, inputs)
     if run.finished:
@@ -65,7 +65,8 @@ def train_reward(config: RewardConfig) -> Path:
     summary = _counted(examples, backbone, accelerator)
     if config.validation and not kept and accelerator.is_main_process:
         note("no prompt is held out: there is only one")
-    inside, outside = (np.flatnonzero(np.isin(own, list(kept)) == aside) for aside in (False, True))
+    aside = np.array([prompt in kept for prompt in examples.prompts])[examples.prompt[:, 0]]
+    inside, outside = np.flatnonzero(~aside), np.flatnonzero(aside)
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
         learner = _Learner(config, task, examples, accelerator, backbone)
         with run.timer("train"), tracked(accelerator, config):
@@ -76,7 +77,7 @@ def train_reward(config: RewardConfig) -> Path:
         chosen = {} if tie is None else {"tie": tie.value, "tie_chosen_on": tie.chosen_on}
         trainer.model.card = dataclasses.replace(trainer.model.card, **chosen)
         trainer.model.save(run.path / "model", {"palate": __version__, "training_steps": config.steps})
-        prompts = {TRAINED: sorted(set(own) - kept), HELD_OUT: sorted(kept)}
+        prompts = {TRAINED: sorted(own - kept), HELD_OUT: sorted(kept)}
         write_json(run.path / "model" / PROMPTS, prompts)
         run.finish({**summary, **measured, "seconds": run.timings})
     accelerator.wait_for_everyone()
@@ -135,7 +136,9 @@ class _Learner:
             return Learning(backbone, self.examples, compute_dtype(config.precision, self.accelerator.device.type))
         if self.frozen is None:
             root = (config.cache or default_root()) / "reward"
-            self.frozen = Frozen(backbone, self.examples, root, self.accelerator)
+            about = {"data": self.task.source}
+            wanted = np.arange(len(self.examples))
+            self.frozen = Frozen(backbone, self.examples, wanted, root, about, self.accelerator)
         return self.frozen
 
     def judge(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -17,18 +15,17 @@ from palate.objectives.graded import realism, regression
 from palate.objectives.metrics import Metrics
 from palate.objectives.plackett_luce import plackett_luce
 from palate.prefer.grades import load_graded
-from palate.prefer.load import load_preferences
+from palate.prefer.load import load_rankings
+from palate.records.columns import Grades
+from palate.records.graded import GradedImage
+from palate.records.image_columns import numbered
 from palate.records.image_folder import read_image_folder
 from palate.records.tally import Tally
 from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig
-from palate.reward.examples import Example, Examples
-from palate.reward.measure import Comparisons, TieThreshold, order_of, shares_of, spearman
+from palate.reward.examples import Examples
+from palate.reward.measure import Comparisons, TieThreshold, order_of, spearman
 from palate.reward.perturb import Perturbations
 from palate.score.reward import Output
-
-if TYPE_CHECKING:
-    from palate.records.image_folder import ImageRecord
-    from palate.records.ranked import RankedSet
 
 
 class Task(ABC):
@@ -37,13 +34,15 @@ class Task(ABC):
     Attributes:
         name: of the run and of the card.
         output: what the reward's numbers are.
+        source: what it is learned from, as it was given.
     """
 
     name: str
+    source: str
     output: Output = "logit"
 
     @abstractmethod
-    def examples(self) -> list[Example]:
+    def examples(self) -> Examples:
         """All there is to learn from; InputError where the source cannot be used."""
 
     @abstractmethod
@@ -71,25 +70,32 @@ class BradleyTerry(Task):
     name = "bradley_terry"
 
     def __init__(self, config: BradleyTerryConfig) -> None:
-        self.config = config
+        self.config, self.source = config, config.preferences
 
-    def examples(self) -> list[Example]:
+    def examples(self) -> Examples:
         """A ranked set each; facts are the share of raters that prefer i to j [n x n], or the ranks [n]."""
-        sets = [each for each in load_preferences(self.config.preferences) if each.ranks]
-        if not any(len(set(each.ranks or ())) > 1 for each in sets):
+        rankings = load_rankings(self.config.preferences, self.config.cache)
+        if not rankings.told_apart.any():
             raise InputError(f"{self.config.preferences} ranks no image above another; bradley_terry needs rankings")
-        n, lists = max(len(each.images) for each in sets), self.config.form == "lists"
+        sets, lists = np.flatnonzero(rankings.ranked), self.config.form == "lists"
+        n = int(rankings.size[sets].max())
+        image, facts = np.zeros((len(sets), n), int), np.zeros((len(sets), n if lists else n * n))
+        for size, same, members in rankings.by_size(sets):
+            rows = np.searchsorted(sets, same)
+            image[rows] = rankings.image[members[:, :1]]
+            image[rows, :size] = rankings.image[members]
+            if lists:
+                facts[rows, :size] = rankings.rank[members]
+            else:
+                facts[rows] = rankings.shares(same, n, self.config.votes).reshape(len(same), -1)
         # A pairwise loss is a mean over its pairs, a listwise one a sum over its choices.
-        sizes = [len(each.images) - 1 if lists else len(each.images) * (len(each.images) - 1) // 2 for each in sets]
-        total = Counter[str]()
-        for each, size in zip(sets, sizes):
-            total[each.prompt] += size
-        self.sets = sets
-        shares = [1] * len(sets) if lists else sizes
-        return [
-            Example(each.images, (each.prompt,), self._facts(each, n, lists), share / total[each.prompt])
-            for each, share in zip(sets, shares)
-        ]
+        size = rankings.size[sets]
+        counts = size - 1 if lists else size * (size - 1) // 2
+        prompt = rankings.prompt[sets]
+        total = np.bincount(prompt, counts)[prompt]
+        self.rankings, self.sets = rankings, sets
+        weight = (1 if lists else counts) / total
+        return Examples.of(rankings.images, image, rankings.prompts, prompt[:, None], facts, weight)
 
     def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
@@ -102,23 +108,13 @@ class BradleyTerry(Task):
         self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
     ) -> dict[str, Any]:
         """See `Task`."""
-        sets, found = self._scored(scores, rows)
-        correlation, summary = spearman(sets, found), Comparisons.of(sets, found).summary(tie)
+        rankings = self.rankings.take(self.sets[rows])
+        correlation, summary = spearman(rankings, scores), Comparisons.of(rankings, scores).summary(tie)
         return summary if correlation is None else {**summary, "spearman": correlation}
 
     def tie_threshold(self, scores: np.ndarray, rows: np.ndarray) -> float | None:
         """See `Task`."""
-        return Comparisons.of(*self._scored(scores, rows)).tie_threshold()
-
-    def _scored(self, scores: np.ndarray, rows: np.ndarray) -> tuple[list[RankedSet], list[list[float]]]:
-        """Some of the sets, and the scores of the images that each has."""
-        sets = [self.sets[row] for row in rows]
-        return sets, [score[: len(each.images)].tolist() for score, each in zip(scores, sets)]
-
-    def _facts(self, ranked: RankedSet, n: int, lists: bool) -> tuple[float, ...]:
-        if lists:
-            return (*map(float, ranked.ranks or ()), *[0.0] * (n - len(ranked.images)))
-        return tuple(shares_of(ranked, n, self.config.votes).flatten().tolist())
+        return Comparisons.of(self.rankings.take(self.sets[rows]), scores).tie_threshold()
 
 
 class Regression(Task):
@@ -127,19 +123,23 @@ class Regression(Task):
     name, output = "regression", "probability"
 
     def __init__(self, config: RegressionConfig) -> None:
-        self.config = config
+        self.config, self.source = config, config.grades
 
-    def examples(self) -> list[Example]:
+    def examples(self) -> Examples:
         """A graded image each, under its prompt and perturbed ones; facts are the grade."""
-        graded = load_graded(self.config.grades)
-        perturbations = Perturbations(each.prompt for each in graded)
+        graded = load_graded(self.config.grades, self.config.cache)
         count = self.config.perturbed if self.config.auxiliary else 0
+        texts, prompt = graded.prompts, graded.prompt[:, None]
+        if count:
+            own = [graded.prompts[number] for number in graded.prompt.tolist()]
+            near = Perturbations(own).near
+            others = [near(text, count, self._rng(text, place)) for place, text in enumerate(own)]
+            texts, prompt = numbered([text for pair in zip(own, others) for text in (pair[0], *pair[1])])
+            prompt = prompt.reshape(len(own), -1)
+        return Examples.of(graded.images, graded.image[:, None], texts, prompt, graded.grade[:, None])
 
-        def prompts(prompt: str, place: int) -> tuple[str, ...]:
-            rng = numpy_generator(self.config.seed, "perturb", prompt, place)
-            return (prompt, *perturbations.near(prompt, count, rng)) if count else (prompt,)
-
-        return [Example((each.image,), prompts(each.prompt, place), (each.grade,)) for place, each in enumerate(graded)]
+    def _rng(self, prompt: str, place: int) -> np.random.Generator:
+        return numpy_generator(self.config.seed, "perturb", prompt, place)
 
     def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
@@ -164,9 +164,9 @@ class Realism(Task):
     name = "discriminator"
 
     def __init__(self, config: DiscriminatorConfig) -> None:
-        self.config = config
+        self.config, self.source = config, str(config.real)
 
-    def examples(self) -> list[Example]:
+    def examples(self) -> Examples:
         """An image each; facts are 1 for a real one, 0 for a generated one; both kinds weigh the same in all."""
         real = read_image_folder(self.config.real, Tally())
         generated = [each for folder in self.config.generated for each in read_image_folder(folder, Tally())]
@@ -177,7 +177,14 @@ class Realism(Task):
             raise InputError(f"no real image has the caption {strange!r} of a generated one; {mend}")
         if {each.image.digest() for each in real} & {each.image.digest() for each in generated}:
             raise InputError("an image is both real and generated; give folders that share none")
-        return [*_labelled(real, 1.0), *_labelled(generated, 0.0)]
+        graded = Grades.of(
+            GradedImage(each.prompt, each.image, kind)
+            for records, kind in ((real, 1.0), (generated, 0.0))
+            for each in records
+        )
+        weight = np.where(graded.grade == 1, 1 / len(real), 1 / len(generated))
+        columns = graded.image[:, None], graded.prompts, graded.prompt[:, None], graded.grade[:, None]
+        return Examples.of(graded.images, *columns, weight)
 
     def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
@@ -191,8 +198,3 @@ class Realism(Task):
         right = (score > 0) == (real > 0.5)
         balanced = float(np.mean([right[real == kind].mean() for kind in set(real)]))
         return {"images": len(rows), "balanced accuracy": balanced, **order_of(score, real, examples.prompt[rows, 0])}
-
-
-def _labelled(records: Iterable[ImageRecord], real: float) -> list[Example]:
-    records = list(records)
-    return [Example((each.image,), (each.prompt,), (real,), 1 / len(records)) for each in records]

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from palate.align.learned import trained_prompts as align_prompts
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import digest_sets
+from palate.records.columns import Rankings
 from palate.records.ranked import RankedSet
 from palate.reward.chart import draw_calibration
 from palate.reward.measure import Comparisons, TieThreshold, spearman
@@ -136,10 +139,13 @@ def _judged(spec: str, sets: Sequence[RankedSet], scores: Sequence[Sequence[floa
         run = spec.partition(":")[2]
         card = load_reward(run).card
         tie = _threshold(card, run, {each.prompt for each in sets})
-    found = Comparisons.of(sets, scores).summary(tie)
+    rankings, padded = Rankings.of(sets), np.zeros((len(sets), max(map(len, scores))))
+    for row, score in zip(padded, scores):
+        row[: len(score)] = score
+    found = Comparisons.of(rankings, padded).summary(tie)
     if not (spec.startswith("clip:") or (card and card.kind == "bradley_terry")):
         del found["calibration"]
-    correlation = spearman(sets, scores)
+    correlation = spearman(rankings, padded)
     return found if correlation is None else {**found, "spearman": correlation}
 
 

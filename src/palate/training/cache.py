@@ -1,103 +1,158 @@
-"""Rows of tensors that are computed once, kept on disk and mapped into memory.
+"""Rows of tensors that are computed once and kept on disk for all runs on the same data and model.
 
-A cache is one safetensors file of N rows. Rows may be filled in any order, by several processes of one machine, and
-what an interrupted run has filled stays filled. Other tools read it with `safetensors.safe_open`.
+A cache is one safetensors file of N rows. Rows may be filled in any order, by several processes that share the disk,
+and what an interrupted run has filled stays filled. Other tools read it with `safetensors.safe_open`. Rows of unequal
+length (`Ragged`) are appended to a file beside it; the cache has where each one begins and how long it is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from palate.core.errors import InputError
-from palate.core.files import explain_os_errors, partial_name
+from palate.core.cache_folder import default_root, digest, require_space
+from palate.core.errors import PalateError
+from palate.core.files import explain_os_errors
 from palate.core.progress import Bar
+from palate.models.conditioning import Ragged
+from palate.training.row_file import DTYPES, NAMES, Field, RowFile, read_at, write_at
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-FILLED = "filled"
-NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.uint8: "U8"}  # safetensors' names for dtypes
+__all__ = ["RowCache", "cached_rows", "default_root", "digest", "fill_rows", "open_rows"]
 
-
-class Field(NamedTuple):
-    """One tensor of a cache: `rows` x `shape` of `dtype`."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype = torch.float32
+FILLED, START, LENGTH = "filled", "start of ", "length of "
+Values = Mapping[str, "Tensor | Ragged"]
+Compute = Callable[[np.ndarray], Values]
 
 
 class RowCache:
-    """N rows of named tensors in a memory-mapped file that exists.
+    """N rows of named tensors, some of them filled, in a file that exists.
 
     Raises:
         InputError: the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                start = 8 + int.from_bytes(file.read(8), "little")
-                entries = json.loads(file.read(start - 8))
-            data = torch.from_file(str(path), shared=True, size=path.stat().st_size, dtype=torch.uint8)[start:]
-            self._tensors = {name: _view(data, entry) for name, entry in entries.items()}
-            self._filled = self._tensors.pop(FILLED)
-        except (ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
-            raise InputError(f"the cache {path} is damaged ({error}); delete it, and it is made again") from error
+        self.path, self._file = path, RowFile(path)
+        self._ragged = {
+            name: Field(tuple(shape), DTYPES[dtype])
+            for name, (dtype, shape) in json.loads(self._file.notes.get("ragged", "{}")).items()
+        }
 
     @classmethod
-    def create(cls, path: Path, rows: int, fields: Mapping[str, Field]) -> RowCache:
-        """A new cache of N empty rows.
+    def create(cls, path: Path, rows: int, values: Values) -> RowCache:
+        """A new cache of N empty rows that are like those of some values [B, ...].
 
         Raises:
             PalateError: the disk is full or the folder may not be written to.
         """
-        header, size = _layout(rows, {**fields, FILLED: Field((), torch.uint8)})
-        partial = partial_name(path)
-        with explain_os_errors(f"write the cache {path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _allocate(partial, header, size)
-                partial.replace(path)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+        fields, ragged = {FILLED: Field((), torch.uint8)}, {}
+        for name, value in values.items():
+            if isinstance(value, Ragged):
+                ragged[name] = (NAMES[value.values.dtype], list(value.values.shape[1:]))
+                fields |= {START + name: Field((), torch.int64), LENGTH + name: Field((), torch.int64)}
+            else:
+                fields[name] = Field(tuple(value.shape[1:]), value.dtype)
+        RowFile.create(path, rows, fields, {"ragged": json.dumps(ragged)} if ragged else {})
         return cls(path)
 
-    def __getitem__(self, name: str) -> Tensor:
-        """A tensor [N, ...], mapped from the file."""
-        return self._tensors[name]
+    def __len__(self) -> int:
+        return self._file.rows
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor of a row by name, mapped from the file."""
-        return dict(self._tensors)
+    @property
+    def dense(self) -> dict[str, Field]:
+        """What a row of each tensor is, but for those with rows of unequal length."""
+        own = (FILLED, *(mark + name for mark in (START, LENGTH) for name in self._ragged))
+        return {name: field for name, field in self._file.fields.items() if name not in own}
 
-    def missing(self) -> Tensor:
-        """The rows [M] not filled yet."""
-        return (self._filled == 0).nonzero().flatten()
+    def read(self, rows: np.ndarray) -> dict[str, Tensor | Ragged]:
+        """Some rows [R], by their numbers, of every tensor [R, ...], by name."""
+        found: dict[str, Tensor | Ragged] = {name: self._file.read(name, rows) for name in self.dense}
+        return found | {name: self._read_ragged(name, rows) for name in self._ragged}
 
-    def write(self, rows: Tensor, values: Mapping[str, Tensor]) -> None:
-        """Fills rows [B] with a value [B, ...] of each tensor."""
+    def missing(self, rows: np.ndarray) -> np.ndarray:
+        """Those of some rows [R] that are not filled yet."""
+        return rows[~self._filled()[rows]]
+
+    def write(self, rows: np.ndarray, values: Values) -> None:
+        """Fills rows [B] with a value [B, ...] of each tensor.
+
+        Raises:
+            PalateError: the disk is full; the rows are not marked as filled then.
+        """
         for name, value in values.items():
-            self._tensors[name][rows] = value.to("cpu", self._tensors[name].dtype)
-        self._filled[rows] = 1  # last: a row that is marked is whole, even if the process dies here
+            if isinstance(value, Ragged):
+                self._append(name, rows, value)
+            else:
+                self._file.write(name, rows, value)
+        self._file.write(FILLED, rows, torch.ones(len(rows)))  # last: a row that is marked is whole, whoever dies here
+
+    def needs(self, wanted: np.ndarray) -> int:
+        """About how many bytes more the cache takes with some wanted rows [W] filled."""
+        filled = self._filled()
+        row = float(sum(field.size for field in self._file.fields.values()))
+        if filled.any():
+            for name, field in self._ragged.items():
+                row += field.size * float(self._file.read(LENGTH + name, np.flatnonzero(filled)).float().mean())
+        return round(row * int((~filled[wanted]).sum()))
+
+    def _filled(self) -> np.ndarray:
+        """Whether each row is filled [N], bool."""
+        return self._file.read(FILLED, np.arange(len(self))).numpy() > 0
+
+    def _append(self, name: str, rows: np.ndarray, value: Ragged) -> None:
+        """Puts the rows at the end of the file of values; one process at a time."""
+        field = self._ragged[name]
+        with explain_os_errors(f"write the cache {self._beside(name)}"):
+            file = os.open(self._beside(name), os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                first = -(-os.fstat(file).st_size // field.size)  # a killed process may have left half an element
+                write_at(file, field.data(torch.cat(value.rows())), first * field.size)
+            finally:
+                os.close(file)
+        self._file.write(START + name, rows, first + value.length.cumsum(0) - value.length)
+        self._file.write(LENGTH + name, rows, value.length)
+
+    def _read_ragged(self, name: str, rows: np.ndarray) -> Ragged:
+        start, length = (self._file.read(mark + name, rows) for mark in (START, LENGTH))
+        field, end = self._ragged[name], 0
+        total = int(length.sum())
+        data = np.empty(total * field.size, np.uint8)
+        with explain_os_errors(f"read the cache {self._beside(name)}"), self._beside(name).open("rb", 0) as file:
+            for first, count in zip(start.tolist(), length.tolist()):
+                begin, end = end, end + count * field.size
+                read_at(file.fileno(), data[begin:end], first * field.size)
+        return Ragged(field.tensor(data, total), length.cumsum(0) - length, length)
+
+    def _beside(self, name: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}.{name}.values")
 
 
 def cached_rows(
     path: Path,
     rows: int,
-    compute: Callable[[Tensor], Mapping[str, Tensor]],
+    compute: Compute,
     batch: int,
     progress: Bar,
     accelerator: Accelerator,
-    wanted: Tensor | None = None,
+    wanted: np.ndarray | None = None,
+    fix: str = "free some, or name another folder with --cache",
 ) -> RowCache:
     """The cache at `path`, with whatever wanted rows it lacks computed now; each process computes its share.
 
@@ -108,61 +163,70 @@ def cached_rows(
         batch: rows computed at once.
         progress: is told of every wanted row, those found in the cache included.
         accelerator: tells the processes apart.
-        wanted: numbers of the rows that must be there [W]; all of them when left out.
+        wanted: numbers of the rows that must be there [W], in the order in which they are computed best; all of them
+            when left out.
+        fix: what the user can do where the disk is too small.
+
+    Raises:
+        PalateError: the disk is too small for them, before it is full; or as of `fill_rows`.
     """
-    wanted = torch.arange(rows) if wanted is None else wanted
+    wanted = np.arange(rows) if wanted is None else wanted
+    cache = open_rows(path, rows, compute, wanted[:batch], accelerator)
+    require_space(path.parent, cache.needs(wanted), f"{len(wanted)} rows of {path.name}", fix)
+    return fill_rows(cache, compute, batch, progress, accelerator, wanted)
+
+
+def open_rows(path: Path, rows: int, compute: Compute, first: np.ndarray, accelerator: Accelerator) -> RowCache:
+    """The cache at `path`, made with its first rows where there is none.
+
+    Args:
+        path, rows, compute, accelerator: as of `cached_rows`.
+        first: the rows [B] that are computed where there is no cache.
+    """
     with accelerator.main_process_first():
         if not path.exists():
-            first = compute(wanted[:batch])
-            fields = {name: Field(tuple(value.shape[1:]), value.dtype) for name, value in first.items()}
-            RowCache.create(path, rows, fields).write(wanted[:batch], first)
-        cache = RowCache(path)
-    missing = wanted[torch.isin(wanted, cache.missing())]
-    mine = missing[missing % accelerator.num_processes == accelerator.process_index]
+            values = compute(first)
+            RowCache.create(path, rows, values).write(first, values)
+        return RowCache(path)
+
+
+def fill_rows(
+    cache: RowCache,
+    compute: Compute,
+    batch: int,
+    progress: Bar,
+    accelerator: Accelerator,
+    wanted: np.ndarray,
+) -> RowCache:
+    """The cache with all wanted rows; each process computes its share of what is missing, in the order given.
+
+    Args:
+        cache: as of `open_rows`.
+        compute, batch, progress, accelerator, wanted: as of `cached_rows`.
+
+    Raises:
+        PalateError: the disk is full, or the processes do not share it: rows that another one computed are not here.
+    """
+    share = np.array_split(wanted, accelerator.num_processes)[accelerator.process_index]
+    mine = cache.missing(share)
     progress.advance(len(wanted) - len(mine))
-    for chunk in mine.split(batch) if len(mine) else ():
+    for start in range(0, len(mine), batch):
+        chunk = mine[start : start + batch]
         cache.write(chunk, compute(chunk))
         progress.advance(len(chunk))
     accelerator.wait_for_everyone()
+    cache = RowCache(cache.path)  # opened again, so that a network file system shows what others have written
+    _require_whole(cache, wanted, accelerator)
     return cache
 
 
-def digest(*parts: object) -> str:
-    """A short name for what a cache is of: equal parts, equal name."""
-    return hashlib.blake2b(json.dumps(parts, default=str).encode(), digest_size=12).hexdigest()
-
-
-def default_root() -> Path:
-    """`$PALATE_CACHE`, or `palate` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PALATE_CACHE") or Path(home) / "palate").expanduser()
-
-
-def _layout(rows: int, fields: Mapping[str, Field]) -> tuple[bytes, int]:
-    """The header of a safetensors file and the length of the whole.
-
-    Wide dtypes first: safetensors allows no holes, and so every tensor is still aligned to its elements.
-    """
-    entries, end = {}, 0
-    for name, field in sorted(fields.items(), key=lambda item: -item[1].dtype.itemsize):
-        start, end = end, end + rows * torch.Size(field.shape).numel() * field.dtype.itemsize
-        shape = [rows, *field.shape]
-        entries[name] = {"dtype": NAMES[field.dtype], "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text, 8 + len(text) + end
-
-
-def _view(data: Tensor, entry: Mapping[str, Any]) -> Tensor:
-    start, end = entry["data_offsets"]
-    dtype = next(dtype for dtype, name in NAMES.items() if name == entry["dtype"])
-    return data[start:end].view(dtype).view(entry["shape"])
-
-
-def _allocate(path: Path, header: bytes, size: int) -> None:
-    """A file of zeros behind the header, with its blocks taken: a full disk shows here, not as a crash in a write."""
-    with path.open("wb") as file:
-        file.write(header)
-        file.truncate(size)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
+def _require_whole(cache: RowCache, wanted: np.ndarray, accelerator: Accelerator) -> None:
+    """Raises PalateError in every process where one of them lacks rows."""
+    lacking = torch.tensor(float(len(cache.missing(wanted))), device=accelerator.device)
+    total = int(torch.as_tensor(accelerator.reduce(lacking, "max")))
+    if total:
+        fix = "give --cache a folder on a disk that all machines share"
+        raise PalateError(
+            f"{total} of the {len(wanted)} rows of the cache {cache.path} are missing after every process has computed "
+            f"its share, so the processes do not see one disk; {fix}"
+        )

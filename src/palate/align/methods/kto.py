@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
-from palate.align.methods.singles import Singles, single
+from palate.align.methods.singles import Singles, singles
 from palate.core.errors import InputError
 from palate.training.config import not_above_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palate.align.examples import Example
+    from palate.align.examples import Examples
     from palate.objectives.metrics import Metrics
-    from palate.records.graded import GradedImage
+    from palate.records.columns import Grades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +47,19 @@ class KTO(Singles[KTOConfig]):
     reference = True
     batchwise = True
 
-    def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
+    def examples(self, feedback: Grades) -> Examples:
         """Every image with a thumb, with noise of its own."""
-        if odd := [thumb.grade for thumb in feedback if thumb.grade not in (0, 1)]:
+        import numpy as np
+
+        grade = feedback.grade
+        odd = grade[(grade != 0) & (grade != 1)]
+        if len(odd):
             fix = "`palate prefer grade --threshold` makes thumbs of scores"
             raise InputError(f"kto learns from thumbs, grades of 0 and 1, and one is {odd[0]}; {fix}")
-        counts = Counter(thumb.grade for thumb in feedback)
-        if len(counts) < 2:
-            raise InputError(f"kto needs thumbs up and down, and all {len(feedback)} are {feedback[0].grade:g}")
-        return [
-            single(thumb.prompt, thumb.image, len(feedback) / (2 * counts[thumb.grade]), (thumb.grade,))
-            for thumb in feedback
-        ]
+        counts = np.array([(grade == kind).sum() for kind in (0, 1)])
+        if not counts.all():
+            raise InputError(f"kto needs thumbs up and down, and all {len(grade)} are {grade[0]:g}")
+        return singles(feedback, len(grade) / (2 * counts[grade.astype(int)]), grade[:, None])
 
     def exemplary(self, measured: Measured) -> Tensor:
         """A liked image."""

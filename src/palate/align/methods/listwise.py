@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from palate.align.methods.method import Measured, Method, ranked
+from palate.align.methods.method import Measured, Method, require_ranked
 from palate.align.methods.pairs import PreferenceConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palate.align.examples import Example
+    from palate.align.examples import Examples
     from palate.objectives.metrics import Metrics
-    from palate.records.ranked import RankedSet
+    from palate.records.columns import Rankings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +39,26 @@ class Listwise(Method[ListwiseConfig]):
         super().__init__(config)
         self.reference = config.reference
 
-    def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
+    def examples(self, feedback: Rankings) -> Examples:
         """Each set that tells any images apart; its facts are the ranks, 0 where a smaller set has no image.
 
         A smaller set's places are filled with its first image, which rank 0 keeps out of the loss.
         """
-        sets = [each for each in ranked(feedback, self.name) if len(set(each.ranks or ())) > 1]
-        largest = max((len(each.images) for each in sets), default=0)
-        return [_example(each, largest) for each in sets]
+        import numpy as np
+
+        from palate.align.examples import Examples
+
+        require_ranked(feedback, self.name)
+        sets = np.flatnonzero(feedback.told_apart)
+        largest = feedback.size[sets].max(initial=0)
+        image, rank = np.zeros((len(sets), largest), int), np.zeros((len(sets), largest))
+        for n, same, members in feedback.by_size(sets):
+            order = np.argsort(feedback.rank[members], axis=1, kind="stable")
+            members, rows = np.take_along_axis(members, order, 1), np.searchsorted(sets, same)
+            image[rows] = feedback.image[members[:, :1]]
+            image[rows, :n], rank[rows, :n] = feedback.image[members], feedback.rank[members]
+        keys, numbers = feedback.keys(sets), np.arange(len(sets))
+        return Examples.of(feedback, feedback.prompt[sets], image, keys, numbers, facts=rank)
 
     def roles(self, n: int) -> tuple[str, ...]:
         """The images in their order: best first."""
@@ -59,12 +70,3 @@ class Listwise(Method[ListwiseConfig]):
 
         error_ref = measured.reference if self.reference else None
         return listwise(measured.error, error_ref, measured.facts, self.config.beta, self.config.anchor)
-
-
-def _example(full: RankedSet, size: int) -> Example:
-    from palate.align.examples import Example
-
-    ordered = sorted(zip(full.ranks or (), full.images), key=lambda place: place[0])
-    ordered += [(0, ordered[0][1])] * (size - len(ordered))
-    images, ranks = tuple(image for _, image in ordered), tuple(float(rank) for rank, _ in ordered)
-    return Example(full.prompt, images, full.key(), facts=ranks)

@@ -13,9 +13,9 @@ from palate.core.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palate.align.examples import Example
+    from palate.align.examples import Examples
     from palate.objectives.metrics import Metrics
-    from palate.records.ranked import RankedSet
+    from palate.records.columns import Rankings
 
 C = TypeVar("C", bound=AlignConfig)
 
@@ -63,8 +63,8 @@ class Method(ABC, Generic[C]):
         self.config = config
 
     @abstractmethod
-    def examples(self, feedback: Sequence[Any]) -> list[Example]:
-        """What of the feedback to train on: of ranked sets or graded images, as `learns_from` says.
+    def examples(self, feedback: Any) -> Examples:
+        """What of the feedback to train on: of `Rankings`, or of `Grades` for the other kinds of `learns_from`.
 
         Raises:
             InputError: it lacks what the method needs; the message says what that is.
@@ -87,14 +87,12 @@ class Method(ABC, Generic[C]):
         return measured.error.new_ones(len(measured.error))
 
 
-def ranked(sets: Sequence[RankedSet], name: str) -> list[RankedSet]:
-    """The sets that somebody has ranked.
+def require_ranked(feedback: Rankings, name: str) -> None:
+    """Raises InputError where nobody has ranked any of the sets.
 
-    Raises:
-        InputError: nobody has ranked any.
+    Args:
+        name: of the method, for the error.
     """
-    found = [each for each in sets if each.ranks is not None]
-    if not found:
+    if not feedback.ranked.any():
         fix = "let people compare them, or `palate prefer from-scores` rank them"
-        raise InputError(f"{name} learns from rankings, and none of these {len(sets)} sets is ranked; {fix}")
-    return found
+        raise InputError(f"{name} learns from rankings, and none of these {len(feedback)} sets is ranked; {fix}")

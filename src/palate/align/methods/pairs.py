@@ -6,17 +6,17 @@ image is half of how much its error fell. `palate align convert-beta` turns anot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from palate.align.config import AlignConfig
-from palate.align.methods.method import Method, ranked
+from palate.align.methods.method import Method, require_ranked
 from palate.training.config import below_zero, not_above_zero
 
 if TYPE_CHECKING:
-    from palate.align.examples import Example
-    from palate.records.ranked import RankedSet
+    from palate.align.examples import Examples
+    from palate.records.columns import Rankings
 
 C = TypeVar("C", bound=AlignConfig)
 
@@ -47,13 +47,16 @@ class PreferenceConfig(AlignConfig):
 class Pairs(Method[C]):
     """A method that learns from every strictly ordered pair of every ranked set."""
 
-    def examples(self, feedback: Sequence[RankedSet]) -> list[Example]:
+    def examples(self, feedback: Rankings) -> Examples:
         """Every pair that a ranking tells apart."""
-        from palate.align.examples import Example
-        from palate.prefer.pairs import to_pairs
+        import numpy as np
 
-        pairs = to_pairs(ranked(feedback, self.name))
-        return [Example(pair.prompt, (pair.winner, pair.loser), pair.key, pair.weight) for pair in pairs]
+        from palate.align.examples import Examples
+
+        require_ranked(feedback, self.name)
+        of_set, pair = feedback.pairs()
+        sets, key = np.unique(of_set, return_inverse=True)
+        return Examples.of(feedback, feedback.prompt[of_set], feedback.image[pair], feedback.keys(sets), key)
 
     def roles(self, n: int) -> tuple[str, str]:
         """Of the two images."""

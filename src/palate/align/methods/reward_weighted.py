@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
-from palate.align.methods.singles import Singles, single
+from palate.align.methods.singles import Singles, singles
 from palate.training.config import below_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palate.align.examples import Example
+    from palate.align.examples import Examples
     from palate.objectives.metrics import Metrics
-    from palate.records.graded import GradedImage
+    from palate.records.columns import Grades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,17 @@ class RewardWeighted(Singles[RewardWeightedConfig]):
     name = "reward_weighted"
     learns_from = "grades"
 
-    def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
+    def examples(self, feedback: Grades) -> Examples:
         """Every graded image with its reward, then every real one."""
+        import numpy as np
+
         from palate.prefer.grades import load_graded
 
-        real = load_graded(self.config.real) if self.config.real else []
-        return [_rewarded(each, False) for each in feedback] + [_rewarded(each, True) for each in real]
+        count = len(feedback)
+        if self.config.real:
+            feedback = feedback.joined(load_graded(self.config.real, self.config.cache))
+        real = np.arange(len(feedback)) >= count
+        return singles(feedback, facts=np.stack([feedback.grade, real], -1))
 
     def exemplary(self, measured: Measured) -> Tensor:
         """A real image, and a generated one by its reward."""
@@ -63,7 +68,3 @@ class RewardWeighted(Singles[RewardWeightedConfig]):
 
         reward, real = measured.facts.unbind(1)
         return reward_weighted(measured.error.squeeze(1), reward, real > 0.5, self.config.beta)
-
-
-def _rewarded(graded: GradedImage, real: bool) -> Example:
-    return single(graded.prompt, graded.image, facts=(graded.grade, float(real)))

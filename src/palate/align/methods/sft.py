@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
-from palate.align.methods.singles import Singles, single
+from palate.align.methods.singles import Singles, singles
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palate.align.examples import Example
+    from palate.align.examples import Examples
     from palate.objectives.metrics import Metrics
-    from palate.records.graded import GradedImage
+    from palate.records.columns import Grades
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +34,9 @@ class SFT(Singles[SFTConfig]):
     name = "sft"
     learns_from = "images"
 
-    def examples(self, feedback: Sequence[GradedImage]) -> list[Example]:
+    def examples(self, feedback: Grades) -> Examples:
         """Every image."""
-        return [single(each.prompt, each.image) for each in feedback]
+        return singles(feedback)
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
         """As `objectives.sft`."""

@@ -8,8 +8,10 @@ from palate.align.config import AlignConfig
 from palate.align.methods.method import Method
 
 if TYPE_CHECKING:
-    from palate.align.examples import Example
-    from palate.records.images import StoredImage
+    import numpy as np
+
+    from palate.align.examples import Examples
+    from palate.records.columns import Grades
 
 C = TypeVar("C", bound=AlignConfig)
 
@@ -22,8 +24,17 @@ class Singles(Method[C]):
         return ("image",)
 
 
-def single(prompt: str, image: StoredImage, weight: float = 1.0, facts: tuple[float, ...] = ()) -> Example:
-    """An example of one image; its key is its own, so that no two share noise."""
-    from palate.align.examples import Example
+def singles(graded: Grades, weight: np.ndarray | None = None, facts: np.ndarray | None = None) -> Examples:
+    """An example of each graded image [G]; its key is its own, so that no two share noise.
 
-    return Example(prompt, (image,), f"{image.digest()} {prompt}", weight, facts)
+    Args:
+        weight, facts: as of `Examples.of`.
+    """
+    import numpy as np
+
+    from palate.align.examples import Examples
+
+    digests = [each.tobytes().hex() for each in graded.images.digest]
+    pairs = zip(graded.prompt.tolist(), graded.image.tolist())
+    keys = [f"{digests[image]} {graded.prompts[prompt]}" for prompt, image in pairs]
+    return Examples.of(graded, graded.prompt, graded.image[:, None], keys, np.arange(len(keys)), weight, facts)

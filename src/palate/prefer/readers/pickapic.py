@@ -24,8 +24,8 @@ from palate.prefer.formats.pickapic import (
 from palate.prefer.readers.sound import sound
 from palate.prefer.readers.splits import files_by_split
 from palate.records import checked
-from palate.records.images import StoredImage
 from palate.records.parquet import parquet_columns, parquet_files, parquet_rows
+from palate.records.parquet_io import RowName
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 
@@ -62,7 +62,7 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
                     yield sound(_pair(row, name))
 
 
-def _pair(row: dict[str, Any], name: str) -> RankedSet:
+def _pair(row: dict[str, Any], name: RowName) -> RankedSet:
     labels = row[LABELS[0]], row[LABELS[1]]
     ranks = RANKS.get(labels)
     if ranks is None:
@@ -70,7 +70,7 @@ def _pair(row: dict[str, Any], name: str) -> RankedSet:
     user, models = row.get(USER), [checked.label(row.get(model), model) for model in MODELS]
     return RankedSet(
         prompt=checked.text(row[CAPTION], f"the {CAPTION}"),
-        images=tuple(StoredImage(data=row[column] or b"", name=f"{column} of {name}") for column in IMAGES),
+        images=tuple(name.image(row[column], column) for column in IMAGES),
         ranks=ranks,
         votes=() if user is None else (Vote(f"user {user}", ranks),),
         systems=tuple(models) if any(models) else (),

@@ -1,0 +1,80 @@
+"""A model's encoders: pictures to latents, prompts to conditioning, each the same whatever else is in the batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from palate.models.conditioning import Conditioning
+from palate.models.denoiser import Denoiser
+from palate.models.load import load_denoiser, quiet_libraries
+from palate.models.source import ModelSource
+from palate.records.images import StoredImage
+from palate.score.base import to_squares
+
+PIXELS_AT_ONCE, IMAGES_AT_ONCE = 2**20, 16  # four pictures of 512 x 512: an autoencoder's activations are large
+PROMPTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The model without its network, loaded when it is first needed.
+
+    Arithmetic on a CPU may round otherwise in a batch of another size. So batches here have one size, the last one
+    filled up: a latent and a prompt's conditioning do not depend on what they are computed with, or when.
+
+    Args:
+        source: the model.
+        resolution: pixels a side of the pictures.
+        device: where they compute.
+        latents_dtype: that latents are kept in.
+        dtype: of the prompts' conditioning: the one that the network will read it in.
+    """
+
+    source: ModelSource
+    resolution: int
+    device: torch.device
+    latents_dtype: torch.dtype = torch.float32
+    dtype: torch.dtype = torch.float32
+
+    @cached_property
+    def denoiser(self) -> Denoiser:
+        """The loaded encoders."""
+        return load_denoiser(self.source, device=self.device, without=(self.source.network,))
+
+    @property
+    def images_at_once(self) -> int:
+        """Pictures in a batch."""
+        return min(max(1, PIXELS_AT_ONCE // self.resolution**2), IMAGES_AT_ONCE)
+
+    def latents(self, images: Sequence[StoredImage]) -> Tensor:
+        """Latents [B, C, h, w] of images, on the CPU.
+
+        Raises:
+            InputError: an image cannot be read or decoded; names it.
+        """
+        with ThreadPoolExecutor(min(len(images), os.cpu_count() or 1)) as pool:
+            opened = list(pool.map(StoredImage.open, images))
+        size = self.images_at_once
+        parts = []
+        for start in range(0, len(opened), size):
+            chunk = opened[start : start + size]
+            filled = chunk + chunk[-1:] * (size - len(chunk))
+            parts.append(self.denoiser.encode(to_squares(filled, self.resolution))[: len(chunk)])
+        return torch.cat(parts).to("cpu", self.latents_dtype)
+
+    def conditioning(self, prompts: Sequence[str]) -> Conditioning:
+        """The conditioning [B] of prompts, on the CPU; that of no prompt for the empty one."""
+        parts = []
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            chunk = [prompt or None for prompt in prompts[start : start + PROMPTS_AT_ONCE]]
+            filled = chunk + chunk[-1:] * (PROMPTS_AT_ONCE - len(chunk))
+            with quiet_libraries():  # they print every prompt that is longer than the text encoder reads
+                parts.append(self.denoiser.encode_prompt(filled)[: len(chunk)])
+        return Conditioning.cat(parts).to("cpu", self.dtype)

@@ -1,0 +1,219 @@
+"""Parquet files as rows: read with a name for each in errors, written a row group at a time, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palate.core.errors import InputError
+from palate.core.files import explain_os_errors, partial_name
+from palate.records.images import Place, StoredImage
+from palate.records.places import damage_named, open_parquet, rows_at_once
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+READ_ROWS = 64  # in memory at a time
+GROUP_BYTES = 2**25
+"""Of images in a row group, unless a single row has more: small enough to read one image out of it, and far from the
+2 GiB at which Arrow's binary columns end."""
+GROUP_ROWS = 1024
+
+
+class RowName(str):
+    """A row of a Parquet file, as errors call it and as its images are found again.
+
+    Args:
+        file: the Parquet file.
+        number: of the row, from 0.
+    """
+
+    file: Path
+    number: int
+
+    def __new__(cls, file: Path, number: int) -> RowName:
+        """The name with what it is of."""
+        name = super().__new__(cls, f"row {number} of {file}")
+        name.file, name.number = file, number
+        return name
+
+    def image(self, data: bytes | None, column: str, item: int = -1) -> StoredImage:
+        """The image of which a column of this row has the bytes; `item` as of `Place`."""
+        place = Place(self.file, self.number, column, item)
+        return StoredImage(data=data or b"", place=place, name=str(place))
+
+
+def parquet_files(path: Path | str) -> list[Path]:
+    """The file itself, or the `.parquet` files of a folder, by name.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(path)
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+    if not files:
+        raise InputError(f"no .parquet file at {path}; give a Parquet file or a folder with some")
+    return files
+
+
+def parquet_columns(file: Path) -> list[str]:
+    """The names of a Parquet file's columns; InputError where it is none."""
+    return parquet_schema(file).names
+
+
+def parquet_schema(file: Path) -> pa.Schema:
+    """The columns of a Parquet file with their types; InputError where it is none."""
+    with open_parquet(file) as table:
+        return table.schema_arrow
+
+
+def parquet_about(file: Path) -> dict[str, str]:
+    """The key and value pairs of a Parquet file's metadata."""
+    with open_parquet(file) as table:
+        return {key.decode(): value.decode() for key, value in (table.metadata.metadata or {}).items()}
+
+
+def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iterator[tuple[RowName, dict[str, Any]]]:
+    """Rows of a Parquet file with the name of each for an error; columns that `schema` lacks are not read.
+
+    Raises:
+        InputError: the file lacks required columns, or a column has another type; before the first row.
+    """
+    with open_parquet(file) as table:
+        found = table.schema_arrow.names
+        if missing := [name for name in required if name not in found]:
+            raise InputError(f"{file} lacks the columns {', '.join(missing)}; it has {', '.join(found)}")
+        columns = [field for field in schema if field.name in found]
+        number = 0
+        for group in range(table.num_row_groups):
+            at_once = rows_at_once(table.metadata, group, READ_ROWS)
+            batches = table.iter_batches(at_once, row_groups=[group], columns=[field.name for field in columns])
+            while values := _values(batches, columns, file):
+                for row in zip(*values.values()):
+                    yield RowName(file, number), dict(zip(values, row))
+                    number += 1
+
+
+def _values(batches: Iterator[pa.RecordBatch], columns: Sequence[pa.Field], file: Path) -> dict[str, list[Any]]:
+    """The next values of each column; none at the end."""
+    with damage_named(file):
+        batch = next(batches, None)
+        if batch is None:
+            return {}
+        return {field.name: cast(batch.column(field.name), field, file).to_pylist() for field in columns}
+
+
+def cast(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
+    """A column in the type that a schema gives it; InputError where it does not read as that."""
+    import pyarrow as pa
+
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError) as error:
+        raise InputError(
+            f"the column {field.name!r} of {file} is {column.type}, which does not read as {field.type}; convert it"
+        ) from error
+
+
+def write_rows(
+    rows: Iterable[dict[str, Any]],
+    schema: pa.Schema,
+    path: Path | str,
+    what: str | None,
+    about: Mapping[str, str] | None = None,
+) -> int:
+    """Writes rows as they come, a row group at a time; `path` holds all of them or what it held before.
+
+    A row group ends after `GROUP_BYTES` of images or `GROUP_ROWS` rows, so that little is in memory at once.
+
+    Args:
+        what: what a row is, for the error that there is none; None where there may be none.
+        about: key and value pairs for the file's metadata.
+
+    Returns:
+        How many rows there were.
+
+    Raises:
+        InputError: there is no row at all, and there must be.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path, count = Path(path), 0
+    partial, plain = partial_name(path), [name for name, kind in _leaves(schema) if not pa.types.is_binary(kind)]
+    # Images and digests are neither compressed nor searched for repetitions, of which they have none.
+    options: dict[str, Any] = {"use_dictionary": plain, "compression": dict.fromkeys(plain, "snappy")}
+    schema = schema.with_metadata({**(schema.metadata or {}), **(about or {})})
+    with explain_os_errors(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with pq.ParquetWriter(partial, schema, **options) as writer:
+                for batch in _groups(rows):
+                    writer.write_table(pa.Table.from_pylist(batch, schema))
+                    count += len(batch)
+            if not count and what:
+                raise InputError(f"no {what} to write to {path}; give a source with at least one")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return count
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each row group."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        of_row = _bytes_in(row)
+        if group and (size + of_row > GROUP_BYTES or len(group) == GROUP_ROWS):
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += of_row
+    if group:
+        yield group
+
+
+def _bytes_in(value: Any) -> int:
+    """Bytes of the images in a row, or in a part of it."""
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_bytes_in, value.values()))
+    return sum(map(_bytes_in, value)) if isinstance(value, (list, tuple)) else 0
+
+
+def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns below nested ones with the names that Parquet has for them, such as `images.list.element.bytes`."""
+    import pyarrow as pa
+
+    def below(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+        if pa.types.is_list(kind):
+            yield from below(f"{name}.list.element", kind.value_type)
+        elif pa.types.is_struct(kind):
+            for place in range(kind.num_fields):
+                yield from below(f"{name}.{kind.field(place).name}", kind.field(place).type)
+        else:
+            yield name, kind
+
+    for column in schema:
+        yield from below(column.name, column.type)
+
+
+def embedded(image: StoredImage) -> dict[str, Any]:
+    """An image as a Parquet column of `datasets.Image` holds it."""
+    return {"bytes": image.read(), "path": image.path.name if image.path else None}
+
+
+def image_of(image: Mapping[str, Any], name: RowName, column: str, item: int = -1) -> StoredImage:
+    """The image of such a column's value, or the file beside the table that it names.
+
+    Args:
+        image: the value.
+        name: of its row.
+        column, item: as of `Place`.
+    """
+    if image.get("bytes") is None and image.get("path"):
+        return StoredImage(path=name.file.parent / image["path"])
+    return name.image(image.get("bytes"), column, item)

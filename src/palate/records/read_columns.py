@@ -1,0 +1,203 @@
+"""From Parquet to columns of feedback, without a look at the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from palate.core.errors import InputError
+from palate.records.columns import Grades, Rankings
+from palate.records.graded import GradedImage
+from palate.records.image_columns import Images, first_seen
+from palate.records.images import StoredImage
+from palate.records.parquet import FACTS, PLACES, place_type
+from palate.records.parquet_io import RowName, cast
+from palate.records.places import open_parquet
+from palate.records.ranked import RankedSet, Vote
+from palate.records.tally import Tally
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPTIONAL = ("votes", PLACES)
+FILE, ROW = "file of the row", "number of the row"
+
+
+def read_rankings(files: Sequence[Path]) -> Rankings:
+    """The ranked sets of Parquet files that have the facts of their images.
+
+    Raises:
+        InputError: a set without a prompt, of fewer than two images, or with ranks that do not fit them.
+    """
+    import pyarrow as pa
+
+    ranks = pa.list_(pa.int32())
+    types = {"prompt": pa.string(), "ranks": ranks, "votes": pa.list_(pa.struct({"ranks": ranks}))}
+    table = _read(files, types, listed=True)
+    size, given = _lengths(table.column(FACTS)), _lengths(table.column("ranks"))
+    start = np.concatenate([[0], np.cumsum(size)])
+    prompts, prompt = _encoded(table.column("prompt"))
+    voted = np.repeat(np.arange(len(table)), _lengths(table.column("votes")))
+    votes = _flat(table.column("votes")).field("ranks")
+    rank, vote = _flat(table.column("ranks")).to_numpy(), votes.flatten().to_numpy()
+    bad = _blank(prompts)[prompt] | (size < 2)
+    bad |= _misfit(rank, given, size) & table.column("ranks").is_valid().to_numpy()
+    bad[voted[_misfit(vote, _lengths(votes), size[voted])]] = True
+    if bad.any():
+        _refuse_set(files, table, int(np.flatnonzero(bad)[0]))
+    spread = np.zeros(start[-1], np.int32)
+    spread[np.repeat(given > 0, size)] = rank
+    images, image = _images(files, table, size, "images")
+    return Rankings(prompts, prompt, images, image, spread, start, voted, vote)
+
+
+def read_grades(files: Sequence[Path]) -> Grades:
+    """The graded images of Parquet files that have their facts.
+
+    Raises:
+        InputError: one without a prompt, or with a grade outside [0, 1].
+    """
+    import pyarrow as pa
+
+    table = _read(files, {"prompt": pa.string(), "grade": pa.float64()}, listed=False)
+    prompts, prompt = _encoded(table.column("prompt"))
+    grade = table.column("grade").to_numpy()
+    bad = _blank(prompts)[prompt] | ~((grade >= 0) & (grade <= 1))  # a missing one is nan
+    if bad.any():
+        row = table.slice(np.flatnonzero(bad)[0], 1).to_pylist()[0]
+        with Tally().row(RowName(files[row[FILE]], row[ROW])):
+            GradedImage(row["prompt"] or "", StoredImage(data=b"not looked at"), float(grade[bad][0]))
+    images, image = _images(files, table, np.ones(len(table), int), "image")
+    return Grades(prompts, prompt, images, image, grade)
+
+
+def _read(files: Sequence[Path], types: dict[str, pa.DataType], *, listed: bool) -> pa.Table:
+    """The wanted columns of all files, those that a file lacks empty, and where each row came from."""
+    import pyarrow as pa
+
+    facts = pa.struct({"sha256": pa.binary(), "width": pa.int32(), "height": pa.int32()})
+    of_images = {FACTS: facts, PLACES: place_type()}
+    types = types | {name: pa.list_(kind) if listed else kind for name, kind in of_images.items()}
+    tables = []
+    for number, file in enumerate(files):
+        with open_parquet(file) as parquet:
+            names = parquet.schema_arrow.names
+            if missing := [name for name in types if name not in (*names, *OPTIONAL)]:
+                raise InputError(f"{file} lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
+            found = [name for name in types if name in names]
+            table = parquet.read(columns=found)
+        columns: dict[str, Any] = {
+            name: cast(table.column(name), pa.field(name, kind), file) if name in found else pa.nulls(len(table), kind)
+            for name, kind in types.items()
+        }
+        tables.append(pa.table(columns | {FILE: np.full(len(table), number), ROW: np.arange(len(table))}))
+    return pa.concat_tables(tables)
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """The texts of a column, each once and as they first come, and the number of each row's."""
+    encoded = column.fill_null("").combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks().flatten()
+
+
+def _lengths(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """How many items each row's list has; 0 where there is none."""
+    import pyarrow.compute as pc
+
+    return pc.call_function("list_value_length", [column]).fill_null(0).to_numpy()
+
+
+def _blank(prompts: Sequence[str]) -> np.ndarray:
+    return np.array([not prompt.strip() for prompt in prompts], bool)
+
+
+def _misfit(rank: np.ndarray, given: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Which rankings have another number of ranks than their set has images, or no rank 1 as their lowest [K].
+
+    Args:
+        rank: one ranking after the other.
+        given: how many ranks each has [K].
+        size: how many it must have [K].
+    """
+    lowest = np.ones(len(given), int)
+    if (given > 0).any():
+        starts = (np.cumsum(given) - given)[given > 0]
+        lowest[given > 0] = np.minimum.reduceat(rank, starts)
+    return (given != size) | (lowest != 1)
+
+
+def _refuse_set(files: Sequence[Path], table: pa.Table, number: int) -> None:
+    """Raises the error of the record that such a row would be."""
+    row = table.slice(number, 1).to_pylist()[0]
+    images = tuple(StoredImage(data=b"not looked at") for _ in row[FACTS])
+    with Tally().row(RowName(files[row[FILE]], row[ROW])):
+        ranks = None if row["ranks"] is None else tuple(row["ranks"])
+        votes = tuple(Vote("a rater", tuple(vote["ranks"])) for vote in row["votes"] or ())
+        RankedSet(row["prompt"] or "", images, ranks, votes)
+
+
+def _images(files: Sequence[Path], table: pa.Table, size: np.ndarray, column: str) -> tuple[Images, np.ndarray]:
+    """The distinct images of a table, and the number of each member's.
+
+    Args:
+        files: by their numbers in the table.
+        size: how many images each row has [S].
+        column: that embedded images are in.
+    """
+    import pyarrow as pa
+
+    listed = column == "images"
+    facts = table.column(FACTS).combine_chunks()
+    facts = facts.flatten() if listed else facts
+    sha256 = cast(facts.field("sha256"), pa.field("sha256", pa.binary(32)), files[0])
+    digest = np.frombuffer(sha256.buffers()[1], np.uint8)[32 * sha256.offset :][: 32 * len(sha256)].reshape(-1, 32)
+    number, first = first_seen(digest)
+    of_row = np.repeat(np.arange(len(table)), size)
+    item = np.arange(len(of_row)) - (np.cumsum(size) - size)[of_row]
+    found = Images(
+        digest=digest,
+        size=np.stack([facts.field(name).to_numpy() for name in ("width", "height")], -1),
+        files=[str(file) for file in files],
+        file=table.column(FILE).to_numpy()[of_row],
+        row=table.column(ROW).to_numpy()[of_row],
+        columns=[column],
+        column=np.zeros(len(of_row), np.int32),
+        item=item if listed else np.full(len(of_row), -1),
+    )
+    return _elsewhere(found, table, size, listed).take(first), number
+
+
+def _elsewhere(images: Images, table: pa.Table, size: np.ndarray, listed: bool) -> Images:
+    """The images of a table [M], those that are not embedded with the places that the table names."""
+    column = table.column(PLACES).combine_chunks()
+    named = np.repeat(column.is_valid().to_numpy(zero_copy_only=False), size)
+    places = column.flatten() if listed else column.drop_null()
+    if len(places) != named.sum():
+        raise InputError(f"{PLACES} and {FACTS} of {images.files[0]} do not match; write the file again")
+    apart = places.field("file").is_valid()
+    places, there = places.filter(apart), np.flatnonzero(named)[apart.to_numpy(zero_copy_only=False)]
+    file = places.field("file").dictionary_encode()
+    name = places.field("column").fill_null("").dictionary_encode()
+    changed = {
+        "file": file.indices.to_numpy() + len(images.files),
+        "row": places.field("row").to_numpy(),
+        "column": name.indices.to_numpy() + len(images.columns),
+        "item": places.field("item").to_numpy(),
+    }
+    arrays = {key: getattr(images, key).copy() for key in changed}
+    for key, value in changed.items():
+        arrays[key][there] = value
+    return replace(
+        images,
+        **arrays,
+        files=[*images.files, *file.dictionary.to_pylist()],
+        columns=[*images.columns, *name.dictionary.to_pylist()],
+    )
