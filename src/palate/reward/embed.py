@@ -50,16 +50,11 @@ class Frozen:
         @torch.no_grad()
         def see(rows: np.ndarray) -> dict[str, Tensor]:
             images = [examples.images[row].open() for row in rows.tolist()]
-            return finite("images", backbone.see(backbone.read(images).to(self.device)).float())
+            return _finite(backbone, "images", backbone.see(backbone.read(images).to(self.device)).float())
 
         @torch.no_grad()
         def tell(rows: np.ndarray) -> dict[str, Tensor]:
-            return finite("prompts", backbone.tell([examples.prompts[row] for row in rows.tolist()]).float())
-
-        def finite(what: str, features: Tensor) -> dict[str, Tensor]:
-            fix = "give another --backbone, or its weights in float32"
-            require_finite(f"{backbone.name}'s features of {what}", features, fix=fix)
-            return {"features": features}
+            return _finite(backbone, "prompts", backbone.tell([examples.prompts[row] for row in rows.tolist()]).float())
 
         def cached(kind: str, name: str, count: int, compute: Compute, rows: np.ndarray) -> RowCache:
             entry = Entry(root / f"{kind}-{digest(identity, name)}", {"kind": kind, "model": backbone.name, **about})
@@ -115,3 +110,10 @@ class Learning:
 
 def _places(inverse: np.ndarray, like: np.ndarray) -> Tensor:
     return torch.from_numpy(inverse.reshape(like.shape))
+
+
+def _finite(backbone: Backbone, what: str, features: Tensor) -> dict[str, Tensor]:
+    """Features of images or prompts, which must be finite, as a cache takes them."""
+    fix = "give another --backbone, or its weights in float32"
+    require_finite(f"{backbone.name}'s features of {what}", features, fix=fix)
+    return {"features": features}
