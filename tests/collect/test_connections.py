@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -32,7 +33,7 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Dial = Callable[[], Awaitable[Ends]]
+Dial = Callable[..., Awaitable[Ends]]
 
 
 @asynccontextmanager
@@ -47,8 +48,8 @@ async def server(limits: Connections) -> AsyncIterator[Dial]:
         0,
     )
 
-    async def dial() -> Ends:
-        opened.append(await asyncio.open_connection(*made.sockets[0].getsockname()))
+    async def dial(host: str = "127.0.0.1") -> Ends:
+        opened.append(await asyncio.open_connection(*made.sockets[0].getsockname(), local_addr=(host, 0)))
         return opened[-1]
 
     watching = asyncio.create_task(limits.watch())
@@ -185,6 +186,28 @@ def test_room_is_made_by_the_oldest_that_waits_and_not_by_those_being_answered(b
             second[1].write(GET)
             assert b" 200 " in await second[0].readuntil(b"\r\n\r\n")
             assert [each.awaits for each in limits.all()] == [Phase.BUSY, Phase.TAKING, Phase.IDLE]
+
+    asyncio.run(visit())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
+def test_who_sends_requests_keeps_connections_while_many_addresses_send_none(brief):
+    """However few connections each of these addresses has."""
+
+    async def visit() -> None:
+        limits = Connections(most=5, each=5)
+        async with server(limits) as dial:
+            served = [await dial() for _ in range(3)]
+            for reader, writer in served:
+                writer.write(GET)
+                assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            for number in range(2, 12):
+                await dial(f"127.0.0.{number}")
+            await until(lambda: limits.closed.total() == 8)
+            assert [each.awaits for each in limits.all()].count(Phase.IDLE) == 3
+            late = await dial()
+            late[1].write(GET)
+            assert b" 200 " in await late[0].readuntil(b"\r\n\r\n")
 
     asyncio.run(visit())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,14 +96,16 @@ def test_links_within_a_folder_and_a_folder_that_is_a_link_are_taken(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["preferences", "gold"])
-def test_a_table_of_pairs_shows_no_image_outside_of_its_folder(tmp_path, source):
+@pytest.mark.parametrize("name", ["../secret.png", "link.png"])
+def test_a_table_of_pairs_shows_no_image_outside_of_its_folder(tmp_path, source, name):
     pairs, secret = tmp_path / "pairs", tmp_path / "secret.png"
     pairs.mkdir()
     for each in (pairs / "a.png", secret):
         noise(len(each.name)).save(each)
-    (pairs / "metadata.csv").write_text("prompt,preferred,rejected\na cat,a.png,../secret.png\n")
+    (pairs / "link.png").symlink_to(secret)
+    (pairs / "metadata.csv").write_text(f"prompt,preferred,rejected\na cat,a.png,{name}\n")
     config = {"preferences": str(pairs)} if source == "preferences" else {"gold": str(pairs)}
-    with pytest.raises(InputError, match=r"secret\.png lies outside"):
+    with pytest.raises(InputError, match=rf"{re.escape(name)}.* lies outside"):
         new_study(small_config(tmp_path / "study", 2, None, **config))
 
 

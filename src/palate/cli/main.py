@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from palate import __version__
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     `PALATE_DEBUG=1` lets the traceback of an error through.
     """
     argv = sys.argv[1:] if argv is None else argv
+    # Pillow remarks on damage beside the pixels, without a file's name; what it cannot read is refused with it.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
         if argv and argv[0] in ("--version", "-V"):
             print(f"palate {__version__}")

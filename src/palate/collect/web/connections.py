@@ -11,7 +11,7 @@ import enum
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -82,7 +82,7 @@ class Connections:
         if len(own) > self.each and connection.host not in self.proxies:
             self._make_room(own, connection)
         elif len(self) > self.most:
-            self._make_room(max(self._open.values(), key=len), connection)
+            self._make_room(sorted(self.all(), key=lambda each: each.since), connection)
 
     def remove(self, connection: Connection) -> None:
         """Forgets a connection that is closed."""
@@ -114,7 +114,8 @@ class Connections:
             log.warning("connections closed: %s; %d are open", reasons, len(self))
             self.closed.clear()
 
-    def _make_room(self, candidates: Iterable[Connection], new: Connection) -> None:
+    def _make_room(self, candidates: Collection[Connection], new: Connection) -> None:
+        """Closes the first candidate that waits for a header, else for a request, and so on."""
         for phase in (Phase.HEADER, Phase.IDLE, Phase.BODY, Phase.TAKING):
             for each in candidates:
                 if each.awaits is phase and each is not new:
