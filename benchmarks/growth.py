@@ -11,8 +11,8 @@ For each number of pairs, on pictures of 64 x 64 in files of Pick-a-Pic's schema
 
 With `--in-place` the files are not imported but indexed where they are, by the first training.
 
-Memory is the peak of a process' resident set as the kernel counts it; `grown` is how much it grew over the steps. Prints
-a table.
+Memory is the peak of a process' resident set as the kernel counts it; `grown` is how much it grew over the steps. It
+prints a table.
 """
 
 from __future__ import annotations
