@@ -32,7 +32,9 @@ def read_place(place: Place) -> bytes | None:
     """
     key = place.file, place.column
     with _LOCK:  # the readers are shared, and each stands somewhere in its file
-        reader = _READERS.pop(key, None) or _ColumnReader(*key)
+        reader = _READERS.pop(key, None)
+        if reader is None or reader.state != _state(place.file):  # a file may be replaced while it is open
+            reader = _ColumnReader(*key)
         value = reader.value(place)
         _READERS[key] = reader
         while len(_READERS) > OPEN_AT_ONCE:
@@ -72,11 +74,20 @@ def rows_at_once(metadata: pq.FileMetaData, group: int, most: int) -> int:
     return int(np.clip(BATCH_BYTES * found.num_rows // max(found.total_byte_size, 1), 1, most))
 
 
+def _state(file: Path) -> tuple[int, ...]:
+    """What tells a file from one that takes its place; nothing where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class _ColumnReader:
     """Walks through one column of one file; a step back begins at the row group again."""
 
     def __init__(self, file: Path, column: str) -> None:
-        self.file, self.column = file, column
+        self.file, self.column, self.state = file, column, _state(file)
         self._parquet = open_parquet(file)
         if column not in self._parquet.schema_arrow.names:
             raise InputError(f"{file} has no column {column!r} any more; import or start again")
