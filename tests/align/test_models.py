@@ -39,7 +39,7 @@ def test_a_trained_model_keeps_its_safety_checker_and_is_taken_by_the_next_stage
 def test_a_resolution_that_the_model_does_not_take_is_refused_before_anything_is_encoded(
     dpo_config, world, monkeypatch, family, resolution, message
 ):
-    monkeypatch.setattr("palate.align.stage.load_preferences", lambda path: pytest.fail("read the preferences"))
+    monkeypatch.setattr("palate.align.stage.examples_of", lambda *_: pytest.fail("read the preferences"))
     config = dpo_config(model=str(world[family]), resolution=resolution)
     with pytest.raises(InputError, match=message):
         run(config)
