@@ -15,7 +15,6 @@ from palate.core.errors import PalateError
 from palate.models.source import resolve
 from palate.prefer.load import load_rankings
 
-
 DIFFERS = pytest.mark.xfail(
     strict=False, reason="streamed training is not cached training bit for bit yet: docs/lab-notes.md"
 )
