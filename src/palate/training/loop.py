@@ -8,7 +8,7 @@ device; the loop does, where it logs or saves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,7 +17,7 @@ from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint, tensors_of
 from palate.training.config import TrainingConfig
-from palate.training.interrupt import RELAYED, deferred_interrupt
+from palate.training.interrupt import Agreement, deferred_interrupt
 from palate.training.meter import Meter
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ class Loop:
             NotFiniteError: a measurement or a weight is NaN or infinite; the last checkpoint is from before that.
         """
         config, first = self.config, self._resume()
-        relayed = RELAYED if self.accelerator.num_processes > 1 else 0.0
-        with bar(title, config.steps, done=first) as progress, deferred_interrupt(relayed) as interrupted:
+        agreement = Agreement(self.accelerator, first)
+        with bar(title, config.steps, done=first) as progress, deferred_interrupt() as interrupted:
             for done in range(first + 1, config.steps + 1):
                 step(done - 1)
                 self.meter.mark(done)
                 last = done == config.steps
                 log = last or done % config.log_every == 0
-                stop = self._agreed(interrupted, log)
+                stop = agreement.stop(interrupted(), done)
                 save = last or stop or done % config.checkpoint_every == 0
                 if log or save:
                     self._require_finite_measurements()
@@ -90,15 +90,6 @@ class Loop:
             self.run_folder.rewind(state["step"])
             self.meter.restore(state["meter"], self.accelerator.device)
         return state["step"]
-
-    def _agreed(self, interrupted: Callable[[], bool], log: bool) -> bool:
-        """Whether to stop here: every process must stop at the same step, so they ask each other, but rarely."""
-        if self.accelerator.num_processes == 1:
-            return interrupted()
-        if not log:
-            return False
-        asked: Any = torch.tensor(float(interrupted()), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(asked))
 
     def _log(self, done: int) -> str:
         """Writes the mean of the steps since the last line; returns what to show beside the bar."""
