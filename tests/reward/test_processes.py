@@ -44,7 +44,7 @@ def test_two_processes_of_four_learn_what_one_of_eight_does_up_to_rounding(ranki
 
 
 def test_two_processes_stop_together_on_ctrl_c_and_go_on(rankings, tmp_path):
-    steps = 400
+    steps = 1500
     config = rankings(batch=4, steps=steps, log_every=20, checkpoint_every=10_000, precision="fp32")
     dump(config, tmp_path / "config.yaml")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

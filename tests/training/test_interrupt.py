@@ -39,7 +39,7 @@ def test_one_process_asks_nobody():
     assert not agreement.stop(False, 1) and agreement.stop(True, 2)
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(0.5, [8, 18, 28]), (20.0, [8, 9, 10, 11])])
+@pytest.mark.parametrize(("seconds", "asked"), [(0.1, [8, 18, 28]), (20.0, [8, 9, 10, 11])])
 def test_processes_ask_each_other_every_few_seconds_of_work(monkeypatch, seconds, asked):
     now, times = 0.0, []
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now)

@@ -15,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-ASK_SECONDS = 5.0
+ASK_SECONDS = 1.0
 """Of work between two times that processes ask each other: a launcher kills them 30 seconds after Ctrl-C."""
 
 
