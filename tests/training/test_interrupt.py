@@ -39,13 +39,13 @@ def test_one_process_asks_nobody():
     assert not agreement.stop(False, 1) and agreement.stop(True, 2)
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(0.1, [8, 18, 28]), (20.0, [8, 9, 10, 11])])
+@pytest.mark.parametrize(("seconds", "asked"), [(0.125, [8, 16, 24]), (20.0, [8, 9, 10, 11])])
 def test_processes_ask_each_other_every_few_seconds_of_work(monkeypatch, seconds, asked):
     now, times = 0.0, []
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now)
     accelerator = pair()
     agreement = Agreement(accelerator, 7)
-    for done in range(8, 8 + (24 if seconds < 1 else 4)):
+    for done in range(8, 8 + (20 if seconds < 1 else 4)):
         now += seconds
         before = len(accelerator.asked)
         assert not agreement.stop(False, done)
@@ -58,7 +58,7 @@ def test_a_process_stops_where_the_other_was_interrupted_and_only_where_they_ask
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now)
     accelerator = pair()
     agreement = Agreement(accelerator, 0)
-    now = 1.0
+    now = 0.25
     assert not agreement.stop(False, 1)
     assert not agreement.stop(True, 2)  # the other does not ask here
     assert Agreement(pair(other_interrupted=True), 0).stop(False, 1)
