@@ -50,3 +50,18 @@ def test_draws_of_different_items_are_uncorrelated():
     noise = torch.stack([torch.randn(4096, generator=torch_generator(0, "noise", item)) for item in range(8)])
     off_diagonal = torch.corrcoef(noise) - torch.eye(8)
     assert off_diagonal.abs().max() < 5 / 4096**0.5  # five standard errors
+
+
+def test_torch_keeps_32_bits_of_a_key_and_numpy_all_63():
+    """Of 200,000 draws a few pairs share the low 32 bits of their seeds, and so the numbers of torch."""
+    first, pairs = {}, []
+    for item in range(200_000):
+        low = derive(0, "bits", item) & 0xFFFFFFFF
+        if (other := first.setdefault(low, item)) != item:
+            pairs.append((other, item))
+    assert 0 < len(pairs) < 15  # 200,000^2 / 2^33 = 4.7 are to be expected
+    one, other = pairs[0]
+    assert derive(0, "bits", one) != derive(0, "bits", other)
+    numbers = [torch.randn(4, generator=torch_generator(0, "bits", item)) for item in (one, other)]
+    assert torch.equal(*numbers)
+    assert not np.isclose(*(numpy_generator(0, "bits", item).random(4) for item in (one, other))).any()
