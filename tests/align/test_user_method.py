@@ -14,11 +14,9 @@ from palate.core.runs import RunFolder, read_config
 
 METHOD = '''
 from dataclasses import dataclass
-from typing import ClassVar
 
 from palate.align.config import AlignConfig
-from palate.align.methods.singles import Singles, single
-from palate.objectives.metrics import Metrics
+from palate.align.methods.singles import Singles, singles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class Sharp(Singles):
     learns_from = "images"
 
     def examples(self, feedback):
-        return [single(each.prompt, each.image) for each in feedback]
+        return singles(feedback)
 
     def loss(self, measured):
         loss = measured.error.squeeze(1) ** self.config.power
