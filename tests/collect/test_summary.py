@@ -46,7 +46,7 @@ def test_one_thing_is_not_written_as_several():
 def test_an_interval_that_is_not_known_says_why():
     unknown = Estimate(0.5, math.nan, math.nan, 9)
     assert interval(unknown, 5) == "unknown: fewer than six prompts"
-    assert interval(unknown, 6) == "unknown: all prompts agree"
+    assert interval(unknown, 6) == "unknown: the prompts differ too little"
     assert interval(Estimate(0.5, 0.4, 0.6, 9), 6) == "0.40 to 0.60"
 
 
@@ -107,6 +107,17 @@ def test_an_interval_never_has_no_width(study):
     assert (majority.value, majority.n) == (0.75, 32)
     assert majority.low < 0.45 and majority.high > 0.9
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False)) == found.to_dict()
+
+
+def test_prompts_that_only_one_rater_has_answered_do_not_count_as_known(study):
+    made = study(items=12, raters=2, raters_per_item=2, mirror=0.0)
+    answer_all(made, lambda item, *_: (1, 2) if number_of(item) % 2 else (2, 1), raters=[0])
+    for _ in range(4):
+        answer(made, 1, next_screens(made, ids(made)[1], 1)[0].assignment, first)
+    (found,) = quality(made).agreement
+    assert (found.prompts, found.judged, found.alpha.n) == (4, 4, 4)
+    assert math.isnan(found.alpha.low) and math.isnan(found.majority.low)
+    assert "unknown: fewer than six prompts" in "\n".join(summary(quality(made)))
 
 
 def short(study: OpenStudy) -> tuple[int, int]:

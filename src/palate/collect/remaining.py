@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -101,8 +100,8 @@ def _to_be_assigned(session: Session, config: StudyConfig, rater_id: int, own: A
         else:
             free, real = free - 1, 1
         young.append(real)
-    each = 1 - config.mirror - (config.gold_share if gold else 0)
-    return count + math.ceil(free / max(each, config.mirror, 0.1))
+    draws = free / max(0.01, 1 - config.mirror - config.gold_share)  # on average; no item is repeated twice
+    return count + free + min(free, round(config.mirror * draws)) + min(gold, round(config.gold_share * draws))
 
 
 @lru_cache(maxsize=2**17)

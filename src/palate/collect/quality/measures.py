@@ -248,9 +248,8 @@ def prompt_share(sums: np.ndarray) -> Estimate:
     than `ENOUGH` there are no ends.
 
     Args:
-        sums: [P, 2] hits and trials of each prompt, whole numbers.
+        sums: [P, 2] hits and trials of each prompt, whole numbers; each prompt has a trial.
     """
-    sums = sums[sums[:, 1] > 0]
     hits, trials = sums.sum(0)
     prompts = len(sums)
     p = float(hits / trials) if trials else math.nan

@@ -60,7 +60,8 @@ class Agreement:
         alpha: Krippendorff's; 1 is full agreement, 0 is chance, below is worse. `n` counts what two raters or more
             labelled.
         majority: how often a rater's verdict is that of most others; `n` counts verdicts.
-        prompts: that have labels.
+        prompts: that alpha rests on: with an item that two raters or more answered.
+        judged: prompts that `majority` rests on.
     """
 
     question: str
@@ -68,6 +69,7 @@ class Agreement:
     alpha: Estimate
     majority: Estimate
     prompts: int
+    judged: int
 
 
 @dataclass(frozen=True)
@@ -147,19 +149,22 @@ def _able(record: Record) -> np.ndarray:
 def _agreement(record: Record, question: str) -> Agreement:
     distance: Distance = "nominal" if record.task in ("pairwise", "best") else "ordinal"
     found = opinions(record, question).of(record.counted)
-    prompt, prompts = _numbered(found)
-    together = coincidences(found.unit, found.label, prompt, prompts)
+    together = coincidences(found.unit, found.label, *_numbered(found))
+    together = together[together.any((1, 2))]
     shared = int((np.unique(found.unit, return_counts=True)[1] > 1).sum())
     value = alpha(found.unit, found.label, distance)
     known = estimate(value, together, lambda some: alphas(some, distance), shared, record.seed)
-    return Agreement(question, distance, known, _majority(record, question), prompts)
+    judged = _verdicts(record, question)
+    return Agreement(question, distance, known, prompt_share(judged), len(together), len(judged))
 
 
-def _majority(record: Record, question: str) -> Estimate:
+def _verdicts(record: Record, question: str) -> np.ndarray:
+    """[P, 2] Of each prompt how many verdicts are those of most others, and on how many others have a majority."""
     found = verdicts(record, question).of(record.counted)
     known, agrees = with_majority(found.unit, found.label, np.ones(len(found.unit), bool))
     prompt, prompts = _numbered(found)
-    return prompt_share(np.stack([np.bincount(prompt, each, prompts) for each in (agrees, known)], 1))
+    sums = np.stack([np.bincount(prompt, each, prompts) for each in (agrees, known)], 1)
+    return sums[sums[:, 1] > 0]
 
 
 def _numbered(labels: Labels) -> tuple[np.ndarray, int]:

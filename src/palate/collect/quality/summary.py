@@ -53,7 +53,7 @@ def _agreement(found: Agreement) -> Iterator[str]:
     else:
         yield f"Krippendorff's alpha, {found.question}: {decimals(alpha.value)} ({interval(alpha, found.prompts)})"
     if majority.n:
-        share = f"{share_of(majority.value, majority.n)} ({interval(majority, found.prompts, percent)})"
+        share = f"{share_of(majority.value, majority.n)} ({interval(majority, found.judged, percent)})"
         yield f"agreement with the majority of the others, {found.question}: {share}"
 
 

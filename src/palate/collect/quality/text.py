@@ -13,8 +13,8 @@ NONE = "–"
 MINUS = "\N{MINUS SIGN}"
 SMALL = 20
 """Counts below which a share is written as a count: a percentage of few would claim more than is known."""
-FEW = f"fewer than {('zero', 'one', 'two', 'three', 'four', 'five', 'six')[ENOUGH]} prompts"
-ALIKE = "all prompts agree"
+FEW = f"fewer than {({6: 'six'}).get(ENOUGH, ENOUGH)} prompts"
+ALIKE = "the prompts differ too little"
 
 
 def decimals(x: float) -> str:

@@ -43,6 +43,7 @@ class AgreementOut(_Out):
     alpha: EstimateOut
     majority: EstimateOut
     prompts: int
+    judged: int
 
 
 class StandingOut(_Out):

@@ -194,7 +194,7 @@ def _opinion(found: Agreement, axis: Axis) -> Opinion:
         f"Krippendorff’s alpha, {found.distance}{more}",
         mark(alpha, axis),
         share if majority.n else "",
-        interval(majority, found.prompts, percent),
+        interval(majority, found.judged, percent),
     )
 
 
