@@ -54,7 +54,9 @@ class Encoders:
         return min(max(1, PIXELS_AT_ONCE // self.resolution**2), IMAGES_AT_ONCE)
 
     def latents(self, images: Sequence[StoredImage]) -> Tensor:
-        """Latents [B, C, h, w] of images, on the CPU.
+        """Latents [B, C, h, w] of images, on the CPU, contiguous as those of a cache are.
+
+        An autoencoder may give them in another memory format, in which a network's convolutions round differently.
 
         Raises:
             InputError: an image cannot be read or decoded; names it.
@@ -67,7 +69,7 @@ class Encoders:
             chunk = opened[start : start + size]
             filled = chunk + chunk[-1:] * (size - len(chunk))
             parts.append(self.denoiser.encode(to_squares(filled, self.resolution))[: len(chunk)])
-        return torch.cat(parts).to("cpu", self.latents_dtype)
+        return torch.cat(parts).to("cpu", self.latents_dtype).contiguous()
 
     def conditioning(self, prompts: Sequence[str]) -> Conditioning:
         """The conditioning [B] of prompts, on the CPU; that of no prompt for the empty one."""
