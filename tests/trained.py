@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from palate.align.batches import Batches
 from palate.align.stage import align
@@ -38,7 +39,8 @@ def implicit_accuracy(folder, preferences, draws=2):
     """How often the reward that a model has learned without naming it ranks a pair as people did."""
     scorer, sets = ImplicitScorer(str(folder), "cpu", draws), load_preferences(str(preferences))
     scores = [scorer([image.open() for image in each.images], [each.prompt] * len(each.images)) for each in sets]
-    return Comparisons.of(Rankings.of(sets), torch.stack(scores).double().numpy()).accuracy().value
+    padded = pad_sequence(scores, batch_first=True).double().numpy()  # [S, n]: sets may differ in size
+    return Comparisons.of(Rankings.of(sets), padded).accuracy().value
 
 
 def assert_same_weights(first, second, **tolerance):

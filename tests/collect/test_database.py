@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import time
@@ -175,3 +176,26 @@ def test_opening_a_study_again_lets_go_of_no_lock_that_this_process_has(tmp_path
     subprocess.run([sys.executable, "-c", script, tmp_path / FILE], check=True, timeout=60)
     assert (tmp_path / f"{FILE}-wal").exists()
     first.close()
+
+
+def test_a_connection_that_is_in_use_when_the_database_closes_is_closed_when_it_comes_back(database):
+    with database.read() as session:
+        session.execute(sa.text("SELECT 1"))
+        raw = session.connection().connection.dbapi_connection
+        database.close()
+        assert session.execute(sa.text("SELECT 2")).scalar() == 2
+    if database.is_sqlite:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            raw.execute("SELECT 3")
+    else:
+        assert raw.closed
+
+
+def test_who_lets_go_of_a_study_leaves_it_to_the_next_at_once(url):
+    if isinstance(url, Path):
+        pytest.skip("SQLite's file is locked by its folder's lock: test_claim")
+    database = Database(url)
+    for _ in range(50):  # the server notices the end of a connection only some time later
+        with database.claimed() as alone:
+            assert alone
+    database.close()

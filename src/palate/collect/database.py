@@ -14,6 +14,7 @@ from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from palate.core.errors import InputError
 
@@ -55,6 +56,8 @@ class Database:
         self.engine: Engine = create_engine(_address(url), **options)
         self._writing = self.engine.execution_options(palate_begin="BEGIN IMMEDIATE")
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        self._closed = False
+        event.listen(self.engine, "checkin", self._close_late)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -103,14 +106,24 @@ class Database:
             return
         with self.engine.connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone = bool(connection.scalar(select(func.pg_try_advisory_lock(SERVING))))
             try:
-                yield bool(connection.scalar(select(func.pg_try_advisory_lock(SERVING))))
+                yield alone
             finally:
+                with suppress(DatabaseError):  # a connection that broke has let go of the lock already
+                    if alone:  # before the connection ends: the server notices that only some time later
+                        connection.execute(select(func.pg_advisory_unlock(SERVING)))
                 connection.invalidate()  # the lock belongs to the connection, which must not go back to the others
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections; those that another thread still uses, when it returns them."""
+        self._closed = True
         self.engine.dispose()
+
+    def _close_late(self, _: object, record: ConnectionPoolEntry) -> None:
+        """Closes a connection that comes back to the pool of a closed database."""
+        if self._closed:
+            record.invalidate()
 
 
 def _make_private(file: Path) -> None:
