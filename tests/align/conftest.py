@@ -8,7 +8,7 @@ from tiny_pipelines import RESOLUTION, random_sd3, random_stable_diffusion
 from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.sft import SFTConfig
 from palate.prefer.grades import write_graded
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet

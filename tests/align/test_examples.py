@@ -6,7 +6,7 @@ from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.sft import SFTConfig
 from palate.core.errors import InputError
 from palate.records.columns import Grades, Rankings
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 

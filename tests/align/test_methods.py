@@ -17,7 +17,7 @@ from palate.align.methods.reward_weighted import RewardWeightedConfig
 from palate.core.errors import ConfigError, InputError
 from palate.prefer.load import load_preferences
 from palate.records.columns import Grades, Rankings
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 

@@ -12,7 +12,7 @@ from trained import lines, run
 from palate.align.methods import METHODS, method_config
 from palate.core.errors import InputError
 from palate.prefer.grades import write_graded
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
 

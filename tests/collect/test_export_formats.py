@@ -18,8 +18,8 @@ from palate.collect.asking import next_screens
 from palate.collect.study import OpenStudy
 from palate.collect.tables import Assignment, Item
 from palate.collect.voting import Ballot, cast
+from palate.prefer.aggregation import aggregate
 from palate.prefer.load import detect, load_preferences, locate
-from palate.prefer.votes import aggregate
 from palate.records.columns import Rankings
 from palate.records.ranked import RankedSet
 

@@ -18,7 +18,7 @@ from palate.evaluate.order import OrderConfig, order_sources
 from palate.generate.stage import GenerateConfig, generate
 from palate.prefer.grades import load_graded, write_graded
 from palate.prefer.simulate import SimulateConfig, simulate_preferences
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig
 from palate.reward.stage import train_reward
 from palate.reward.testing import RewardTestConfig, test_rewards

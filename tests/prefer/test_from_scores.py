@@ -14,9 +14,9 @@ from palate.core.errors import InputError
 from palate.core.runs import RunFolder
 from palate.prefer.from_scores import (
     ALL_TIED,
-    Combination,
     FromScoresConfig,
     Scale,
+    ScorerCombination,
     prefer_from_scores,
     rank_agreed,
     rank_scores,
@@ -73,17 +73,17 @@ def test_a_scorer_that_never_differs_says_nothing_in_a_sum() -> None:
 )
 def test_a_sum_is_one_vote_of_all_scorers_by_their_weights(asked: dict, ranks: tuple) -> None:
     scores = {"a": [0.0, 20.0, 0.0], "b": [-1.0, 0.0, 3.0]}
-    votes = Combination(combine="sum", **asked).votes(scores, {"a": Scale(1, 10.0), "b": DOWN})
+    votes = ScorerCombination(combine="sum", **asked).votes(scores, {"a": Scale(1, 10.0), "b": DOWN})
     assert votes == [Vote("a + b", ranks)]
 
 
 def test_each_scorer_can_have_a_margin_of_its_own() -> None:
     scores = {"a": [3.0, 2.0, 1.0], "b": [3.0, 2.0, 1.0]}
-    votes = Combination(margin=(1.0, 0.5)).votes(scores, {"a": UP, "b": DOWN})
+    votes = ScorerCombination(margin=(1.0, 0.5)).votes(scores, {"a": UP, "b": DOWN})
     assert votes == [Vote("a", (1, 1, 2)), Vote("b", (3, 2, 1))]
-    (agreed,) = Combination(combine="agree", margin=(1.0, 0.5)).votes(scores, {"a": UP, "b": UP})
+    (agreed,) = ScorerCombination(combine="agree", margin=(1.0, 0.5)).votes(scores, {"a": UP, "b": UP})
     assert agreed == Vote("a & b", (1, 1, 1))  # a puts none more than 1 above the next
-    (agreed,) = Combination(combine="agree", margin=(0.9, 0.5)).votes(scores, {"a": UP, "b": UP})
+    (agreed,) = ScorerCombination(combine="agree", margin=(0.9, 0.5)).votes(scores, {"a": UP, "b": UP})
     assert agreed.ranks == (1, 2, 3)
 
 

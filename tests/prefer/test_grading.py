@@ -13,7 +13,7 @@ from palate.core.errors import InputError
 from palate.core.runs import RunFolder
 from palate.prefer.grades import load_graded, write_graded
 from palate.prefer.grading import GradeConfig, grade
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet

@@ -17,8 +17,8 @@ from palate.core.runs import RunFolder
 from palate.prefer import simulate
 from palate.prefer.from_scores import FromScoresConfig, prefer_from_scores, rank_scores
 from palate.prefer.load import load_preferences
-from palate.prefer.raters import RATERS
 from palate.prefer.simulate import SimulateConfig, simulate_preferences
+from palate.prefer.simulated_raters import RATERS
 from palate.records.ranked import RankedSet
 
 PROMPTS = ["a red star"] * 3 + ["two blue circles"] * 3 + ["alone"]

@@ -41,7 +41,7 @@ def test_what_is_no_text_is_refused(value: Any, complaint: str) -> None:
 
 
 def test_a_number_that_is_too_long_to_be_written_out_is_refused() -> None:
-    for check in (checked.text, checked.integer, checked.number, checked.yes_or_no, checked.label):
+    for check in (checked.text, checked.integer, checked.finite_number, checked.yes_or_no, checked.optional_name):
         with pytest.raises(InputError, match="the value is a whole number of 16610 bits"):
             check(HUGE, "the value")
 
@@ -83,17 +83,17 @@ def test_what_is_no_whole_number_is_refused(value: Any, complaint: str) -> None:
 
 
 def test_a_rank_is_one_or_more_and_fits_its_column() -> None:
-    assert checked.rank("1.0", "the rank") == 1
+    assert checked.rank_number("1.0", "the rank") == 1
     for wrong in (0, -1, 2**31, "0"):
         with pytest.raises(InputError, match="must be from 1 to 2147483647"):
-            checked.rank(wrong, "the rank")
+            checked.rank_number(wrong, "the rank")
 
 
 @pytest.mark.parametrize(
     "value, number", [(1, 1.0), (0.5, 0.5), ("0.5", 0.5), (" -1e-3 ", -1e-3), (".5", 0.5), ("2.", 2.0)]
 )
 def test_a_number_is_read(value: Any, number: float) -> None:
-    assert checked.number(value, "the grade") == number
+    assert checked.finite_number(value, "the grade") == number
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_number_is_read(value: Any, number: float) -> None:
 )
 def test_what_is_no_finite_number_is_refused(value: Any) -> None:
     with pytest.raises(InputError, match="the grade is .*, no finite number; write one, such as 0.5"):
-        checked.number(value, "the grade")
+        checked.finite_number(value, "the grade")
 
 
 def test_yes_and_no_are_read_as_tables_write_them() -> None:
@@ -114,11 +114,18 @@ def test_yes_and_no_are_read_as_tables_write_them() -> None:
             checked.yes_or_no(wrong, "the tie")
 
 
-def test_a_label_may_be_left_out_or_be_a_number() -> None:
-    assert [checked.label(each, "x") for each in (None, math.nan, "", " ann ", 7, 7.0)] == ["", "", "", "ann", "7", "7"]
+def test_a_name_may_be_left_out_or_be_a_number() -> None:
+    assert [checked.optional_name(each, "x") for each in (None, math.nan, "", " ann ", 7, 7.0)] == [
+        "",
+        "",
+        "",
+        "ann",
+        "7",
+        "7",
+    ]
     for wrong in (True, ["ann"], 0.5, "\ud83d"):
         with pytest.raises(InputError, match="the rater is"):
-            checked.label(wrong, "the rater")
+            checked.optional_name(wrong, "the rater")
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "b/../../a.png", "..", "b/.."])

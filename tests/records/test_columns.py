@@ -12,7 +12,7 @@ from pictures import encoded, stored
 
 from palate.core.errors import InputError
 from palate.records.columns import Grades, Rankings
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.graded_parquet import write_graded
 from palate.records.image_columns import Images, first_seen
 from palate.records.images import StoredImage
@@ -127,7 +127,7 @@ def test_some_of_the_sets_are_the_columns_of_those(tmp_path: Path) -> None:
 def test_ties_and_sets_without_ranks_are_told_from_the_others() -> None:
     sets = [RankedSet("a", tuple(IMAGES[:2]), ranks) for ranks in ((1, 1), None, (2, 1))]
     rankings = Rankings.of(sets)
-    assert rankings.ranked.tolist() == [True, False, True] and rankings.told_apart.tolist() == [False, False, True]
+    assert rankings.ranked.tolist() == [True, False, True] and rankings.has_preference.tolist() == [False, False, True]
     assert [len(each) for each in Rankings.of(sets[:2]).pairs()] == [0, 0]
 
 

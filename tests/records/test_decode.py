@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from palate.core.errors import InputError, PalateError
-from palate.records.decode import decode, rgb
+from palate.records.decode import decode_image, rgb
 from palate.records.images import StoredImage
 from palate.score.base import to_tensor
 
@@ -46,12 +46,12 @@ def test_grey_of_16_bits_is_scaled_to_8(kind: str) -> None:
     Image.fromarray(np.tile(RAMP.astype(np.uint16), (8, 1))).save(
         data, kind, **{"JPEG2000": {"irreversible": False}}.get(kind, {})
     )
-    assert row(decode(data.getvalue())) == list(range(256))
+    assert row(decode_image(data.getvalue())) == list(range(256))
 
 
 def test_a_ramp_of_16_bits_is_as_bright_as_one_of_8() -> None:
     ramp = np.tile(RAMP, (64, 1))
-    deep, plain = decode(saved(Image.fromarray(ramp.astype(np.uint16)), "PNG")), np.tile(np.arange(256), (64, 1))
+    deep, plain = decode_image(saved(Image.fromarray(ramp.astype(np.uint16)), "PNG")), np.tile(np.arange(256), (64, 1))
     assert np.asarray(deep).mean() == pytest.approx(plain.mean())
 
 
@@ -67,7 +67,7 @@ def test_a_ramp_of_16_bits_is_as_bright_as_one_of_8() -> None:
     ],
 )
 def test_grey_of_32_bits_is_scaled_from_the_range_that_holds_it(values: np.ndarray, expected: list[int]) -> None:
-    assert row(decode(grey(values))) == expected
+    assert row(decode_image(grey(values))) == expected
     assert row(rgb(Image.fromarray(values[None]))) == expected
 
 
@@ -93,12 +93,12 @@ def test_grey_of_12_bits_is_white_at_4095() -> None:
     entries = b"".join(tag.to_bytes(2, "little") + b"\4\0\1\0\0\0" + v.to_bytes(4, "little") for tag, v in tags)
     head = b"II*\0\x08\0\0\0" + len(tags).to_bytes(2, "little") + entries + bytes(4)
     assert len(head) == 134
-    assert row(decode(head + packed)) == [0, 255]
+    assert row(decode_image(head + packed)) == [0, 255]
 
 
 def test_the_transparent_value_of_16_bits_is_white() -> None:
     data = saved(Image.fromarray(np.array([[0, 257]], np.uint16)), "PNG", transparency=257)
-    assert row(decode(data)) == [0, 255]
+    assert row(decode_image(data)) == [0, 255]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F", "I;16", "PA"])
@@ -124,7 +124,7 @@ def test_much_text_in_a_png_does_not_condemn_it(compressed: bool, megabytes: int
     for number in range(megabytes if megabytes > 2 else 1):
         text.add_text(f"workflow {number}", "x" * (2**20 if megabytes > 2 else 2**21), compressed)
     data = saved(Image.new("RGB", (4, 2), "red"), "PNG", pnginfo=text, exif=exif.tobytes())
-    shown = decode(data)
+    shown = decode_image(data)
     assert (shown.getpixel((0, 0)), shown.size) == ((255, 0, 0), (2, 4))
 
 
@@ -133,10 +133,10 @@ def test_damage_beside_the_picture_of_a_png_does_not_condemn_it_and_damage_in_it
     text.add_text("note", "a cat")
     data = bytearray(saved(Image.new("RGB", (4, 2), "red"), "PNG", pnginfo=text))
     data[data.index(b"a cat")] ^= 1  # and its checksum is wrong
-    assert decode(bytes(data)).getpixel((0, 0)) == (255, 0, 0)
+    assert decode_image(bytes(data)).getpixel((0, 0)) == (255, 0, 0)
     data[data.index(b"IDAT") + 4] ^= 0xFF
     with pytest.raises(InputError):
-        decode(bytes(data))
+        decode_image(bytes(data))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -149,7 +149,7 @@ def test_damaged_exif_does_not_condemn_a_picture(kind: str) -> None:
         damaged = bytearray(whole[:size])
         for place in rng.integers(6, size, 3) if size > 6 else ():
             damaged[place] = rng.integers(256)
-        shown = decode(saved(Image.new("RGB", (4, 2), "red"), kind, exif=bytes(damaged)))
+        shown = decode_image(saved(Image.new("RGB", (4, 2), "red"), kind, exif=bytes(damaged)))
         assert shown.size in ((4, 2), (2, 4))
 
 
@@ -157,7 +157,7 @@ def test_damaged_exif_does_not_condemn_a_picture(kind: str) -> None:
 def test_exif_that_cannot_be_written_again_still_turns_the_picture() -> None:
     """Its description is no text: Pillow reads it, and cannot write it."""
     tiff = b"MM\0*\0\0\0\x08" + b"\0\2" + b"\x01\x0e\0\x07\0\0\0\x04abcd" + b"\x01\x12\0\3\0\0\0\1\0\6\0\0" + bytes(4)
-    assert decode(saved(Image.new("RGB", (4, 2)), "JPEG", exif=b"Exif\0\0" + tiff)).size == (2, 4)
+    assert decode_image(saved(Image.new("RGB", (4, 2)), "JPEG", exif=b"Exif\0\0" + tiff)).size == (2, 4)
 
 
 def test_what_a_decoder_raises_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_what_a_decoder_raises_is_one_error(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_program_for_ghostscript_is_no_image() -> None:
     data = saved(Image.new("RGB", (2, 2)), "EPS")
     with pytest.raises(InputError, match="EPS is a program"):
-        decode(data)
+        decode_image(data)
 
 
 def test_what_lies_where_an_image_should_be_is_named(tmp_path: Path) -> None:

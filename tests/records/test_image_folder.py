@@ -9,7 +9,7 @@ import pytest
 from pictures import encoded, image_folder
 
 from palate.core.errors import InputError, PalateError
-from palate.records.image_folder import ENDINGS, by_prompt, link_images, read_image_folder, require_linkable
+from palate.records.image_folder import IMAGE_ENDINGS, by_prompt, link_images, read_image_folder, require_linkable
 from palate.records.tally import Tally
 
 
@@ -116,7 +116,7 @@ def test_a_text_beside_an_image_is_its_prompt(tmp_path: Path) -> None:
 def test_files_of_every_usual_format_count_as_images(tmp_path: Path, kind: str) -> None:
     endings = {"JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff")}.get(kind, (f".{kind.lower()}",))
     for ending in endings:
-        assert ending in ENDINGS
+        assert ending in IMAGE_ENDINGS
         (tmp_path / f"x{ending}").write_bytes(encoded(kind=kind))
     assert len(read_image_folder(tmp_path, unprompted=True)) == len(endings)
 

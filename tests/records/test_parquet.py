@@ -11,7 +11,7 @@ from pictures import encoded, stored
 
 from palate.core.errors import InputError
 from palate.records.images import StoredImage
-from palate.records.parquet import features, iterate_sets, read_sets, write_sets
+from palate.records.parquet import features_of_sets, iterate_sets, read_sets, write_sets
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 
@@ -45,7 +45,7 @@ def test_datasets_opens_the_file_and_shows_images(tmp_path: Path) -> None:
     table = datasets.load_dataset(
         "parquet", data_files=str(tmp_path / "p.parquet"), split="train", cache_dir=str(tmp_path / "cache")
     )
-    assert table.features == features()
+    assert table.features == features_of_sets()
     row = table[0]
     assert row["images"][2].getpixel((0, 0)) == (0, 0, 255)
     assert (row["prompt"], row["ranks"], row["seeds"]) == ("three red stars", [2, 1, 2], [0, 2**32 - 1, 7])

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_pipelines import random_clip
 
 from palate.prefer.grades import write_graded
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet, Vote

@@ -12,7 +12,7 @@ from reward.conftest import picture
 
 from palate.core.errors import InputError
 from palate.prefer.grades import write_graded
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
 from palate.reward.config import RewardConfig

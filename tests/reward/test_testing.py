@@ -15,7 +15,7 @@ from palate.core.errors import InputError
 from palate.core.runs import RunFolder
 from palate.prefer.grades import write_graded
 from palate.prefer.load import load_preferences
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
 from palate.reward.stage import train_reward

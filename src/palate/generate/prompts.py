@@ -13,7 +13,7 @@ from palate.core.user_code import is_user_code
 from palate.generate.user_prompts import user_prompts
 from palate.records import checked
 from palate.records.image_folder import METADATA, metadata_rows
-from palate.records.tables import ENDINGS, ending, read_table, read_text
+from palate.records.table_files import TABLE_ENDINGS, ending, read_table, read_text
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 """Of a text file. Python's own `splitlines` also ends lines at characters that prompts have inside, such as U+2028."""
@@ -40,7 +40,7 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
         return list(built_in[str(source)]())[:limit]
     path = Path(source).expanduser()
     if not path.exists() and not path.suffix:
-        names, kinds = ", ".join(sorted(built_in)), ", ".join((".txt", *ENDINGS))
+        names, kinds = ", ".join(sorted(built_in)), ", ".join((".txt", *TABLE_ENDINGS))
         mend = f"give a built-in name ({names}), a file ({kinds}) or a folder of images with {METADATA}"
         raise InputError(f"no prompt set named {str(source)!r}{nearest(str(source), built_in)}; {mend}")
     prompts = [prompt.strip() for name, row in _rows(path) if (prompt := _prompt_of(row, name))]

@@ -12,7 +12,7 @@ from palate.prefer.indexing import indexed
 from palate.prefer.load import built_in, load_rankings
 from palate.prefer.readers.pair_folder import IMAGE, PAIR
 from palate.records.columns import Grades
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.graded_parquet import write_graded
 from palate.records.image_columns import first_seen
 from palate.records.image_folder import metadata_rows, read_image_folder
@@ -42,7 +42,7 @@ def load_curated(source: str | Path, cache: Path | None = None) -> Grades:
 
         return read_grades([indexed(path, "curated", write, cache)])
     rankings = load_rankings(source, cache)
-    member = np.repeat(rankings.told_apart, rankings.size) & (rankings.rank == 1)
+    member = np.repeat(rankings.has_preference, rankings.size) & (rankings.rank == 1)
     prompt, image = np.repeat(rankings.prompt, rankings.size)[member], rankings.image[member]
     if not len(image):
         raise InputError(f"{source} ranks no image above another, so there is none to imitate; rank or choose some")

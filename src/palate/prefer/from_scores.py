@@ -28,7 +28,7 @@ class Scale(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Combination:
+class ScorerCombination:
     """How one scorer or several rank the images of a prompt."""
 
     combine: Literal["votes", "sum", "agree"] = "votes"
@@ -81,7 +81,7 @@ class Combination:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromScoresConfig(Combination):
+class FromScoresConfig(ScorerCombination):
     """Which scores rank which images."""
 
     scores: Path

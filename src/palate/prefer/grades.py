@@ -13,13 +13,13 @@ from palate.prefer.indexing import indexed, is_whole
 from palate.prefer.load import HINT, built_in
 from palate.records import checked
 from palate.records.columns import Grades
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.graded_parquet import COLUMNS, iterate_graded, write_graded
 from palate.records.image_folder import table_of
 from palate.records.images import StoredImage
 from palate.records.parquet import parquet_columns
 from palate.records.read_columns import read_grades
-from palate.records.tables import read_table
+from palate.records.table_files import read_table
 from palate.records.tally import Tally
 
 GRADES = "grades.parquet"
@@ -75,7 +75,7 @@ def _iterate(path: Path, tally: Tally) -> Iterator[GradedImage]:
     for name, row in rows:
         with tally.row(name):
             image = StoredImage(path=checked.file_in(path, row.get("file_name"), "the file_name")).checked()
-            yield GradedImage(checked.prompt_in(row), image, checked.number(row.get("grade"), "the grade"))
+            yield GradedImage(checked.prompt_in(row), image, checked.finite_number(row.get("grade"), "the grade"))
 
 
 def _require(needed: Iterable[str], found: list[str], source: str | Path) -> None:

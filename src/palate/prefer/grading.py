@@ -14,7 +14,7 @@ from palate.prefer.grades import GRADES, write_graded
 from palate.prefer.load import load_rankings
 from palate.prefer.stage import FREE, digest_rows
 from palate.records.columns import Grades
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.image_columns import first_seen
 from palate.records.tally import Tally
 from palate.score.load import refuse_judge
@@ -80,7 +80,7 @@ def _of_rankings(source: str) -> Grades:
     rankings = load_rankings(source)
     of_set = np.repeat(np.arange(len(rankings)), rankings.size)
     worst = np.maximum.reduceat(rankings.rank, rankings.start[:-1])[of_set]
-    end = np.repeat(rankings.told_apart, rankings.size) & ((rankings.rank == 1) | (rankings.rank == worst))
+    end = np.repeat(rankings.has_preference, rankings.size) & ((rankings.rank == 1) | (rankings.rank == worst))
     if not end.any():
         raise InputError(f"{source} ranks no image above another, so there is no thumb to give")
     prompt, image = rankings.prompt[of_set][end].astype(int), rankings.image[end]

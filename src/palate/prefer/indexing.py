@@ -16,14 +16,14 @@ from pathlib import Path
 
 from palate.core.cache_folder import Entry, default_root, digest
 from palate.core.errors import InputError
-from palate.records.image_folder import ENDINGS as PICTURES
+from palate.records.image_folder import IMAGE_ENDINGS
 from palate.records.parquet import has_facts
 from palate.records.parquet_io import parquet_about
-from palate.records.tables import ENDINGS as TABLES
+from palate.records.table_files import TABLE_ENDINGS
 
 INDEX, SOURCES = "index.parquet", "palate.sources"
 VERSION = 1  # of what an index holds; one of another version is made again
-READ = (*PICTURES, *TABLES, ".gz", ".txt", ".caption", ".parquet", ".arrow", ".webp", ".avif")
+READ = (*IMAGE_ENDINGS, *TABLE_ENDINGS, ".gz", ".txt", ".caption", ".parquet", ".arrow", ".webp", ".avif")
 _IN_USE: dict[Path, Entry] = {}
 """The indexes that this process has read: they stay, since an index may hold images that are nowhere else."""
 
@@ -53,7 +53,7 @@ def indexed(part: Path, kind: str, write: Callable[[Path, Mapping[str, str]], ob
 
 def sources(path: Path) -> dict[str, str]:
     """What a table says of the files that its images are in, so that a later change of them is seen."""
-    return {SOURCES: json.dumps([[str(path.resolve()), fingerprint(path)]])}
+    return {SOURCES: json.dumps([[str(path.resolve()), source_fingerprint(path)]])}
 
 
 def is_whole(file: Path, *, listed: bool = True) -> bool:
@@ -70,12 +70,12 @@ def is_whole(file: Path, *, listed: bool = True) -> bool:
     for path, before in json.loads(parquet_about(file).get(SOURCES, "[]")):
         if not Path(path).exists():
             raise InputError(f"{file} has its images in {path}, which is not there; put it back, or import it again")
-        if fingerprint(Path(path)) != before:
+        if source_fingerprint(Path(path)) != before:
             raise InputError(f"{path} has changed since {file} was made of it; import it again")
     return True
 
 
-def fingerprint(path: Path) -> str:
+def source_fingerprint(path: Path) -> str:
     """Names, sizes and times of a file, or of every table and picture in a folder: what changes when they do."""
     found = hashlib.blake2b(digest_size=16)
     for name, file in sorted(_files(path)):

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 from palate.core.progress import track
 from palate.core.runs import RunFolder
-from palate.prefer.from_scores import ALL_TIED, Combination, Scale
+from palate.prefer.aggregation import aggregate
+from palate.prefer.from_scores import ALL_TIED, Scale, ScorerCombination
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import FREE, digest_sets, write_preferences
-from palate.prefer.votes import aggregate
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 
@@ -27,7 +27,7 @@ KEPT, REVERSED, TIED = (f"of people's pairs {what}" for what in ("kept", "revers
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelabelConfig(Combination):
+class RelabelConfig(ScorerCombination):
     """Whose rankings, and which scorers."""
 
     preferences: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from palate.core.progress import track
 from palate.core.runs import RunFolder
 from palate.core.seeds import numpy_generator
-from palate.prefer.raters import RATERS, simulate
+from palate.prefer.simulated_raters import RATERS, simulated_ranking
 from palate.prefer.stage import FREE, comparable, digest_rows, ranked_by, write_preferences
 from palate.records.image_folder import ImageRecord, by_prompt, read_image_folder
 from palate.records.ranked import RankedSet, Vote
@@ -86,4 +86,4 @@ def _utilities(groups: Sequence[Sequence[ImageRecord]], scorer: Scorer) -> list[
 def _votes(group: Sequence[ImageRecord], utility: Sequence[float], config: SimulateConfig) -> list[Vote]:
     images = " ".join(record.image.digest() for record in group)
     rngs = {rater: numpy_generator(config.seed, "rater", images, rater.name) for rater in RATERS}
-    return [Vote(rater.name, simulate(utility, rater, rngs[rater], config.temperature)) for rater in RATERS]
+    return [Vote(rater.name, simulated_ranking(utility, rater, rngs[rater], config.temperature)) for rater in RATERS]

@@ -13,7 +13,7 @@ from palate.core.errors import InputError
 from palate.core.files import write_atomic
 from palate.core.progress import track
 from palate.core.runs import RunFolder
-from palate.prefer.votes import aggregate
+from palate.prefer.aggregation import aggregate
 from palate.records.image_folder import ImageRecord
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet, Vote

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ def missing(value: Any) -> bool:
 def text(value: Any, what: str) -> str:
     """Text that is not blank and that every file and database can hold."""
     if isinstance(value, str) and value.strip():
-        return sound(value, what)
+        return storable_text(value, what)
     raise InputError(f"{what} is {_kind(value)}, not text; fill it in, or leave the row out")
 
 
-def sound(value: str, what: str) -> str:
+def storable_text(value: str, what: str) -> str:
     """Text without a NUL and without half a character: a surrogate that lacks its other half."""
     try:
         value.encode()
@@ -53,7 +53,7 @@ def sound(value: str, what: str) -> str:
     return value
 
 
-def label(value: Any, what: str) -> str:
+def optional_name(value: Any, what: str) -> str:
     """A name that need not be there, such as a rater's: text, or a whole number as text; "" where the cell is empty."""
     if missing(value):
         return ""
@@ -70,12 +70,12 @@ def integer(value: Any, what: str, least: int = LOWEST, most: int = HIGHEST) -> 
     return number
 
 
-def rank(value: Any, what: str) -> int:
+def rank_number(value: Any, what: str) -> int:
     """A rank of which 1 is best."""
     return integer(value, what, 1, 2**31 - 1)
 
 
-def number(value: Any, what: str) -> float:
+def finite_number(value: Any, what: str) -> float:
     """A finite number, or text of one."""
     given = value.strip() if isinstance(value, str) else value
     if (isinstance(given, str) and _NUMBER.fullmatch(given)) or _is_number(given):
@@ -134,12 +134,6 @@ def prompt_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """The cells of a row that may be its prompt, by the name of the column, the one that counts most first."""
     named = {str(name).strip().lower(): (str(name), value) for name, value in row.items()}
     return dict(named[each] for each in PROMPTS if each in named)
-
-
-def columns(row: Mapping[str, Any], needed: Iterable[str]) -> None:
-    """Raises an InputError that names the columns that a row lacks."""
-    if absent := [name for name in needed if name not in row]:
-        raise InputError(f"no {' and no '.join(absent)} among {_listed(row)}; write one")
 
 
 def _listed(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.image_columns import Images, first_seen, numbered
 from palate.records.ranked import RankedSet, key_of
 
@@ -55,7 +55,7 @@ class Rankings:
         return self.rank[self.start[:-1]] > 0
 
     @property
-    def told_apart(self) -> np.ndarray:
+    def has_preference(self) -> np.ndarray:
         """Whether each set's ranking puts any image above another [S], bool."""
         return np.maximum.reduceat(self.rank, self.start[:-1]) > 1 if len(self) else np.empty(0, bool)
 

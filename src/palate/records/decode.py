@@ -17,7 +17,7 @@ _PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _BITS_PER_SAMPLE, _ORIENTATION = 258, 274  # tags of TIFF and EXIF
 
 
-def decode(data: bytes) -> Image.Image:
+def decode_image(data: bytes) -> Image.Image:
     """The picture as a browser shows it: RGB, turned as its EXIF says, transparency on white.
 
     Grey of more than 8 bits is scaled to 8 (see `rgb`). What a PNG has beside its pixels, such as compressed text of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate.records import checked
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.images import Place, StoredImage
 from palate.records.parquet import (
     FACTS,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 COLUMNS = ("prompt", "image", "grade")
 
 
-def features() -> datasets.Features:
+def features_of_graded() -> datasets.Features:
     """The schema of a file with its images embedded, in the words of `datasets`."""
     from datasets import Features, Image, Value
 
@@ -42,7 +42,7 @@ def schema_of_graded(embed: bool = True) -> pa.Schema:
     """The schema of graded images that are embedded, or that stay where they are."""
     import pyarrow as pa
 
-    schema = features().arrow_schema
+    schema = features_of_graded().arrow_schema
     return schema if embed else schema.append(pa.field(PLACES, place_type()))
 
 
@@ -76,7 +76,7 @@ def iterate_graded(file: Path, tally: Tally) -> Iterator[GradedImage]:
     for name, row in parquet_rows(file, needed, schema):
         with tally.row(name):
             image = _known_image(row, name) if known else image_of(row["image"] or {}, name, "image")
-            yield GradedImage(checked.prompt_in(row), image.checked(), checked.number(row["grade"], "the grade"))
+            yield GradedImage(checked.prompt_in(row), image.checked(), checked.finite_number(row["grade"], "the grade"))
 
 
 def _row(graded: GradedImage, embed: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from palate.core.runs import read_config
 from palate.records import checked
 from palate.records.images import StoredImage
 from palate.records.jsonlines import JsonLines
-from palate.records.tables import read_table, read_text
+from palate.records.table_files import read_table, read_text
 from palate.records.tally import Tally
 
 METADATA = "metadata.jsonl"
@@ -33,7 +33,7 @@ BLOCKED = "blocked"
 SAFETY_CHECKER, BLACK = "safety checker", "black"
 """The pipeline's safety checker put a black picture in its place; every pixel is black without that."""
 REASONS = (SAFETY_CHECKER, BLACK)
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Of the images of a folder without a table, in lower case."""
 CAPTIONS = (".txt", ".caption")
 
@@ -217,7 +217,7 @@ def _files(folder: Path, tally: Tally) -> list[MetadataRow]:
     """
     if any(file.is_file() for name in TABLES for file in folder.rglob(name)) or _is_run(folder):
         return []
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file()]
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_ENDINGS and path.is_file()]
     rows = []
     for path in files:
         if not any(part.startswith(".") for part in path.relative_to(folder).parts):
@@ -248,7 +248,7 @@ def _record(folder: Path, row: MetadataRow, prompt: str, prompt_index: int, imag
         prompt=prompt,
         **indices,
         seed=None if checked.missing(seed) else checked.integer(seed, "the seed"),
-        model=checked.label(values.get("model"), "the model"),
+        model=checked.optional_name(values.get("model"), "the model"),
         row=values,
     )
 
@@ -256,12 +256,12 @@ def _record(folder: Path, row: MetadataRow, prompt: str, prompt_index: int, imag
 def _plain(value: Any, what: str) -> Any:
     """A value that JSON can hold; what no file can hold is refused, and NaN is no value."""
     if isinstance(value, str):
-        return checked.sound(value, what)
+        return checked.storable_text(value, what)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {
-            checked.sound(str(name), f"a name in {what}"): _plain(each, f"{what}'s {name}")
+            checked.storable_text(str(name), f"a name in {what}"): _plain(each, f"{what}'s {name}")
             for name, each in value.items()
         }
     if isinstance(value, (list, tuple)):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from palate.core.errors import InputError, PalateError
 from palate.core.files import explain_os_errors
-from palate.records.decode import decode
+from palate.records.decode import decode_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -112,7 +112,7 @@ class StoredImage:
         """
         data = self.read()
         try:
-            return decode(data)
+            return decode_image(data)
         except InputError as error:
             raise InputError(f"the image {self} cannot be decoded: {error}; {_FIX}") from error
 

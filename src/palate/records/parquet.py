@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "checked",
-    "features",
+    "features_of_sets",
     "iterate_sets",
     "parquet_columns",
     "parquet_files",
     "parquet_rows",
     "parquet_schema",
     "read_sets",
+    "with_checked_images",
     "write_rows",
     "write_sets",
 ]
@@ -59,7 +59,7 @@ REQUIRED = ("prompt", "images", "ranks")
 FACTS, PLACES = "image_facts", "image_places"
 
 
-def features() -> datasets.Features:
+def features_of_sets() -> datasets.Features:
     """The schema of a file with its images embedded, in the words of `datasets`."""
     from datasets import Features, Image, List, Value
 
@@ -96,7 +96,7 @@ def schema_of_sets(embed: bool = True) -> pa.Schema:
     """The schema of ranked sets with embedded images, or with the places of images that stay where they are."""
     import pyarrow as pa
 
-    schema = features().arrow_schema
+    schema = features_of_sets().arrow_schema
     return schema if embed else schema.append(pa.field(PLACES, pa.list_(place_type())))
 
 
@@ -149,7 +149,7 @@ def iterate_sets(path: Path | str, tally: Tally) -> Iterator[RankedSet]:
         schema = without(schema_of_sets(embed=False), ("images",) if known else (FACTS, PLACES))
         for name, row in parquet_rows(file, needed, schema):
             with tally.row(name):
-                yield checked(_ranked_set(row, name))
+                yield with_checked_images(_ranked_set(row, name))
 
 
 def without(schema: pa.Schema, names: Collection[str]) -> pa.Schema:
@@ -173,7 +173,7 @@ def has_facts(file: Path, *, listed: bool = True) -> bool:
     return bool(found) and all(each is not None and each.null_count == 0 for each in found)
 
 
-def checked(ranked: RankedSet) -> RankedSet:
+def with_checked_images(ranked: RankedSet) -> RankedSet:
     """The same set, once every image in it has been decoded; InputError names one that cannot be."""
     return ranked.with_images(image.checked() for image in ranked.images)
 

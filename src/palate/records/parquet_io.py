@@ -101,10 +101,10 @@ def _values(batches: Iterator[pa.RecordBatch], columns: Sequence[pa.Field], file
         batch = next(batches, None)
         if batch is None:
             return {}
-        return {field.name: cast(batch.column(field.name), field, file).to_pylist() for field in columns}
+        return {field.name: cast_column(batch.column(field.name), field, file).to_pylist() for field in columns}
 
 
-def cast(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
+def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
     """A column in the type that a schema gives it; InputError where it does not read as that."""
     import pyarrow as pa
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from palate.core.errors import InputError
 from palate.records.columns import Grades, Rankings
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.image_columns import Images, first_seen
 from palate.records.images import StoredImage
 from palate.records.parquet import FACTS, PLACES, place_type
-from palate.records.parquet_io import RowName, cast
+from palate.records.parquet_io import RowName, cast_column
 from palate.records.places import open_parquet
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
@@ -91,7 +91,9 @@ def _read(files: Sequence[Path], types: dict[str, pa.DataType], *, listed: bool)
             found = [name for name in types if name in names]
             table = parquet.read(columns=found)
         columns: dict[str, Any] = {
-            name: cast(table.column(name), pa.field(name, kind), file) if name in found else pa.nulls(len(table), kind)
+            name: cast_column(table.column(name), pa.field(name, kind), file)
+            if name in found
+            else pa.nulls(len(table), kind)
             for name, kind in types.items()
         }
         tables.append(pa.table(columns | {FILE: np.full(len(table), number), ROW: np.arange(len(table))}))
@@ -157,7 +159,7 @@ def _images(files: Sequence[Path], table: pa.Table, size: np.ndarray, column: st
     listed = column == "images"
     facts = table.column(FACTS).combine_chunks()
     facts = facts.flatten() if listed else facts
-    sha256 = cast(facts.field("sha256"), pa.field("sha256", pa.binary(32)), files[0])
+    sha256 = cast_column(facts.field("sha256"), pa.field("sha256", pa.binary(32)), files[0])
     digest = np.frombuffer(sha256.buffers()[1], np.uint8)[32 * sha256.offset :][: 32 * len(sha256)].reshape(-1, 32)
     number, first = first_seen(digest)
     of_row = np.repeat(np.arange(len(table)), size)

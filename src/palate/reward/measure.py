@@ -142,7 +142,7 @@ class Comparisons:
 def spearman(rankings: Rankings, scores: np.ndarray) -> float | None:
     """Mean over sets of three images or more of Spearman's correlation of scores [S, n] and ranking; None for none."""
     found = []
-    for number in np.flatnonzero(rankings.told_apart & (rankings.size > 2)):
+    for number in np.flatnonzero(rankings.has_preference & (rankings.size > 2)):
         rank = rankings.rank[rankings.start[number] : rankings.start[number + 1]]
         score = scores[number, : len(rank)]
         if len(set(score)) > 1:

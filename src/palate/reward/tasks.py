@@ -17,7 +17,7 @@ from palate.objectives.plackett_luce import plackett_luce
 from palate.prefer.grades import load_graded
 from palate.prefer.load import load_rankings
 from palate.records.columns import Grades
-from palate.records.graded import GradedImage
+from palate.records.graded_image import GradedImage
 from palate.records.image_columns import numbered
 from palate.records.image_folder import read_image_folder
 from palate.records.tally import Tally
@@ -75,7 +75,7 @@ class BradleyTerry(Task):
     def examples(self) -> Examples:
         """A ranked set each; facts are the share of raters that prefer i to j [n x n], or the ranks [n]."""
         rankings = load_rankings(self.config.preferences, self.config.cache)
-        if not rankings.told_apart.any():
+        if not rankings.has_preference.any():
             raise InputError(f"{self.config.preferences} ranks no image above another; bradley_terry needs rankings")
         sets, lists = np.flatnonzero(rankings.ranked), self.config.form == "lists"
         n = int(rankings.size[sets].max())

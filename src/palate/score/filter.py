@@ -126,7 +126,7 @@ def _numbers(found: Sequence[tuple[ImageRecord, Any]], name: str, tally: Tally) 
         with tally.row(str(record.image)):
             if not _is_number(value):
                 raise InputError(f"its {name!r} is {value!r}, no number; score the folder again, or write one")
-            scores.append((record, checked.number(value, name)))
+            scores.append((record, checked.finite_number(value, name)))
     return scores
 
 
@@ -177,7 +177,7 @@ def _row(record: ImageRecord) -> dict[str, Any]:
 def _is_number(value: Any) -> bool:
     """Whether a cell is a finite number; a CSV has them as text."""
     try:
-        checked.number(value, "the score")
+        checked.finite_number(value, "the score")
     except InputError:
         return False
     return True

@@ -49,7 +49,7 @@ class Listwise(Method[ListwiseConfig]):
         from palate.align.examples import Examples
 
         require_ranked(feedback, self.name)
-        sets = np.flatnonzero(feedback.told_apart)
+        sets = np.flatnonzero(feedback.has_preference)
         largest = feedback.size[sets].max(initial=0)
         image, rank = np.zeros((len(sets), largest), int), np.zeros((len(sets), largest))
         for n, same, members in feedback.by_size(sets):

@@ -8,8 +8,8 @@ from typing import Any
 
 from palate.collect.writers.files import name_of, place_images
 from palate.core.json_files import write_json
+from palate.prefer.aggregation import aggregate
 from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PROMPT, RANK, SYSTEMS, USER, written_ranks
-from palate.prefer.votes import aggregate
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
 

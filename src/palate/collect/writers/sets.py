@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from palate.collect.config import Task
 from palate.collect.writers.ballots import BOTH_BAD, Asked, Ballot
+from palate.prefer.aggregation import aggregate
 from palate.prefer.ratings import Rating, rated_sets
-from palate.prefer.votes import aggregate
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 

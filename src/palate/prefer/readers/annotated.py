@@ -14,10 +14,10 @@ from urllib.parse import unquote, unquote_to_bytes
 from palate.core.errors import InputError
 from palate.prefer.formats.labelstudio import SERVED
 from palate.records.checked import PROMPTS
-from palate.records.image_folder import ENDINGS
+from palate.records.image_folder import IMAGE_ENDINGS
 from palate.records.images import StoredImage
 from palate.records.ranked import rank
-from palate.records.tables import ending, read_text
+from palate.records.table_files import ending, read_text
 
 TIES = {"tie", "tied", "draw", "equal", "same", "both", "neither", "none", "bothgood", "bothbad", "allbad"}
 _SIDES = (("left", "right"), ("first", "second"))
@@ -46,7 +46,7 @@ def references_in(fields: Mapping[str, Any]) -> dict[str, Any]:
     return listed if any(listed.values()) else {key: value for key, value in fields.items() if _shows(key, value)}
 
 
-def image_at(reference: Any, folder: Path, name: str) -> StoredImage:
+def image_of_reference(reference: Any, folder: Path, name: str) -> StoredImage:
     """The image that a reference names: a path below the export's folder, a `data:` URL, or HTML that shows one.
 
     Raises:
@@ -67,7 +67,7 @@ def image_at(reference: Any, folder: Path, name: str) -> StoredImage:
     return StoredImage(path=_below(folder, unquote(_ADDRESSED.sub("", text)) if _ADDRESSED.match(text) else text))
 
 
-def chosen(values: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
+def ranks_of_choice(values: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
     """Ranks [n] by the images whose names, or whose side of a pair, were chosen; None for other words.
 
     Raises:
@@ -83,7 +83,7 @@ def chosen(values: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
     return rank([place not in places for place in range(len(keys))]) if places and None not in places else None
 
 
-def in_order(groups: Sequence[Sequence[str]], keys: Sequence[str]) -> tuple[int, ...]:
+def ranks_of_order(groups: Sequence[Sequence[str]], keys: Sequence[str]) -> tuple[int, ...]:
     """Ranks [n] of images whose names are given from the best to the worst; those of one group share a rank.
 
     Raises:
@@ -129,7 +129,7 @@ def _shows(key: str, value: Any) -> bool:
     if not isinstance(value, str) or str(key).lower() in PROMPTS:
         return False
     named = re.search("image|img|picture|photo", str(key).lower()) and "/" in value
-    ends = (value.lower().endswith(ENDINGS), value.lower().split("?")[0].endswith(ENDINGS))
+    ends = (value.lower().endswith(IMAGE_ENDINGS), value.lower().split("?")[0].endswith(IMAGE_ENDINGS))
     return bool(named or any(ends) or value.startswith("data:image") or _SHOWN.search(value))
 
 

@@ -16,14 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
-from palate.prefer.readers.annotated import chosen, first_record, image_at, in_order, references_in
-from palate.prefer.readers.sound import sound
+from palate.prefer.aggregation import aggregate
+from palate.prefer.readers.annotated import (
+    first_record,
+    image_of_reference,
+    ranks_of_choice,
+    ranks_of_order,
+    references_in,
+)
+from palate.prefer.readers.checked_set import checked_set
 from palate.prefer.readers.splits import files_by_split, of_split
-from palate.prefer.votes import aggregate
 from palate.records import checked
 from palate.records.parquet import parquet_rows
 from palate.records.ranked import RankedSet, Vote
-from palate.records.tables import read_table
+from palate.records.table_files import read_table
 from palate.records.tally import Tally
 
 if TYPE_CHECKING:
@@ -74,8 +80,8 @@ def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedS
             if not votes:
                 tally.drop("records without a submitted answer")
                 continue
-            images = tuple(image_at(each, folder, f"{key} of {name}") for key, each in references.items())
-            yield sound(RankedSet(checked.prompt_in(fields), images, aggregate(votes, len(images)), votes))
+            images = tuple(image_of_reference(each, folder, f"{key} of {name}") for key, each in references.items())
+            yield checked_set(RankedSet(checked.prompt_in(fields), images, aggregate(votes, len(images)), votes))
 
 
 def _found(path: Path) -> dict[str, list[Path]]:
@@ -226,18 +232,18 @@ def _ranks(value: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
     if len(keys) < 2:
         return None
     if isinstance(value, str):
-        return chosen([value], keys)
+        return ranks_of_choice([value], keys)
     if isinstance(value, dict) and isinstance(value.get("value"), list):  # lists of the parts
         ranks = value.get("rank")
         ranks = ranks if isinstance(ranks, list) else [None] * len(value["value"])
         value = [{"value": one, "rank": place} for one, place in zip(value["value"], ranks)]
-    if not isinstance(value, list) or not value or chosen([_name(one) for one in value], keys) is None:
+    if not isinstance(value, list) or not value or ranks_of_choice([_name(one) for one in value], keys) is None:
         return None
     groups: dict[int, list[str]] = {}
     for place, one in enumerate(value, 1):
         given = one.get("rank") if isinstance(one, dict) else None
         groups.setdefault(given if isinstance(given, int) else place, []).append(_name(one))
-    return in_order([groups[place] for place in sorted(groups)], keys)
+    return ranks_of_order([groups[place] for place in sorted(groups)], keys)
 
 
 def _name(option: Any) -> str:

@@ -19,14 +19,14 @@ from typing import Any
 
 from palate.core.errors import InputError
 from palate.core.values import shown
+from palate.prefer.aggregation import aggregate
 from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PAIR, PREFERENCE, RANK, SPLITS, SYSTEMS, USER
-from palate.prefer.readers.sound import sound
+from palate.prefer.readers.checked_set import checked_set
 from palate.prefer.readers.splits import of_split
-from palate.prefer.votes import aggregate
 from palate.records import checked
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote, rank
-from palate.records.tables import read_table
+from palate.records.table_files import read_table
 from palate.records.tally import Tally
 
 GALLERY = "annotations.jsonl"
@@ -54,7 +54,7 @@ def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedS
         folder = beside if beside.is_dir() else path
         for name, row in read_table(file, "annotations", tally):
             with tally.row(name):
-                yield sound(_ranked_set(row, folder))
+                yield checked_set(_ranked_set(row, folder))
 
 
 def _files(path: Path) -> dict[str, list[Path]]:
@@ -75,7 +75,7 @@ def _ranked_set(row: Any, folder: Path) -> RankedSet:
         images=tuple(StoredImage(path=checked.file_in(folder, each, "an image's name")) for each in names),
         ranks=aggregate(votes, len(names)) if votes else rank(_numbers(_list(row, _RANKS, "ranking"))),
         votes=votes,
-        systems=tuple(checked.label(each, f"the {SYSTEMS}") for each in systems),
+        systems=tuple(checked.optional_name(each, f"the {SYSTEMS}") for each in systems),
     )
 
 
@@ -104,7 +104,7 @@ def _list(row: dict[str, Any], keys: tuple[str, ...], what: str) -> list[Any]:
 
 
 def _user(row: dict[str, Any]) -> str:
-    return checked.label(row.get(USER), f"the {USER}") or "unknown"
+    return checked.optional_name(row.get(USER), f"the {USER}") or "unknown"
 
 
 def _numbers(values: Any) -> tuple[int, ...]:

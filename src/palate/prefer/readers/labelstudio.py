@@ -14,14 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError
+from palate.prefer.aggregation import aggregate
 from palate.prefer.formats.labelstudio import RATER, SEEDS, SYSTEMS, bucket_rank
 from palate.prefer.ratings import Rating, rated_sets
-from palate.prefer.readers.annotated import chosen, first_record, image_at, in_order, references_in
-from palate.prefer.readers.sound import sound
-from palate.prefer.votes import aggregate
+from palate.prefer.readers.annotated import (
+    first_record,
+    image_of_reference,
+    ranks_of_choice,
+    ranks_of_order,
+    references_in,
+)
+from palate.prefer.readers.checked_set import checked_set
 from palate.records import checked
 from palate.records.ranked import RankedSet, Vote
-from palate.records.tables import read_table
+from palate.records.table_files import read_table
 from palate.records.tally import Tally
 
 _MINIMAL = {"annotation_id", "annotator"}
@@ -53,12 +59,12 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
             if not answers:
                 tally.drop("tasks without an answer")
                 continue
-            images = tuple(image_at(each, folder, f"{key} of {name}") for key, each in references.items())
+            images = tuple(image_of_reference(each, folder, f"{key} of {name}") for key, each in references.items())
             prompt, (systems, seeds) = checked.prompt_in(data), _about(task, len(images))
             first, *others = images
             if others:
                 votes = tuple(Vote(rater, tuple(map(int, ranks))) for rater, ranks in answers)
-                yield sound(RankedSet(prompt, images, aggregate(votes, len(images)), votes, systems, seeds))
+                yield checked_set(RankedSet(prompt, images, aggregate(votes, len(images)), votes, systems, seeds))
             else:
                 first.open()
                 about = (systems or ("",))[0], (seeds or (None,))[0]
@@ -149,10 +155,12 @@ def _answer(result: Mapping[str, Any], keys: Sequence[str]) -> tuple[float, ...]
         return None
     if len(keys) == 1:
         stars = value.get("rating") if kind == "rating" else None
-        return None if stars is None or isinstance(stars, (str, bool)) else (checked.number(stars, "the rating"),)
+        return (
+            None if stars is None or isinstance(stars, (str, bool)) else (checked.finite_number(stars, "the rating"),)
+        )
     if kind == "ranker":
-        return in_order(_groups(value.get("ranker"), result.get("from_name")), keys)
-    return chosen(value.get("choices") if kind == "choices" else [value.get("selected")], keys)
+        return ranks_of_order(_groups(value.get("ranker"), result.get("from_name")), keys)
+    return ranks_of_choice(value.get("choices") if kind == "choices" else [value.get("selected")], keys)
 
 
 def _groups(ranker: Any, name: Any) -> list[list[str]]:
@@ -174,16 +182,16 @@ def _named(results: Iterable[Mapping[str, Any]]) -> str:
     """The rater of whom an export of ours says that the vote is, whoever took it into Label Studio since."""
     metas = (result.get("meta") for result in results)
     found = next((meta[RATER] for meta in metas if isinstance(meta, dict) and isinstance(meta.get(RATER), str)), "")
-    return checked.label(found, "the rater")
+    return checked.optional_name(found, "the rater")
 
 
 def _rater(completed_by: Any) -> str:
     """A name for who annotated: a person's number, or what the export says of the person."""
     if isinstance(completed_by, dict):
-        parts = [checked.label(completed_by.get(part), f"the {part}") for part in ("first_name", "last_name")]
-        name = checked.label(completed_by.get("email"), "the email") or " ".join(parts).strip()
+        parts = [checked.optional_name(completed_by.get(part), f"the {part}") for part in ("first_name", "last_name")]
+        name = checked.optional_name(completed_by.get("email"), "the email") or " ".join(parts).strip()
         return name or _rater(completed_by.get("id"))
-    number = checked.label(completed_by, "completed_by")
+    number = checked.optional_name(completed_by, "completed_by")
     return f"user {number}" if number else "unknown"
 
 
@@ -192,7 +200,7 @@ def _about(task: Mapping[str, Any], n: int) -> tuple[tuple[str, ...], tuple[int,
     meta = task.get("meta")
     systems, seeds = (meta.get(key) if isinstance(meta, dict) else None for key in (SYSTEMS, SEEDS))
     return (
-        tuple(checked.label(each, "a system") for each in systems)
+        tuple(checked.optional_name(each, "a system") for each in systems)
         if isinstance(systems, list) and len(systems) == n
         else (),
         tuple(checked.integer(each, "a seed") for each in seeds) if isinstance(seeds, list) and len(seeds) == n else (),

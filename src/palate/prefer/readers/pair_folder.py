@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError
-from palate.prefer.readers.sound import sound
-from palate.prefer.votes import aggregate
+from palate.prefer.aggregation import aggregate
+from palate.prefer.readers.checked_set import checked_set
 from palate.records import checked
 from palate.records.image_folder import table_of
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote
-from palate.records.tables import NamedRow, read_table
+from palate.records.table_files import NamedRow, read_table
 from palate.records.tally import Tally
 
 PAIR, IMAGE = ("prompt", "preferred", "rejected"), ("file_name", "prompt", "rank")
@@ -84,13 +84,13 @@ def _pairs(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[RankedSet
             first, second = sorted((preferred, rejected), key=str)
             tie = checked.yes_or_no(row.get("tie"), "the tie")
             ranks = (1, 1) if tie else (1, 2) if preferred == first else (2, 1)
-            rater = checked.label(row.get("rater"), "the rater")
+            rater = checked.optional_name(row.get("rater"), "the rater")
             sets.setdefault((prompt, first, second), []).append((name, rater, ranks))
     for (prompt, first, second), cast in sets.items():
         votes = tuple(Vote(rater or f"rater {i}", ranks) for i, (_, rater, ranks) in enumerate(cast))
         with tally.row(cast[0][0]):
             images = StoredImage(path=first), StoredImage(path=second)
-            yield sound(RankedSet(prompt, images, aggregate(votes, 2), votes))
+            yield checked_set(RankedSet(prompt, images, aggregate(votes, 2), votes))
 
 
 def _rankings(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[RankedSet]:
@@ -100,7 +100,7 @@ def _rankings(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[Ranked
         with tally.row(name):
             prompt = checked.prompt_in(row).strip()
             image = _image(path, row, IMAGE[0], f"the {IMAGE[0]}")
-            sets.setdefault(prompt, []).append((name, image, checked.rank(row.get(IMAGE[2]), f"the {IMAGE[2]}")))
+            sets.setdefault(prompt, []).append((name, image, checked.rank_number(row.get(IMAGE[2]), f"the {IMAGE[2]}")))
     for prompt, images in sets.items():
         if len(images) < 2:
             tally.drop("prompts with a single image")
@@ -110,7 +110,7 @@ def _rankings(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[Ranked
             if twice := [file for file in files if files.count(file) > 1]:
                 raise InputError(f"the image {twice[0].name!r} stands there twice; name each image once")
             stored = tuple(StoredImage(path=file) for file in files)
-            yield sound(RankedSet(prompt, stored, tuple(place for _, _, place in images)))
+            yield checked_set(RankedSet(prompt, stored, tuple(place for _, _, place in images)))
 
 
 def _image(path: Path, row: dict[str, Any], column: str, what: str) -> Path:

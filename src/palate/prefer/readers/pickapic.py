@@ -21,7 +21,7 @@ from palate.prefer.formats.pickapic import (
     USER,
     schema,
 )
-from palate.prefer.readers.sound import sound
+from palate.prefer.readers.checked_set import checked_set
 from palate.prefer.readers.splits import files_by_split
 from palate.records import checked
 from palate.records.parquet import parquet_columns, parquet_files, parquet_rows
@@ -59,7 +59,7 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
                 tally.drop(_EQUAL)
             else:
                 with tally.row(name):
-                    yield sound(_pair(row, name))
+                    yield checked_set(_pair(row, name))
 
 
 def _pair(row: dict[str, Any], name: RowName) -> RankedSet:
@@ -67,7 +67,7 @@ def _pair(row: dict[str, Any], name: RowName) -> RankedSet:
     ranks = RANKS.get(labels)
     if ranks is None:
         raise InputError(f"labels {labels} rank no pair; they are (1, 0), (0, 1) or, for a tie, (0.5, 0.5)")
-    user, models = row.get(USER), [checked.label(row.get(model), model) for model in MODELS]
+    user, models = row.get(USER), [checked.optional_name(row.get(model), model) for model in MODELS]
     return RankedSet(
         prompt=checked.text(row[CAPTION], f"the {CAPTION}"),
         images=tuple(name.image(row[column], column) for column in IMAGES),

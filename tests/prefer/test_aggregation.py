@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from palate.core.errors import InputError
-from palate.prefer.votes import aggregate
+from palate.prefer.aggregation import aggregate
 from palate.records.ranked import Vote, rank
 
 

@@ -15,7 +15,7 @@ from palate.core.files import explain_os_errors, require_file
 from palate.records.jsonlines import json_object, json_value
 from palate.records.tally import Tally
 
-ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+TABLE_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 TAB = "\t"
 NamedRow = tuple[str, Any]
 """What to call a row in errors, such as `line 3 of metadata.csv`, and the row."""
@@ -64,7 +64,7 @@ def read_table(path: Path, what: str, tally: Tally | None = None) -> list[NamedR
         tally: whether rows that are no rows are refused (the default) or left out and counted.
 
     Raises:
-        InputError: there is no such file, it is none of `ENDINGS`, it is damaged, or one of its rows is.
+        InputError: there is no such file, its ending is none of `TABLE_ENDINGS`, it is damaged, or one of its rows is.
     """
     kind, tally = ending(path), tally or Tally(hint="")
     if kind == ".parquet":
@@ -74,8 +74,8 @@ def read_table(path: Path, what: str, tally: Tally | None = None) -> list[NamedR
         return list(_json_lines(text, path, tally))
     if kind == ".json":
         return [(f"row {number} of {path}", row) for number, row in enumerate(_json_list(text, path, what))]
-    if kind not in ENDINGS:
-        raise InputError(f"the {what} {path} has none of the endings {', '.join(ENDINGS)} (or .gz of them); rename it")
+    if kind not in TABLE_ENDINGS:
+        raise InputError(f"the {what} {path} has none of the endings {', '.join(TABLE_ENDINGS)} (or .gz); rename it")
     return list(_csv_rows(text, TAB if kind == ".tsv" else ",", path, tally))
 
 

@@ -1,19 +1,19 @@
-"""What every reader asks of a ranked set before it lets it pass."""
+"""The check that every reader makes of a ranked set."""
 
 from __future__ import annotations
 
 from palate.core.errors import InputError
-from palate.records.parquet import checked
+from palate.records.parquet import with_checked_images
 from palate.records.ranked import RankedSet
 
 
-def sound(ranked: RankedSet) -> RankedSet:
+def checked_set(ranked: RankedSet) -> RankedSet:
     """The same set, once every image in it has been decoded.
 
     Raises:
         InputError: an image cannot be decoded, or one and the same picture is ranked above itself.
     """
-    ranked = checked(ranked)
+    ranked = with_checked_images(ranked)
     places: dict[str, int] = {}
     for place, image in enumerate(ranked.images):
         before = places.setdefault(image.digest(), place)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from palate.core.errors import InputError
-from palate.records.tables import ENDINGS, read_table
+from palate.records.table_files import TABLE_ENDINGS, read_table
 from palate.records.tally import Tally
 
 ROWS = [{"a": "1", "b": 'x, "y"\nz'}, {"a": "2", "b": ""}]
@@ -100,4 +100,4 @@ def test_a_parquet_table_is_read_without_its_bytes(tmp_path: Path) -> None:
     assert read_table(tmp_path / "t.parquet", "table") == [
         (f"row 0 of {tmp_path / 't.parquet'}", {"file_name": "a.png", "n": 1, "tags": ["a"]})
     ]
-    assert ".parquet" in ENDINGS
+    assert ".parquet" in TABLE_ENDINGS

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Rater:
+class SimulatedRater:
     """A simulated rater.
 
     Args:
@@ -24,16 +24,16 @@ class Rater:
 
 
 RATERS = (
-    Rater("rater-1", 0.98, 0.4),
-    Rater("rater-2", 0.98, 0.6),
-    Rater("rater-3", 0.98, 0.2),
-    Rater("rater-4", 0.98, 0.6),
-    Rater("careless", 0.3, 0.4),
+    SimulatedRater("rater-1", 0.98, 0.4),
+    SimulatedRater("rater-2", 0.98, 0.6),
+    SimulatedRater("rater-3", 0.98, 0.2),
+    SimulatedRater("rater-4", 0.98, 0.6),
+    SimulatedRater("careless", 0.3, 0.4),
 )
 
 
-def simulate(
-    utility: Sequence[float], rater: Rater, rng: np.random.Generator, temperature: float = 1.0
+def simulated_ranking(
+    utility: Sequence[float], rater: SimulatedRater, rng: np.random.Generator, temperature: float = 1.0
 ) -> tuple[int, ...]:
     """One rater's ranking of n pictures of the same prompt.
 
