@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from palate.core.errors import InputError
+from palate.records import checked
 from palate.records.jsonlines import JsonLines
 
 ROWS = [{"a": 1}, {"a": "ü\n"}, {"a": None}]
@@ -43,3 +44,28 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "t.jsonl").write_text(f'{{"a": 1}}\n{line}\n{{"a": 2}}\n')
     with pytest.raises(InputError, match=r"line 2 of .*t\.jsonl"):
         JsonLines(tmp_path / "t.jsonl").read()
+
+
+@pytest.mark.parametrize(
+    "line, complaint",
+    [
+        ("{}", "no name and no seed among no columns; write one, or delete the line"),
+        ('{"name": "a"}', "no seed among name; write one, or delete the line"),
+        ('{"name": ["a"], "seed": 1}', r"the name is \['a'\], not text"),
+        ('{"name": "a", "seed": "x"}', "the seed is 'x', no whole number; write one, such as 1, or delete the line"),
+        ('{"name": "a", "seed": null}', "the seed is missing, no whole number"),
+        ('{"name": "a", "seed": NaN}', "the seed is NaN, no whole number"),
+    ],
+)
+def test_a_row_without_what_it_must_have_is_named_with_its_line_and_key(
+    tmp_path: Path, line: str, complaint: str
+) -> None:
+    (tmp_path / "t.jsonl").write_text(f'{{"name": "a", "seed": 1}}\n{line}\n')
+    with pytest.raises(InputError, match=rf"line 2 of .*t\.jsonl: {complaint}"):
+        JsonLines(tmp_path / "t.jsonl").read({"name": checked.text, "seed": checked.integer})
+
+
+def test_what_a_row_must_have_comes_in_its_type(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"seed": "7", "n": 1.0, "more": [1]}\n')
+    needed = {"seed": checked.integer, "n": checked.finite_number}
+    assert JsonLines(tmp_path / "t.jsonl").read(needed) == [{"seed": 7, "n": 1.0, "more": [1]}]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
+from palate.records import checked
 from palate.records.image_folder import (
     METADATA,
     ImageRecord,
@@ -100,7 +101,7 @@ def _keep_current(run: RunFolder, records: Sequence[ImageRecord]) -> tuple[set[s
     """
     current, table = {record.file_name: record for record in records}, JsonLines(run.path / METADATA)
     kept, lost = [], []
-    for row in table.read():
+    for row in table.read({"file_name": _inside}):
         record = current.get(row["file_name"])
         (kept if record and row.get("sha256") == record.image.digest() else lost).append(row)
     if lost:
@@ -109,6 +110,11 @@ def _keep_current(run: RunFolder, records: Sequence[ImageRecord]) -> tuple[set[s
         for row in lost:
             (run.path / row["file_name"]).unlink(missing_ok=True)
     return {row["file_name"] for row in kept}, sum(row["file_name"] in current for row in lost)
+
+
+def _inside(value: Any, what: str) -> str:
+    """The name of a file of the run folder, as a line of the metadata has it; such files may be deleted."""
+    return checked.file_in(Path(), value, what).as_posix()
 
 
 def _caption(

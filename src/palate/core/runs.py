@@ -114,8 +114,8 @@ class RunFolder:
         records = []
         for number, line in enumerate(lines, start=1):
             try:
-                records.append(json.loads(line))
-            except ValueError as error:
+                records.append(_logged(json.loads(line)))
+            except (ValueError, RecursionError) as error:
                 where = f"{self._metrics}, line {number}"
                 raise RunFolderError(f"{where} is damaged: {line[:80]!r}; delete the line and run again") from error
         return records
@@ -256,11 +256,20 @@ def _json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _logged(line: Any) -> dict[str, Any]:
+    """A line of metrics; ValueError where it is none or has no step."""
+    if not isinstance(line, dict) or not isinstance(line.get("step"), (int, float)):
+        raise ValueError
+    return line
+
+
 def _read_json(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
         content = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds {shown(content)}, no JSON object")
+    except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is damaged: {error}; delete it and run again") from error
     return content

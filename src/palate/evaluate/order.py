@@ -11,6 +11,7 @@ from palate.core.config import to_mapping
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
+from palate.records import checked
 from palate.records.image_folder import ImageRecord, read_image_folder
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from palate.score.base import Scorer
 
 SCORES, REPORT = "scores.jsonl", "report.html"
+NEEDED = {"source": checked.text, "file_name": checked.text, "prompt": checked.text, "score": checked.finite_number}
+"""What each line of the scores must have for a run to go on."""
 FREE = frozenset({"out", "batch", "device"})
 """Fields that may change between the parts of one run: no score depends on them, up to float rounding."""
 
@@ -157,7 +160,7 @@ def _such_as(prompts: Mapping[str, Any]) -> str:
 def _score(run: RunFolder, scorer: Scorer, sources: Sequence[Source], batch: int) -> Scores:
     """The score of every image; those that the run folder has are not asked for again."""
     table = JsonLines(run.path / SCORES)
-    scores = {_key(row): row["score"] for row in table.read()}
+    scores = {_key(row): row["score"] for row in table.read(NEEDED)}
     total = sum(len(records) for source in sources for records in source.images.values())
     with bar("scoring", total, done=len(scores)) as progress:
         for source in sources:  # a batch is of one source, whose images often share a size

@@ -24,6 +24,7 @@ from palate.generate.stage import GenerateConfig, generate
 from palate.models.families import sizes_of
 from palate.models.prompt_length import COUNT
 from palate.models.source import resolve
+from palate.records import checked
 from palate.records.image_folder import BLOCKED, REASONS, by_prompt, metadata_rows, read_image_folder
 from palate.score.base import Scorer, try_scorer
 from palate.score.load import load_scorer
@@ -105,7 +106,8 @@ def compare(config: EvaluateConfig) -> Comparison:
 
 def _blocked_prompts(config: EvaluateConfig) -> set[int]:
     """The prompts of which one image or more, of either side, is not what the model drew; pairs need all of them."""
-    rows = (row.values for side in SIDES for row in metadata_rows(config.out / side))
+    needed = {"prompt_index": checked.integer}
+    rows = (row.values for side in SIDES for row in metadata_rows(config.out / side, needed=needed))
     return {row["prompt_index"] for row in rows if row.get(BLOCKED) in REASONS}
 
 

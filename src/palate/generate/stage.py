@@ -21,6 +21,7 @@ from palate.generate.prompts import load_prompts
 from palate.models.families import sizes_of
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
+from palate.records import checked
 from palate.records.image_folder import BLACK, BLOCKED, METADATA, REASONS, SAFETY_CHECKER, metadata_rows
 from palate.records.jsonlines import JsonLines
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 FREE = frozenset({"out", "batch", "device", "shard"})
 """Fields that may change between the parts of one run: no image depends on them, up to float rounding."""
+NEEDED = {"file_name": checked.text, "prompt": checked.text, "seed": checked.integer}
+"""What each line of the metadata must have for a run to go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +198,7 @@ def _row(drawn: Drawn, model: str, sampler: Sampler) -> dict[str, Any]:
 def _forget_lost_images(folder: Path) -> None:
     """Takes the lines out of a shard's metadata whose image is not there, so that it is made again."""
     own = JsonLines(folder / METADATA)
-    rows = own.read()
+    rows = own.read(NEEDED)
     kept = [row for row in rows if (folder / row["file_name"]).is_file()]
     if len(kept) < len(rows):
         own.replace(kept)
@@ -205,12 +208,14 @@ def _done(run: Path, items: Sequence[Item]) -> dict[Item, Mapping[str, Any]]:
     """The items that a line of any shard's metadata lists, each with its line.
 
     Raises:
+        InputError: a line lacks what it must have.
         RunFolderError: a line is of another prompt or seed than the plan's.
     """
     planned, done = {item.file_name: item for item in items}, {}
-    for row in (each.values for each in metadata_rows(run)):
+    for row in (each.values for each in metadata_rows(run, needed=NEEDED)):
         item = planned.get(row["file_name"])
-        seed = item and item.candidate(row.get("candidate", 0)).seed
+        candidate = checked.integer(row.get("candidate", 0), f"the candidate of {row['file_name']} in {run}")
+        seed = item and item.candidate(candidate).seed
         if item is None or (item.prompt, seed) != (row["prompt"], row["seed"]):
             name, prompt = row["file_name"], row["prompt"]
             fix = "name another folder for the new prompts, or bring the old ones back"

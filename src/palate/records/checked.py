@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from palate.core.errors import InputError
 from palate.core.values import shown
 
+Check: TypeAlias = Callable[[Any, str], Any]
+"""One of the functions below, or another like them."""
 PROMPTS = ("prompt", "caption", "text")
 """Names of a prompt's column, in any case; the first that there is counts."""
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
@@ -134,6 +136,20 @@ def prompt_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """The cells of a row that may be its prompt, by the name of the column, the one that counts most first."""
     named = {str(name).strip().lower(): (str(name), value) for name, value in row.items()}
     return dict(named[each] for each in PROMPTS if each in named)
+
+
+def cells(row: Mapping[str, Any], needed: Mapping[str, Check]) -> dict[str, Any]:
+    """A row with some of its cells in their types.
+
+    Args:
+        needed: what each of these cells is held against, by the name of the column.
+
+    Raises:
+        InputError: a column is missing, or a cell has another type; the message names the column.
+    """
+    if absent := [name for name in needed if name not in row]:
+        raise InputError(f"no {' and no '.join(absent)} among {_listed(row)}; write one")
+    return {**row, **{name: check(row[name], f"the {name}") for name, check in needed.items()}}
 
 
 def _listed(row: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from palate.core.errors import InputError, RunFolderError
@@ -136,18 +137,21 @@ def by_prompt(records: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
     return list(groups.values())
 
 
-def metadata_rows(folder: Path, tally: Tally | None = None) -> list[MetadataRow]:
+def metadata_rows(
+    folder: Path, tally: Tally | None = None, needed: Mapping[str, checked.Check] = MappingProxyType({})
+) -> list[MetadataRow]:
     """Every row of every table in a folder; none where there is no table.
 
     Args:
         tally: whether rows that are no rows are refused (the default) or left out and counted. The last line of a run
             that was killed, or is still under way, may be cut short, and is no row.
+        needed: what each row of a run of Palate must have, as of `JsonLines.read`.
 
     Raises:
-        InputError: a table is damaged, or one folder has two.
+        InputError: a table is damaged, one folder has two, or a row of a run lacks what it must have.
     """
     files = sorted(file for name in TABLES for file in folder.rglob(name) if file.is_file())
-    return [row for file in files for row in _rows_of(file, tally or Tally(hint=""))]
+    return [row for file in files for row in _rows_of(file, tally or Tally(hint=""), needed)]
 
 
 def table_of(folder: Path, names: Iterable[str] = TABLES) -> Path | None:
@@ -193,10 +197,10 @@ def link_images(records: Iterable[ImageRecord], out: Path) -> None:
             write_atomic(target, record.image.read())
 
 
-def _rows_of(file: Path, tally: Tally) -> list[MetadataRow]:
+def _rows_of(file: Path, tally: Tally, needed: Mapping[str, checked.Check]) -> list[MetadataRow]:
     table_of(file.parent)
     if file.name == METADATA and any(_is_run(each) for each in (file.parent, file.parent.parent)):
-        rows = [(f"line {number} of {file}", row) for number, row in enumerate(JsonLines(file).read(), 1)]
+        rows = [(f"line {number} of {file}", row) for number, row in enumerate(JsonLines(file).read(needed), 1)]
     else:
         rows = read_table(file, "metadata", tally)
     return [MetadataRow(name, file.parent, row) for name, row in rows]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from palate.core.errors import InputError
 from palate.core.files import explain_os_errors, write_atomic
 from palate.core.json_files import to_json
+from palate.records import checked
 
 
 def json_value(text: str) -> Any:
@@ -49,17 +51,21 @@ class JsonLines:
         self.path = path
         self._whole_lines = False
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self, needed: Mapping[str, checked.Check] = MappingProxyType({})) -> list[dict[str, Any]]:
         """All whole rows; none where there is no file yet.
 
+        Args:
+            needed: what a row must have, by its key, and what each value is held against, as of `checked.cells`:
+                somebody may have edited the file.
+
         Raises:
-            InputError: a line but the last is no JSON object.
+            InputError: a line but the last is no JSON object, or a row lacks what it must have.
         """
         rows = []
         for number, line in enumerate(self._whole().split(b"\n"), 1):
             if line.strip():
                 try:
-                    rows.append(json_object(line.decode()))
+                    rows.append(_row(line.decode(), needed))
                 except (InputError, UnicodeDecodeError) as error:
                     raise InputError(f"line {number} of {self.path}: {error}") from error
         return rows
@@ -90,6 +96,14 @@ class JsonLines:
             return rows + last + b"\n" if json.loads(last) else rows
         except (ValueError, RecursionError):
             return rows
+
+
+def _row(line: str, needed: Mapping[str, checked.Check]) -> dict[str, Any]:
+    row = json_object(line)
+    try:
+        return checked.cells(row, needed)
+    except InputError as error:
+        raise InputError(f"{error}, or delete the line") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

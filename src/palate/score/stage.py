@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder, read_config
+from palate.core.values import shown
+from palate.records import checked
 from palate.records.image_folder import ImageRecord, read_image_folder
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
@@ -90,14 +92,14 @@ def score(config: ScoreConfig) -> Path:
     run = RunFolder.open(config.out, "score", config, free=FREE, inputs=fingerprints(scorers))
     cut = note_prompts_cut_off(scorers, (record.prompt for record in records))
     table = JsonLines(run.path / SCORES)
-    kept, again = _keep_current(run, table, records)
+    kept, again = _keep_current(run, table, [scorer.name for scorer in scorers], records)
     left = [record for record in records if _key(record) not in kept]
     with run.timer("score"), bar("scoring", len(records), done=len(records) - len(left)) as progress:
         for start in range(0, len(left), config.batch):
             batch = left[start : start + config.batch]
             table.append(_rows(scorers, batch, tally))
             progress.advance(len(batch))
-    rows = read_scores(run.path)
+    rows = read_scores(run.path, [scorer.name for scorer in scorers])
     summaries = {scorer.name: asdict(_summary(scorer, rows)) for scorer in scorers}
     changed = {"scored again": again} if again else {}
     run.finish({"images": len(rows), **changed, **tally.summary(), **cut, "scores": summaries})
@@ -152,7 +154,7 @@ def scored_folder(run: Path) -> Path:
     Raises:
         InputError: it is not there any more.
     """
-    folder = Path((read_config(run) or {}).get("images", ""))
+    folder = Path(str((read_config(run) or {}).get("images", "")))
     if not folder.is_dir():
         raise InputError(f"the images that {run} scored are not at '{folder}' any more; bring them back, or {AGAIN}")
     return folder
@@ -169,13 +171,17 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def read_scores(run: Path) -> list[dict[str, Any]]:
+def read_scores(run: Path, names: Iterable[str] = ()) -> list[dict[str, Any]]:
     """The rows of a run of `palate score`.
 
+    Args:
+        run: of `palate score`.
+        names: scorers of which each row must have a score.
+
     Raises:
-        InputError: there are none.
+        InputError: there are none, or one lacks what it must have.
     """
-    rows = JsonLines(Path(run) / SCORES).read()
+    rows = JsonLines(Path(run) / SCORES).read(_needed(names))
     if not rows:
         raise InputError(f"{run} has no scores: it lacks {SCORES} with rows; give a run of `palate score`")
     return rows
@@ -185,12 +191,42 @@ def read_summaries(run: Path) -> dict[str, Summary]:
     """The summary of each scorer of a finished run of `palate score`.
 
     Raises:
-        InputError: the run is not finished, or is no such run.
+        InputError: the run is not finished, or is no such run, or a summary lacks what it must have.
     """
-    finished = RunFolder(Path(run)).finished
-    if not finished or "scores" not in finished:
+    scores = (RunFolder(Path(run)).finished or {}).get("scores")
+    if not isinstance(scores, Mapping):
         raise InputError(f"{run} is no finished run of `palate score`; run that command, again if it was interrupted")
-    return {name: Summary(**values) for name, values in finished["scores"].items()}
+    tally = Tally(hint=AGAIN)
+    found: dict[str, Summary] = {}
+    for name, values in scores.items():
+        with tally.row(f"summary.json of {run}, scorer {name!r}"):
+            cells = checked.cells(values if isinstance(values, Mapping) else {}, IN_SUMMARY)
+            found[name] = Summary(**{key: cells[key] for key in IN_SUMMARY})
+    return found
+
+
+def _needed(names: Iterable[str]) -> dict[str, checked.Check]:
+    """What a row has, with the scores of some scorers among it."""
+    return {"file_name": checked.text, "prompt": _prompt, **dict.fromkeys(names, checked.finite_number)}
+
+
+def _prompt(value: Any, what: str) -> str:
+    """That of an image without any is empty."""
+    return value if value == "" else checked.text(value, what)
+
+
+def _truth(value: Any, what: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InputError(f"{what} is {shown(value)}, neither true nor false")
+
+
+IN_SUMMARY: dict[str, checked.Check] = {
+    "higher_is_better": _truth,
+    **dict.fromkeys(("mean", "spread", "lowest", "highest"), checked.finite_number),
+    "images": checked.integer,
+}
+"""What a scorer's summary has."""
 
 
 def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
@@ -198,13 +234,15 @@ def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
     return Summary(scorer.higher_is_better, fmean(values), pstdev(values), min(values), max(values), len(values))
 
 
-def _keep_current(run: RunFolder, table: JsonLines, records: Sequence[ImageRecord]) -> tuple[set[Key], int]:
-    """Takes rows out whose image is gone or has changed.
+def _keep_current(
+    run: RunFolder, table: JsonLines, names: Iterable[str], records: Sequence[ImageRecord]
+) -> tuple[set[Key], int]:
+    """Takes rows out whose image is gone or has changed; each has a score of all the named scorers.
 
     Returns:
         The keys of the rows that stay, and how many images changed.
     """
-    current, before = {_key(record): record for record in records}, table.read()
+    current, before = {_key(record): record for record in records}, table.read(_needed(names))
     rows, changed = [], 0
     for row in before:
         if record := current.get(_key(row)):
@@ -240,4 +278,4 @@ def _about(record: ImageRecord) -> dict[str, Any]:
 
 def _key(of: ImageRecord | Mapping[str, Any]) -> Key:
     """A table may name an image twice, with another prompt each time."""
-    return (of.file_name, of.prompt) if isinstance(of, ImageRecord) else (of["file_name"], of.get("prompt", ""))
+    return (of.file_name, of.prompt) if isinstance(of, ImageRecord) else (of["file_name"], of["prompt"])
