@@ -184,7 +184,7 @@ def test_bad_input_is_refused_before_anything_is_written(config, tmp_path: Path)
     with pytest.raises(InputError, match="image folder .*images' does not exist"):
         caption(config())
     images = plain_folder(tmp_path / "images", "red", "green")
-    with pytest.raises(InputError, match="lies in .*images, and would be read as a part of it"):
+    with pytest.raises(InputError, match="is in .*images and would be read as a part of it"):
         caption(config(out=images / "captions"))
     (images / "1.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"1\.png is empty.*--skip-bad"):

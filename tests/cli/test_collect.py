@@ -85,9 +85,9 @@ def test_an_address_that_cannot_be_listened_on_is_said_in_one_line(folder, capsy
 
 def test_what_is_no_study_is_refused(tmp_path, folder, capsys):
     for command in ("serve", "status"):
-        assert "is no study" in refused(capsys, command, "--study", tmp_path)
-    assert "is no study" in refused(capsys, "invite", "--study", tmp_path, "--rater", "ada")
-    assert "is no study" in refused(capsys, "export", "--study", tmp_path, "--out", tmp_path / "votes")
+        assert "is not a study" in refused(capsys, command, "--study", tmp_path)
+    assert "is not a study" in refused(capsys, "invite", "--study", tmp_path, "--rater", "ada")
+    assert "is not a study" in refused(capsys, "export", "--study", tmp_path, "--out", tmp_path / "votes")
     assert "no vote to export" in refused(capsys, "export", "--study", folder, "--out", tmp_path / "votes")
     assert not (tmp_path / "votes").exists()
 

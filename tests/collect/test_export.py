@@ -245,7 +245,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(wrong: dict[str, Any], c
 
 
 def test_a_study_that_cannot_be_exported_so_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no study"):
+    with pytest.raises(InputError, match="is not a study"):
         export_study(ExportConfig(study=tmp_path, out=tmp_path / "run"))
     with studied(tmp_path, ["ann"], "abc", task="ranking", n=3) as study:
         with pytest.raises(InputError, match="majority is of pairwise and best"):

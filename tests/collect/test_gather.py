@@ -77,12 +77,12 @@ def test_a_text_or_a_table_outside_of_the_folder_is_no_prompt(tmp_path):
     for number in range(2):
         noise(number).save(inside / f"{number}.png")
         (inside / f"{number}.txt").symlink_to(secret)
-    with pytest.raises(InputError, match=r"0\.txt lies outside"):
+    with pytest.raises(InputError, match=r"0\.txt is outside"):
         new_study(StudyConfig(out=tmp_path / "study", images=(str(inside),)))
     other = folder(tmp_path / "other")
     (other / "metadata.jsonl").rename(tmp_path / "metadata.jsonl")
     (other / "metadata.jsonl").symlink_to(tmp_path / "metadata.jsonl")
-    with pytest.raises(InputError, match=r"metadata\.jsonl lies outside"):
+    with pytest.raises(InputError, match=r"metadata\.jsonl is outside"):
         new_study(StudyConfig(out=tmp_path / "study", images=(str(other),)))
 
 
@@ -105,7 +105,7 @@ def test_a_table_of_pairs_shows_no_image_outside_of_its_folder(tmp_path, source,
     (pairs / "link.png").symlink_to(secret)
     (pairs / "metadata.csv").write_text(f"prompt,preferred,rejected\na cat,a.png,{name}\n")
     config = {"preferences": str(pairs)} if source == "preferences" else {"gold": str(pairs)}
-    with pytest.raises(InputError, match=rf"{re.escape(name)}.* lies outside"):
+    with pytest.raises(InputError, match=rf"{re.escape(name)}.* is outside"):
         new_study(small_config(tmp_path / "study", 2, None, **config))
 
 

@@ -1,4 +1,4 @@
-"""A study's raters and owner: links that nobody can guess, kept as hashes; and folders that are no study."""
+"""A study's raters and owner: links that nobody can guess, kept as hashes; and folders that are not a study."""
 
 from __future__ import annotations
 
@@ -112,12 +112,12 @@ def test_a_study_may_be_moved_to_another_folder(tmp_path, study):
 
 
 def test_a_folder_that_is_no_study_is_refused_in_words(tmp_path):
-    with pytest.raises(InputError, match="is no study"):
+    with pytest.raises(InputError, match="is not a study"):
         open_study(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="is no study"):
+    with pytest.raises(InputError, match="is not a study"):
         open_study(tmp_path)
     (tmp_path / "config.yaml").write_text("stage: generate\npalate: 0.1\n")
-    with pytest.raises(InputError, match="is no study; give a folder that `palate collect new` made"):
+    with pytest.raises(InputError, match="is not a study; give a folder that `palate collect new` made"):
         open_study(tmp_path)
 
 

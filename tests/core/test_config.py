@@ -152,7 +152,7 @@ def test_what_the_class_itself_refuses_is_a_problem_of_its_key():
 @pytest.mark.parametrize(
     "argv, message",
     [
-        (["m", "--model", "m"], "m: is no flag; flags start with '--', and every value follows its flag"),
+        (["m", "--model", "m"], "m: is not a flag; flags start with '--', and every value follows its flag"),
         (["--model", "a", "b"], "--model: takes one value, got a b"),
         (["--model", "a", "--no-fast", "yes"], "--no-fast: takes no value, got yes"),
         (["--model", "a", "--no-steps"], "--no-steps: unknown flag; did you mean '--steps'?"),
@@ -203,8 +203,8 @@ def test_rubbish_in_a_mapping_is_refused_by_its_key(mapping, message):
     "text, message",
     [
         ("steps: [1, 2", "line 1: "),
-        ("model: m\nmodel: n\n", "line 2: the key 'model' stands twice"),
-        ("optimizer:\n  betas: [1, 2]\n  betas: [1, 2]\n", "line 3: the key 'betas' stands twice"),
+        ("model: m\nmodel: n\n", "line 2: the key 'model' occurs twice"),
+        ("optimizer:\n  betas: [1, 2]\n  betas: [1, 2]\n", "line 3: the key 'betas' occurs twice"),
         ("- model\n- m\n", "holds list, not a mapping; write lines such as 'seed: 0'"),
         ("just text", "holds str, not a mapping"),
         ("a: !!python/object/apply:os.system [echo]", "could not determine a constructor"),

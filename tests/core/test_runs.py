@@ -100,7 +100,9 @@ def test_a_newer_version_of_palate_goes_on_with_the_run(run):
 
 def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(RunFolderError, match=r"no run folder, but not empty \(thesis.tex, ...\); name a new folder"):
+    with pytest.raises(
+        RunFolderError, match=r"is not a run folder, and it is not empty \(thesis.tex, ...\); name a new folder"
+    ):
         RunFolder.open(tmp_path, "score", Config())
     assert [each.name for each in tmp_path.iterdir()] == ["thesis.tex"]
 

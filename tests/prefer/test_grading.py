@@ -91,7 +91,7 @@ def test_a_folder_with_a_table_of_grades_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "table, message",
     [
-        ("file_name,prompt,grade\na.png,a cat,good\n", "the grade is 'good', no finite number"),
+        ("file_name,prompt,grade\na.png,a cat,good\n", "the grade is 'good', not a finite number"),
         ("file_name,prompt,grade\na.png,a cat,2\n", r"the grade 2.0 is outside \[0, 1\]"),
         ("file_name,prompt,grade\nb.png,a cat,1\n", "b.png"),
         ("file_name,prompt,rank\na.png,a cat,1\n", "without grade; it has file_name, prompt, rank"),
@@ -105,9 +105,9 @@ def test_bad_tables_are_refused_by_what_is_wrong(tmp_path: Path, table: str, mes
         load_graded(tmp_path)
 
 
-def test_what_holds_no_grades_is_refused_with_the_mend(rankings: str, tmp_path: Path) -> None:
+def test_what_holds_no_grades_is_refused_with_the_fix(rankings: str, tmp_path: Path) -> None:
     for source in (rankings, tmp_path / "nowhere", tmp_path, "tiny-preferences"):
-        with pytest.raises(InputError, match="`palate prefer grade` makes them of rankings or scores"):
+        with pytest.raises(InputError, match="`palate prefer grade` makes them from rankings or scores"):
             load_graded(source)
 
 

@@ -70,12 +70,12 @@ def test_the_released_train_split_is_read_as_pairs(tmp_path: Path) -> None:
             {"raw_ranks": [[1, 2, 3], [1, 2]]},
             "line 2 of .*annotations.jsonl: the vote of 'rater 1' does not match its images: 2",
         ),
-        ({"raw_ranks": [[1, 2, "third"]]}, "a rank is 'third', no whole number"),
+        ({"raw_ranks": [[1, 2, "third"]]}, "a rank is 'third', not a whole number"),
         ({"raw_ranks": [[1, 2, 3]], "images": ["0.jpg", "1.jpg", "9.jpg"]}, "9.jpg does not exist"),
         ({"raw_ranks": [[1, 2, 3]], "images": None}, "no list of images"),
         ({"raw_ranks": [[2, 3, 4]]}, "must give its best image rank 1"),
         ({"raw_ranks": [[1, 2, 3]], "prompt": ""}, "the prompt is blank"),
-        ({}, "no ranking, but None, among prompt, images, system"),
+        ({}, "no ranking but None among prompt, images, system"),
     ],
 )
 def test_a_bad_row_is_refused_by_name_or_skipped_and_counted(tmp_path: Path, wrong: dict, complaint: str) -> None:

@@ -169,10 +169,10 @@ def test_the_source_of_an_import_in_place_must_stay_as_it_is(tmp_path: Path, cac
     run = import_preferences(ImportConfig(source=str(file), out=tmp_path / "run", in_place=True))
     before = file.stat()
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
-    with pytest.raises(InputError, match=r"p\.parquet has changed since .*preferences\.parquet was made of it"):
+    with pytest.raises(InputError, match=r"p\.parquet has changed since .*preferences\.parquet was made from it"):
         load_rankings(run, cache)
     file.unlink()
-    with pytest.raises(InputError, match=r"has its images in .*p\.parquet, which is not there"):
+    with pytest.raises(InputError, match=r"are in .*p\.parquet, which does not exist"):
         load_rankings(run, cache)
 
 

@@ -80,8 +80,8 @@ def test_another_source_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     "source, complaint",
     [
         ("nowhere", "no preferences at 'nowhere'"),
-        ("empty", "is in no format that Palate knows"),
-        ("n.txt", "no format"),
+        ("empty", "has none of the formats that Palate reads"),
+        ("n.txt", "none of the formats"),
     ],
 )
 def test_sources_that_are_none_say_so(

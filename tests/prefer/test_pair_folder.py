@@ -72,7 +72,7 @@ def test_datasets_opens_a_folder_of_pairs(folder: Path, tmp_path: Path) -> None:
         ("prompt,preferred,rejected\na cat,a.png,z.png\n", "z.png does not exist"),
         ("prompt,preferred,rejected\n", "has no rows"),
         ("text,better,worse\nx,y,z\n", "has the columns better, text, worse; it needs prompt, preferred, rejected"),
-        ("file_name,prompt,rank\na.png,a cat,best\nb.png,a cat,2\n", "the rank is 'best', no whole number"),
+        ("file_name,prompt,rank\na.png,a cat,best\nb.png,a cat,2\n", "the rank is 'best', not a whole number"),
         ("file_name,prompt,rank\na.png,a cat,3\nb.png,a cat,2\n", "must give its best image rank 1, not 2"),
     ],
 )

@@ -99,8 +99,8 @@ def test_the_edition_without_images_is_refused_by_its_missing_columns(tmp_path: 
 @pytest.mark.parametrize(
     "wrong, complaint",
     [
-        (row(1.0, 1.0), r"labels \(1.0, 1.0\) rank no pair"),
-        (row(1.0, 0.0) | {"label_0": None}, r"labels \(None, 0.0\) rank no pair"),
+        (row(1.0, 1.0), r"labels \(1.0, 1.0\) do not rank a pair"),
+        (row(1.0, 0.0) | {"label_0": None}, r"labels \(None, 0.0\) do not rank a pair"),
         (row(jpg_1=b""), "the image jpg_1 of row 1 of .* is empty"),
         (row(jpg_0=None), "the image jpg_0 of row 1 of .* is empty"),
         (row(jpg_1=encoded("red", (64, 64), "JPEG")[:300]), "the image jpg_1 of row 1 of .* cannot be decoded"),

@@ -146,13 +146,13 @@ def test_images_are_found_below_the_export_or_in_it(folder: Path, reference: str
 @pytest.mark.parametrize(
     "wrong, complaint",
     [
-        (one("pairwise", "left", PAIR | {"image1": "https://example.org/a.png"}), "is not on this machine; fetch it"),
+        (one("pairwise", "left", PAIR | {"image1": "https://example.org/a.png"}), "this machine; download it"),
         (one("pairwise", "left", PAIR | {"image1": "s3://bucket/a.png"}), "is not on this machine"),
-        (one("pairwise", "left", PAIR | {"image1": "../outside.png"}), "lies outside of"),
-        (one("pairwise", "left", PAIR | {"image1": "/etc/a.png"}), "lies outside of"),
-        (one("pairwise", "left", PAIR | {"image1": "link.png"}), "lies outside of"),
+        (one("pairwise", "left", PAIR | {"image1": "../outside.png"}), "is outside of"),
+        (one("pairwise", "left", PAIR | {"image1": "/etc/a.png"}), "is outside of"),
+        (one("pairwise", "left", PAIR | {"image1": "link.png"}), "is outside of"),
         (one("pairwise", "left", PAIR | {"image1": "images/z.png"}), "z.png does not exist"),
-        (one("pairwise", "left", PAIR | {"image1": f"{'z' * 400}.png"}), "is no file's name"),
+        (one("pairwise", "left", PAIR | {"image1": f"{'z' * 400}.png"}), "is not a valid file name"),
         (one("pairwise", "left", PAIR | {"image1": "data:image/png;base64,*"}), "the data: URL of image1 of task 5"),
         (one("pairwise", "left", PAIR | {"image1": "data:image/png;base64,"}), "is empty"),
         (one("pairwise", "left", {"image1": "images/a.png", "image2": "images/b.png"}), "no prompt or caption or text"),
@@ -163,8 +163,8 @@ def test_images_are_found_below_the_export_or_in_it(folder: Path, reference: str
         (one("ranker", ["a", "b"], THREE), "must have each of a, b, c once"),
         (one("ranker", {"good": ["a"], "bad": ["b", "c"]}, THREE), "the buckets good, bad have no order"),
         (one("ranker", {"rank 1": ["a"], "_": ["b", "c"]}, THREE), "the buckets rank 1, _ have no order"),
-        ({"id": 5, "data": None, "annotations": []}, "it is no task"),
-        ("nothing", "it is no task"),
+        ({"id": 5, "data": None, "annotations": []}, "it is not a task"),
+        ("nothing", "it is not a task"),
     ],
 )
 def test_a_bad_task_is_refused_by_name_or_skipped(folder: Path, wrong: Any, complaint: str) -> None:
@@ -188,7 +188,7 @@ def test_annotations_of_another_shape_are_no_answers(folder: Path, shape: dict[s
     [
         ([{"image1": "a.png", "pref": "left", "annotation_id": 3, "annotator": 1}], "JSON-MIN"),
         ([task(PAIR, annotation(result("textarea", ["x"])))], "no annotation of .* ranks images"),
-        ([], "no format"),
+        ([], "none of the formats"),
     ],
 )
 def test_an_export_without_rankings_says_so(folder: Path, rows: Any, complaint: str) -> None:
@@ -275,10 +275,10 @@ def test_only_submitted_responses_to_one_question_are_votes(folder: Path) -> Non
     [
         (nested(said("image_9")), "the answer image_9 names none of the images image-1, image-2"),
         (nested(said(["image_1"])), "must have each of image-1, image-2 once"),
-        (nested(said("image_1"), fields={"prompt": "p", "image-1": "images/a.png"}), "no two images among"),
+        (nested(said("image_1"), fields={"prompt": "p", "image-1": "images/a.png"}), "fewer than two images among"),
         (nested(said("image_1"), fields=FIELDS | {"image-1": "https://a.org/a.png"}), "is not on this machine"),
         (nested(said("image_1"), fields=FIELDS | {"prompt": " "}), "the prompt is blank"),
-        (5, "it is no record"),
+        (5, "it is not a record"),
     ],
 )
 def test_a_bad_record_is_refused_by_name_or_skipped(folder: Path, wrong: Any, complaint: str) -> None:

@@ -31,8 +31,8 @@ def test_text_is_taken_as_it_is(value: str) -> None:
         (7, "the prompt is 7, not text"),
         (True, "the prompt is True, not text"),
         (b"a cat", "the prompt is b'a cat', not text"),
-        ("cat \ud83d", r"the prompt is 'cat \\ud83d', which has half a character, \\ud83d; write it whole"),
-        ("a\0b", r"the prompt is 'a\\x00b', which has a NUL in it"),
+        ("cat \ud83d", r"the prompt is 'cat \\ud83d', which has a lone surrogate, \\ud83d; remove it"),
+        ("a\0b", r"the prompt is 'a\\x00b', which contains a NUL character"),
     ],
 )
 def test_what_is_no_text_is_refused(value: Any, complaint: str) -> None:
@@ -60,21 +60,21 @@ def test_whole_numbers_up_to_the_limits_of_tables_are_exact(value: Any) -> None:
 @pytest.mark.parametrize(
     "value, complaint",
     [
-        (1.5, "the seed is 1.5, no whole number"),
-        ("1.5", "the seed is '1.5', no whole number"),
-        (True, "the seed is True, no whole number"),
-        (None, "the seed is missing, no whole number"),
-        (math.nan, "the seed is NaN, no whole number"),
-        (math.inf, "the seed is inf, no whole number"),
-        (2.0**53 + 2, "no whole number"),  # as floating point, it may have been the next one
-        ("1_000", "no whole number"),
-        ("٣", "no whole number"),
-        ("1e3", "no whole number"),
+        (1.5, "the seed is 1.5, not a whole number"),
+        ("1.5", "the seed is '1.5', not a whole number"),
+        (True, "the seed is True, not a whole number"),
+        (None, "the seed is missing, not a whole number"),
+        (math.nan, "the seed is NaN, not a whole number"),
+        (math.inf, "the seed is inf, not a whole number"),
+        (2.0**53 + 2, "not a whole number"),  # as floating point, it may have been the next one
+        ("1_000", "not a whole number"),
+        ("٣", "not a whole number"),
+        ("1e3", "not a whole number"),
         ("", "the seed is blank"),
-        ([1], r"the seed is \[1\], no whole number"),
+        ([1], r"the seed is \[1\], not a whole number"),
         (2**63, "the seed is 9223372036854775808, and must be from -9223372036854775808 to 9223372036854775807"),
         ("9" * 20, "and must be from"),
-        ("9" * 5000, "no whole number"),
+        ("9" * 5000, "not a whole number"),
     ],
 )
 def test_what_is_no_whole_number_is_refused(value: Any, complaint: str) -> None:
@@ -100,7 +100,7 @@ def test_a_number_is_read(value: Any, number: float) -> None:
     "value", [None, "", "good", "nan", "inf", "1e999", "0x1", "1_0", math.nan, math.inf, True, [1]]
 )
 def test_what_is_no_finite_number_is_refused(value: Any) -> None:
-    with pytest.raises(InputError, match="the grade is .*, no finite number; write one, such as 0.5"):
+    with pytest.raises(InputError, match="the grade is .*, not a finite number; write one, such as 0.5"):
         checked.finite_number(value, "the grade")
 
 
@@ -130,7 +130,7 @@ def test_a_name_may_be_left_out_or_be_a_number() -> None:
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "b/../../a.png", "..", "b/.."])
 def test_a_name_that_leads_out_of_its_folder_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="the file_name is .*, which lies outside of data; move it there"):
+    with pytest.raises(InputError, match="the file_name is .*, which is outside of data; move it into"):
         checked.file_in(Path("data"), name, "the file_name")
 
 

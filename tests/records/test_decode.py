@@ -173,7 +173,7 @@ def test_what_a_decoder_raises_is_one_error(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_program_for_ghostscript_is_no_image() -> None:
     data = saved(Image.new("RGB", (2, 2)), "EPS")
-    with pytest.raises(InputError, match="EPS is a program"):
+    with pytest.raises(InputError, match="EPS needs another program"):
         decode_image(data)
 
 

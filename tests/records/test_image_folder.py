@@ -66,7 +66,7 @@ def test_folders_without_images_say_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="image folder .*nowhere' does not exist"):
         read_image_folder(tmp_path / "nowhere")
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "words": "a cat"}\n')
-    with pytest.raises(InputError, match="no prompt or caption or text among file_name, words; write one, or have"):
+    with pytest.raises(InputError, match="no prompt or caption or text among file_name, words; write one, or use"):
         read_image_folder(tmp_path)
 
 
@@ -179,5 +179,5 @@ def test_images_are_copied_where_no_link_can_be(tmp_path: Path, monkeypatch: pyt
 def test_images_cannot_be_linked_among_themselves(tmp_path: Path) -> None:
     records, inside = read_image_folder(image_folder(tmp_path / "images", ["a"])), tmp_path / "images/best"
     require_linkable(records, tmp_path / "images", tmp_path / "images-best")
-    with pytest.raises(InputError, match="lies in .*images, and would be read as a part of it"):
+    with pytest.raises(InputError, match="is in .*images and would be read as a part of it"):
         require_linkable(records, tmp_path / "images", inside)

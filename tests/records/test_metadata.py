@@ -81,7 +81,7 @@ def test_captions_may_end_in_caption_and_two_that_differ_are_a_bad_row(tmp_path:
         (tmp_path / name).write_text(text)
     assert [each.prompt for each in read_image_folder(tmp_path)] == ["a cat", "a dog", "a cow"]
     (tmp_path / "c.caption").write_text("a calf")
-    with pytest.raises(InputError, match=r"c\.png: c\.txt and c\.caption beside it differ"):
+    with pytest.raises(InputError, match=r"c\.png: its captions c\.txt and c\.caption differ"):
         read_image_folder(tmp_path)
     tally = Tally(skip_bad=True)
     assert (len(read_image_folder(tmp_path, tally)), len(tally.bad)) == (2, 1)
@@ -90,26 +90,26 @@ def test_captions_may_end_in_caption_and_two_that_differ_are_a_bad_row(tmp_path:
 @pytest.mark.parametrize(
     "row, complaint",
     [
-        ({"prompt_index": None}, "the prompt_index is missing, no whole number"),
+        ({"prompt_index": None}, "the prompt_index is missing, not a whole number"),
         ({"prompt_index": -1}, "the prompt_index is -1, and must be from 0"),
-        ({"image_index": "x"}, "the image_index is 'x', no whole number"),
-        ({"seed": 1.5}, "the seed is 1.5, no whole number"),
+        ({"image_index": "x"}, "the image_index is 'x', not a whole number"),
+        ({"seed": 1.5}, "the seed is 1.5, not a whole number"),
         ({"seed": 2**63}, "the seed is 9223372036854775808, and must be from"),
-        ({"seed": True}, "the seed is True, no whole number"),
+        ({"seed": True}, "the seed is True, not a whole number"),
         ({"model": ["a"]}, r"the model is \['a'\]"),
         ({"file_name": None}, "the file_name is missing, not text"),
-        ({"file_name": "../a.png"}, r"the file_name is '\.\./a.png', which lies outside of"),
-        ({"file_name": "/etc/a.png"}, "the file_name is '/etc/a.png', which lies outside of"),
+        ({"file_name": "../a.png"}, r"the file_name is '\.\./a.png', which is outside of"),
+        ({"file_name": "/etc/a.png"}, "the file_name is '/etc/a.png', which is outside of"),
         ({"file_name": "."}, "the image .* is a folder"),
         ({"prompt": ["a cat"]}, r"the prompt is \['a cat'\], not text"),
         ({"prompt": float("nan")}, "the prompt is NaN, not text"),
-        ({"prompt": "a\0b"}, "which has a NUL in it"),
-        ('{"file_name": "b.png", "prompt": "cat \\ud83d"}', r"the prompt is 'cat \\ud83d', which has half a character"),
-        ('{"file_name": "b.png", "prompt": "cat", "note": ["\\ud83d"]}', "the row's note is .* half a character"),
-        ('{"file_name": "b.png", "prompt": "cat", "\\ud83d": 1}', "a name in the row is .* half a character"),
-        ('{"file_name": "b.png", "prompt": "cat", "prompt": "dog"}', "the key 'prompt' stands twice"),
-        ('{"file_name": "b.png", "prompt": "cat"', "is no JSON"),
-        ("[1]", "no JSON object"),
+        ({"prompt": "a\0b"}, "which contains a NUL character"),
+        ('{"file_name": "b.png", "prompt": "cat \\ud83d"}', r"the prompt is 'cat \\ud83d', which has a lone surrogate"),
+        ('{"file_name": "b.png", "prompt": "cat", "note": ["\\ud83d"]}', "the row's note is .* a lone surrogate"),
+        ('{"file_name": "b.png", "prompt": "cat", "\\ud83d": 1}', "a name in the row is .* a lone surrogate"),
+        ('{"file_name": "b.png", "prompt": "cat", "prompt": "dog"}', "the key 'prompt' occurs twice"),
+        ('{"file_name": "b.png", "prompt": "cat"', "is not JSON"),
+        ("[1]", "not a JSON object"),
     ],
 )
 def test_a_bad_row_is_refused_by_its_line_or_left_out_and_counted(tmp_path: Path, row: Any, complaint: str) -> None:
@@ -128,7 +128,9 @@ def test_a_bad_row_is_refused_by_its_line_or_left_out_and_counted(tmp_path: Path
 
 def test_a_folder_in_which_every_row_is_bad_is_refused(tmp_path: Path) -> None:
     written(tmp_path, {"file_name": "z.png", "prompt": "a"}, {"file_name": "y.png", "prompt": "a"})
-    with pytest.raises(InputError, match="has no sound image, but 2 bad rows; the first: line 1 of .*z.png does not"):
+    with pytest.raises(
+        InputError, match="has no undamaged image, but 2 bad rows; the first: line 1 of .*z.png does not"
+    ):
         read_image_folder(tmp_path, Tally(skip_bad=True))
 
 
@@ -157,10 +159,10 @@ def test_only_a_run_of_our_own_may_end_in_a_line_that_was_cut(tmp_path: Path, wh
     image_folder(tmp_path / where, ["a", "b"])
     table = tmp_path / where / "metadata.jsonl"
     table.write_text(table.read_text()[:-9])
-    with pytest.raises(InputError, match="line 2 of .* is no JSON"):
+    with pytest.raises(InputError, match="line 2 of .* is not JSON"):
         read_image_folder(tmp_path)
     (tmp_path / "config.yaml").write_text("learning_rate: 1\n")  # of somebody else's program
-    with pytest.raises(InputError, match="line 2 of .* is no JSON"):
+    with pytest.raises(InputError, match="line 2 of .* is not JSON"):
         read_image_folder(tmp_path)
     (tmp_path / "config.yaml").write_text("stage: generate\npalate: '0'\n")
     assert [each.prompt for each in read_image_folder(tmp_path)] == ["a"]
@@ -197,9 +199,9 @@ def test_a_column_of_a_csv_is_one_of_numbers_where_all_its_text_is(tmp_path: Pat
 
 CASES: dict[str, str | int] = {
     "latin1": "is not UTF-8: line 1",
-    "last_line_bad": "line 3 of .* is no JSON",
+    "last_line_bad": "line 3 of .* is not JSON",
     "bom": 2,
-    "surrogate": "half a character",
+    "surrogate": "a lone surrogate",
     "prompt_index_null": "line 1 of .*prompt_index is missing",
     "image_index_str": "line 1 of .*image_index is 'x'",
     "seed_big": "line 1 of .*seed is 9223372036854775808",

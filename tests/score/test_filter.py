@@ -276,7 +276,7 @@ def test_where_nothing_is_kept_the_range_is_told_and_nothing_is_written(scores: 
 def test_a_broken_image_no_run_and_a_run_among_the_images_are_refused(
     images: Path, scores: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="lies in .*images, and would be read as a part of it; name one outside"):
+    with pytest.raises(InputError, match="is in .*images and would be read as a part of it; name one outside"):
         filter_images(FilterConfig(scores=scores, at_least=0.0, out=images / "best"))
     with pytest.raises(InputError, match="no finished run of `palate score`"):
         filter_images(FilterConfig(scores=images, at_least=0.0, out=tmp_path / "run"))

@@ -144,7 +144,7 @@ def _address(url: str | Path) -> URL:
     try:
         return make_url(url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as error:
-        raise InputError("the database is no URL; write one such as postgresql://user@host:5432/name") from error
+        raise InputError("the database is not a URL; write one such as postgresql://user@host:5432/name") from error
 
 
 def without_password(url: str) -> tuple[str, str | None]:

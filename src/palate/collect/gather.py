@@ -121,7 +121,7 @@ def _require_inside(paths: Iterable[Path], folder: Path) -> None:
     for path in paths:
         if not path.resolve().is_relative_to(folder.resolve()):
             fix = "raters would be shown it; copy it into the folder, or leave it out"
-            raise InputError(f"{path} lies outside of {folder} and is not taken, as {fix}")
+            raise InputError(f"{path} is outside of {folder} and is not taken, as {fix}")
 
 
 def _of_sets(source: str, tally: Tally) -> Iterator[Question]:

@@ -178,7 +178,7 @@ def open_study(folder: Path | str) -> OpenStudy:
     folder = Path(folder).expanduser()
     stored = read_config(folder) if folder.is_dir() else None
     if not stored or stored.get("stage") != "collect new":
-        raise InputError(f"{folder} is no study; give a folder that `palate collect new` made")
+        raise InputError(f"{folder} is not a study; give a folder that `palate collect new` made")
     if not stored.get("database") and not (folder / FILE).is_file():
         raise InputError(f"the study in {folder} lacks {FILE}; run `palate collect new` again")
     _make_private(folder)

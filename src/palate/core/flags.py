@@ -94,7 +94,7 @@ def read_flags(cls: type[DataclassInstance], argv: Sequence[str]) -> tuple[dict[
     """
     known, given, problems = flags(cls), {}, []
     if argv and not argv[0].startswith("--"):
-        problems.append(Problem(argv[0], "is no flag; flags start with '--', and every value follows its flag"))
+        problems.append(Problem(argv[0], "is not a flag; flags start with '--', and every value follows its flag"))
     for name, values in _by_flag(argv):
         positive = name.replace("--no-", "--", 1)
         negated = name not in known and positive in known and boolean(known[positive].kind)

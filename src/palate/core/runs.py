@@ -179,7 +179,7 @@ def read_config(path: Path | str) -> dict[str, Any] | None:
     """What a run folder's config.yaml holds, `stage` and `palate` (the version) included; None if it has none.
 
     Raises:
-        RunFolderError: the file is there and is no run folder's.
+        RunFolderError: the file is there and is not from a run folder.
     """
     file = Path(path) / "config.yaml"
     if not file.is_file():
@@ -189,7 +189,7 @@ def read_config(path: Path | str) -> dict[str, Any] | None:
     except ConfigError as error:
         raise RunFolderError(f"{error}; name another folder, or delete this one") from error
     if missing := [key for key in ("stage", "palate") if key not in config]:
-        raise RunFolderError(f"{file} has no '{missing[0]}', so it is no run folder's; name another folder")
+        raise RunFolderError(f"{file} has no '{missing[0]}', so it is not from a run folder; name another folder")
     return config
 
 
@@ -224,7 +224,7 @@ def _require_empty(path: Path) -> None:
     if not path.exists():
         return
     if found := sorted(each.name for each in path.iterdir() if not each.name.endswith(PARTIAL)):
-        raise RunFolderError(f"'{path}' is no run folder, but not empty ({found[0]}, ...); name a new folder")
+        raise RunFolderError(f"'{path}' is not a run folder, and it is not empty ({found[0]}, ...); name a new folder")
 
 
 def _require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], free: Collection[str]) -> None:

@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, Hashable):  # what is not is refused below
                 if key in seen:
                     raise yaml.MarkedYAMLError(
-                        problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                        problem=f"the key {key!r} occurs twice", problem_mark=key_node.start_mark
                     )
                 seen.add(key)
         return super().construct_mapping(node, deep)

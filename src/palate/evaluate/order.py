@@ -197,7 +197,7 @@ def told(folder: Path) -> list[str]:
     """
     found = RunFolder(folder).finished
     if not found or "neighbours" not in found:
-        raise InputError(f"{folder} is no finished run of `palate reward order`; run that command")
+        raise InputError(f"{folder} is not a finished run of `palate reward order`; run that command")
     sources, width = found["sources"], max(map(len, found["order"]))
     better = "higher" if found["higher_is_better"] else "lower"
     lines = [f"by {found['scorer']} ({better} is better), over the {found['prompts']} prompts that all sources have:"]

@@ -1,1 +1,1 @@
-"""Votes, scores and other people's data to ranked sets, and ranked sets to pairs."""
+"""Ranked sets and graded images from votes, from scores and from published data."""

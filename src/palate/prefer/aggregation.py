@@ -1,4 +1,4 @@
-"""Many raters' rankings of one set into one ranking."""
+"""Combining several raters' rankings of one set into one ranking."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from palate.records.ranked import Vote, rank
 
 
 def aggregate(votes: Sequence[Vote], n: int) -> tuple[int, ...]:
-    """The ranking that votes add up to.
+    """The ranking that combines votes.
 
-    A pair is a poll with three answers, first, second and tie: the one with most votes wins, and two that draw make a
-    tie. More images are ranked by their Borda counts: how often an image stands above another, less how often below,
-    over all votes (the same order as by mean rank, tied places averaged).
+    For a pair, a vote is one of three answers: first, second or tie. The most frequent answer wins; where two answers
+    are equally frequent, the result is a tie. More images are ranked by their Borda counts: how often an image is above
+    another minus how often it is below, over all votes (the same order as by mean rank, with tied ranks averaged).
 
     Args:
         votes: at least one.
-        n: how many images there are.
+        n: the number of images.
 
     Returns:
-        Ranks [n], 1 is best, ties share.
+        Ranks [n], 1 is best, ties share a rank.
 
     Raises:
-        InputError: no votes, or a vote over another number of images.
+        InputError: there are no votes, or a vote is on another number of images.
     """
     if not votes:
         raise InputError("a set without votes cannot be ranked; collect a vote, or leave the set out")

@@ -1,4 +1,4 @@
-"""Images to imitate: the best of rankings, or a folder that somebody has chosen."""
+"""Images to imitate: the best images of rankings, or a folder of chosen images."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from palate.records.image_folder import metadata_rows, read_image_folder
 from palate.records.read_columns import read_grades
 
 RANKED = (set(PAIR) | set(IMAGE) | {"preferred_file_name", "rejected_file_name"}) - {"file_name", "prompt"}
-"""Columns that only a folder of rankings has."""
+"""The columns that only a folder of rankings has."""
 
 
 def load_curated(source: str | Path, cache: Path | None = None) -> Grades:
-    """Every image to imitate, each once, as a graded image of grade 1.
+    """The distinct images to imitate, as graded images of grade 1.
 
     Args:
-        source: rankings as `load_rankings` takes them, of which the images of rank 1 are taken wherever a set tells
-            any apart; or an ImageFolder with prompts, such as a run of `palate filter`, of which all are taken.
-        cache: as of `load_rankings`.
+        source: rankings as `load_rankings` takes them, of which the images of rank 1 are taken from each set that is
+            not one tie; or an ImageFolder with prompts, such as a run of `palate filter`, whose images are all taken.
+        cache: as for `load_rankings`.
 
     Raises:
-        InputError: no such source, or no image in it that is above another.
+        InputError: there is no such source, or it ranks no image above another.
     """
     path = Path(source).expanduser()
     if str(source) not in built_in() and path.is_dir() and is_curated(path):
@@ -51,6 +51,6 @@ def load_curated(source: str | Path, cache: Path | None = None) -> Grades:
 
 
 def is_curated(folder: Path) -> bool:
-    """Whether a folder is images with prompts and nothing that compares them."""
+    """Whether a folder has images with prompts and no columns that compare them."""
     rows = metadata_rows(folder)
     return bool(rows) and all("file_name" in row.values and not RANKED & row.values.keys() for row in rows)

@@ -1,4 +1,4 @@
-"""`palate prefer from-scores`: AI feedback, the images of each prompt ranked by scorers instead of people."""
+"""`palate prefer from-scores`: AI feedback, where scorers instead of people rank the images of each prompt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL_TIED = "sets of ties alone"
 
 
 class Scale(NamedTuple):
-    """How one scorer counts: `sign` is 1 where higher is better, else -1; `spread` is its standard deviation."""
+    """The scale of a scorer: `sign` is 1 where higher is better, else -1; `spread` is its standard deviation."""
 
     sign: int
     spread: float
@@ -29,7 +29,7 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerCombination:
-    """How one scorer or several rank the images of a prompt."""
+    """How one or more scorers rank the images of a prompt."""
 
     combine: Literal["votes", "sum", "agree"] = "votes"
     """How several scorers rank: votes gives each one vote, sum adds up their standardised scores, and agree ranks an
@@ -55,7 +55,7 @@ class ScorerCombination:
             raise ValueError("; ".join(messages))
 
     def check(self, scorers: Sequence[str]) -> None:
-        """Raises InputError where there are several weights or margins and not one for each of the scorers."""
+        """Raises InputError where there are several weights or margins, but not one for each of the scorers."""
         names = tuple(dict.fromkeys(scorers))
         for field, given in {"weights": self.weights, "margin": self.margin}.items():
             if isinstance(given, tuple) and given and len(given) != len(names):
@@ -63,11 +63,11 @@ class ScorerCombination:
                 raise InputError(f"{field} has {len(given)} values for {len(names)} scorers ({listed}); give one each")
 
     def votes(self, scores: Mapping[str, Sequence[float]], scales: Mapping[str, Scale]) -> list[Vote]:
-        """The votes on n images: one of each scorer, or one that they cast together.
+        """The votes on n images: one vote of each scorer, or one combined vote.
 
         Args:
-            scores: [n] of each scorer, by its name.
-            scales: of each scorer over the whole run; only `sum` reads the spreads.
+            scores: the scores [n] of each scorer, by its name.
+            scales: the scale of each scorer over the whole run; only `sum` uses the spreads.
         """
         columns = [[scales[name].sign * score for score in found] for name, found in scores.items()]
         margins = self.margin if isinstance(self.margin, tuple) else (self.margin,) * len(columns)
@@ -105,12 +105,13 @@ def prefer_from_scores(config: FromScoresConfig) -> Path:
     """Ranks the images of each prompt by their scores.
 
     Returns:
-        The run folder; its summary also says how many sets are ties alone, of which no pair can be learned.
+        The run folder; its summary also has the number of sets that are one tie, from which no pair can be learned.
 
     Raises:
-        InputError: no such scores, an unknown column, not a weight or margin a column, a broken image, one that changed
-            since it was scored, or a column of a judge of results, which never gives a training signal.
-        RunFolderError: the folder holds another run.
+        InputError: there are no such scores, a column is unknown, the number of weights or margins is not the number of
+            columns, an image is broken or has changed since it was scored, or a column is of a judge of results, which
+            never gives a training signal.
+        RunFolderError: the folder contains another run.
     """
     columns = _columns(config)
     config.check(tuple(columns))
@@ -133,7 +134,7 @@ def prefer_from_scores(config: FromScoresConfig) -> Path:
 
 
 def rank_scores(scores: Sequence[float], margin: float = 0.0) -> tuple[int, ...]:
-    """Ranks [n] of scores [n], the highest best; a score no more than `margin` below the best of a rank shares it."""
+    """The ranks [n] of scores [n], the highest is best; scores within `margin` of a rank's best share it."""
     ranks, rank, best = [0] * len(scores), 1, max(scores)
     for place in sorted(range(len(scores)), key=lambda i: -scores[i]):
         if best - scores[place] > margin:
@@ -143,18 +144,19 @@ def rank_scores(scores: Sequence[float], margin: float = 0.0) -> tuple[int, ...]
 
 
 def rank_agreed(columns: Sequence[Sequence[float]], margins: Sequence[float]) -> tuple[int, ...]:
-    """Ranks [n] that tell two images apart only where every scorer puts the same one higher by more than its margin.
+    """The ranks [n] that order two images only where every scorer prefers the same one by more than its margin.
 
-    Agreement is transitive, but what is not agreed is not, so agreement alone is no ranking: a may be above c and both
-    be open against b. The finest ranking that claims no pair which is not agreed ties all that open pairs connect,
-    here a, b and c. These groups are ordered: if a is above c of another group, and d is open against c, then d is
-    not above a (it would be above c), nor open against a (it would be of a's group), so a is above d; step by step,
-    all of a's group is above all of c's. So every scorer has the groups in the same order, and more than its margin
-    between all above and all below a border, by which this finds them.
+    Agreement is transitive, but disagreement is not, so agreement alone does not give a ranking: a may be above c while
+    neither is ordered with respect to b. The finest ranking without a pair that is not agreed on ties all images that
+    are connected by unordered pairs, here a, b and c. These groups are ordered: if a is above c of another group, and d
+    is unordered with respect to c, then d is not above a (it would be above c) and not unordered with respect to a (it
+    would be in a's group), so a is above d; by induction, all of a's group is above all of c's. So every scorer has the
+    groups in the same order, with a difference of more than its margin between all images above a border and all images
+    below it; this function finds these borders.
 
     Args:
-        columns: scores [n] of each scorer, higher is better.
-        margins: one a scorer, zero or above.
+        columns: the scores [n] of each scorer, higher is better.
+        margins: one for each scorer, zero or above.
 
     >>> rank_agreed([[3.0, 2.0, 1.0], [3.0, 1.0, 2.0]], [0.0, 0.0])
     (1, 2, 2)
@@ -175,16 +177,16 @@ def rank_agreed(columns: Sequence[Sequence[float]], margins: Sequence[float]) ->
 def weighted_mean(
     columns: Sequence[Sequence[float]], spreads: Sequence[float], weights: Sequence[float]
 ) -> list[float]:
-    """Mean [n] of scores [n] of several scorers in units of each one's spread; one that never differs says nothing.
+    """The weighted mean [n] of scores [n], each in units of its scorer's spread; a constant scorer does not count.
 
-    These are z-scores but for a constant, which no difference between images has.
+    These are z-scores up to a constant, which cancels in differences between images.
     """
     shares = [weight / spread / sum(weights) if spread else 0.0 for weight, spread in zip(weights, spreads)]
     return [sum(share * score for share, score in zip(shares, image)) for image in zip(*columns)]
 
 
 def _columns(config: FromScoresConfig) -> Mapping[str, Summary]:
-    """The columns that rank."""
+    """The columns that rank the images."""
     summaries = read_summaries(config.scores)
     names = config.column or tuple(name for name in summaries if may_train(name))
     for name in names:
@@ -194,6 +196,6 @@ def _columns(config: FromScoresConfig) -> Mapping[str, Summary]:
         refuse_judge(name, "rank")
     if not names:
         raise InputError(
-            f"{config.scores} has scores of judges of results alone, which cannot rank; score by another scorer"
+            f"{config.scores} only has scores of judges of results, which cannot rank; score by another scorer"
         )
     return {name: summaries[name] for name in names}

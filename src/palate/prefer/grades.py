@@ -1,4 +1,4 @@
-"""Graded images from wherever they are: a run of `palate prefer grade`, a Parquet file, or a folder with a table."""
+"""Loading graded images: from a run of `palate prefer grade`, a Parquet file, or a folder with a table."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ FOLDER_COLUMNS = ("file_name", "prompt", "grade")
 
 
 def load_graded(source: str | Path, cache: Path | None = None) -> Grades:
-    """Every graded image of a source in columns, each decoded once to be sure of it: now, or when it was written.
+    """All graded images of a source in columns; each image was decoded as a check, now or when it was written.
 
     Args:
         source: a run of `palate prefer grade`; a Parquet file with the columns `prompt`, `image` and `grade`; or a
             folder of images whose `metadata.csv` or `metadata.jsonl` has `file_name`, `prompt` and `grade`.
-        cache: where the index of a source is kept that does not have the facts of its images.
+        cache: the cache folder for the index of a source without the facts of its images.
 
     Raises:
-        InputError: no such source, rankings instead of grades, a bad row, a grade outside [0, 1], or none at all.
+        InputError: there is no such source, it has rankings instead of grades, a row is bad, a grade is outside [0, 1],
+            or there are no graded images.
     """
     path = _locate(source)
     if path.is_dir() or not is_whole(path, listed=False):
@@ -85,6 +86,6 @@ def _require(needed: Iterable[str], found: list[str], source: str | Path) -> Non
 
 def _fix(source: str | Path, what: str) -> str:
     return (
-        f"graded images (prompt, image, a grade in [0, 1]) are what this method learns from, and {source} is {what}; "
-        f"`palate prefer grade` makes them of rankings or scores"
+        f"this method learns from graded images (prompt, image, a grade in [0, 1]), and {source} is {what}; "
+        f"`palate prefer grade` makes them from rankings or scores"
     )

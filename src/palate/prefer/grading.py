@@ -1,4 +1,4 @@
-"""`palate prefer grade`: rankings or scores as graded images, what `kto` and `reward_weighted` learn from."""
+"""`palate prefer grade`: rankings or scores as graded images, from which `kto` and `reward_weighted` learn."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class GradeConfig:
     out: Path
     """Run folder."""
     preferences: str | None = None
-    """Rankings, as `palate align` takes them: rank 1 is a thumb up (1), the last rank a thumb down (0), and what lies
-    between is left out."""
+    """Rankings, as `palate align` takes them: rank 1 is a thumb up (1), the last rank a thumb down (0), and images
+    between these are left out."""
     scores: Path | None = None
     """Run folder of `palate score`, instead of rankings."""
     column: str | None = None
     """Which of the run's scorers; needed where it has several."""
     low: float = 0.0
-    """Score that is graded 0, as is all below it."""
+    """Score that becomes grade 0, like all scores below it."""
     high: float = 1.0
-    """Score that is graded 1, as is all above it; lower than low where lower scores are better."""
+    """Score that becomes grade 1, like all scores above it; lower than low where lower scores are better."""
     threshold: float | None = None
     """Make thumbs: grades of this and more become 1, others 0."""
     skip_bad: bool = False
@@ -60,9 +60,9 @@ def grade(config: GradeConfig) -> Path:
         The run folder; `grades.parquet` in it has `prompt`, `image` and `grade`.
 
     Raises:
-        InputError: no such rankings or scores, nothing ranked, a broken image, one that changed since it was scored, or
-            scores of a judge of results, which give no training signal.
-        RunFolderError: the folder holds another run, or images, rankings or scores changed since it was begun.
+        InputError: there are no such rankings or scores, nothing is ranked, an image is broken or has changed since it
+            was scored, or the scores are of a judge of results, which never gives a training signal.
+        RunFolderError: the folder contains another run, or images, rankings or scores changed since it began.
     """
     tally = Tally(config.skip_bad)
     graded = _of_rankings(config.preferences) if config.preferences else _of_scores(config, tally)
@@ -82,7 +82,7 @@ def _of_rankings(source: str) -> Grades:
     worst = np.maximum.reduceat(rankings.rank, rankings.start[:-1])[of_set]
     end = np.repeat(rankings.has_preference, rankings.size) & ((rankings.rank == 1) | (rankings.rank == worst))
     if not end.any():
-        raise InputError(f"{source} ranks no image above another, so there is no thumb to give")
+        raise InputError(f"{source} ranks no image above another, so no image can be graded; rank some of them")
     prompt, image = rankings.prompt[of_set][end].astype(int), rankings.image[end]
     best = rankings.rank[end] == 1
     _, first = first_seen((prompt * len(rankings.images) + image) * 2 + best)

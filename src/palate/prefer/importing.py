@@ -1,4 +1,4 @@
-"""`palate prefer import`: other people's preferences to a run folder of ranked sets."""
+"""`palate prefer import`: published preferences, or a user's own, as a run folder of ranked sets."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class ImportConfig:
     out: Path
     """Run folder."""
     format: Literal["auto", "hpdv2", "pickapic", "pair-folder", "label-studio", "argilla", "palate"] = "auto"
-    """Of the source; auto knows it by its files, columns and keys."""
+    """Format of the source; auto detects it from its files, columns and keys."""
     split: str | None = None
-    """Of a source with several, such as test; all reads them all. Train where there is one, when left out."""
+    """Which split to read of a source with several, such as test; all reads all of them. When left out, train if there
+    is one."""
     limit: int | None = None
     """Take only the first so many ranked sets."""
     skip_bad: bool = False
-    """Leave out rows with a broken image or a ranking that does not fit, and count them, instead of stopping."""
+    """Leave out rows with a broken image or a ranking that does not match, and count them, instead of stopping."""
     in_place: bool = False
-    """Leave the images where they are and write down their places alone; the source must then stay as it is."""
+    """Leave the images where they are and write only their places; the source must then stay unchanged."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit <= 0:
@@ -40,14 +41,14 @@ class ImportConfig:
 
 
 def import_preferences(config: ImportConfig) -> Path:
-    """Reads a source, every image decoded on the way, and writes it as Palate's own Parquet, images or places in it.
+    """Reads a source, decodes every image, and writes Palate's own Parquet with the images or their places.
 
     Returns:
         The run folder.
 
     Raises:
-        InputError: no such source, an unknown format, or a bad row; no Parquet file is left then.
-        RunFolderError: the folder holds another run.
+        InputError: there is no such source, its format is unknown, or a row is bad; no Parquet file is written then.
+        RunFolderError: the folder contains another run.
     """
     path, tally = locate(config.source), Tally(config.skip_bad)
     kind = detect(path) if config.format == "auto" else config.format
@@ -58,7 +59,7 @@ def import_preferences(config: ImportConfig) -> Path:
 
 
 def _state(path: Path) -> str:
-    """A digest of names, sizes and times of a source's files: their contents may be terabytes."""
+    """A digest of the names, sizes and times of a source's files; their contents may be too large to read."""
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     found = ((file, file.stat()) for file in files)
     return digest_rows([file.relative_to(path).as_posix(), of.st_size, of.st_mtime_ns] for file, of in found)

@@ -1,9 +1,8 @@
-"""Indexes: what training reads in the place of feedback that does not say what its images are.
+"""Indexes, which training reads instead of a source of feedback without the facts of its images.
 
-A Parquet file that has the facts of its images (`palate prefer` writes them) needs none. Any other source is read once,
-every image decoded on the way; the cache folder keeps a Parquet file with its prompts and ranks or grades and, in the
-place of images, their facts and where they are. The source itself is used where it is; where it has changed, it is
-indexed again.
+A Parquet file that has the facts of its images (`palate prefer` writes them) needs no index. Any other source is read
+once and every image is decoded; then the cache folder keeps a Parquet file with the prompts, the ranks or grades and,
+instead of the images, their facts and places. The images stay in the source; where it has changed, it is indexed again.
 """
 
 from __future__ import annotations
@@ -22,23 +21,24 @@ from palate.records.parquet_io import parquet_about
 from palate.records.table_files import TABLE_ENDINGS
 
 INDEX, SOURCES = "index.parquet", "palate.sources"
-VERSION = 1  # of what an index holds; one of another version is made again
+VERSION = 1  # of the contents of an index; an index of another version is made again
 READ = (*IMAGE_ENDINGS, *TABLE_ENDINGS, ".gz", ".txt", ".caption", ".parquet", ".arrow", ".webp", ".avif")
 _IN_USE: dict[Path, Entry] = {}
-"""The indexes that this process has read: they stay, since an index may hold images that are nowhere else."""
+"""The indexes that this process has read; they stay in use, since an index may contain images that only it has."""
 
 
 def indexed(part: Path, kind: str, write: Callable[[Path, Mapping[str, str]], object], cache: Path | None) -> Path:
-    """The index of a source, made now where there is none of the source as it is.
+    """The index of a source; it is made if there is none for the present state of the source.
 
     Args:
         part: a file or folder of feedback.
-        kind: of feedback and format.
-        write: writes the source's records, with places instead of images and this about them, to a file.
+        kind: the kind of feedback, or its format.
+        write: called with a file and metadata; writes the source's records, with places instead of images, and this
+            metadata to the file.
         cache: the cache folder; the default one when left out.
 
     Raises:
-        InputError: as of `write`, for a bad row.
+        InputError: as raised by `write`, for a bad row.
     """
     part = part.resolve()
     name = f"{kind}-{digest(str(part), kind, VERSION)}"
@@ -52,31 +52,33 @@ def indexed(part: Path, kind: str, write: Callable[[Path, Mapping[str, str]], ob
 
 
 def sources(path: Path) -> dict[str, str]:
-    """What a table says of the files that its images are in, so that a later change of them is seen."""
+    """The metadata of a table about the files with its images, by which a later change of them is detected."""
     return {SOURCES: json.dumps([[str(path.resolve()), source_fingerprint(path)]])}
 
 
 def is_whole(file: Path, *, listed: bool = True) -> bool:
-    """Whether a Parquet file has the facts of its images, and where they are in other files, these are as they were.
+    """Whether a Parquet file has the facts of its images.
 
     Args:
-        listed: as of `has_facts`.
+        listed: as for `has_facts`.
 
     Raises:
-        InputError: they have changed.
+        InputError: the images are in other files, and these have changed.
     """
     if not has_facts(file, listed=listed):
         return False
     for path, before in json.loads(parquet_about(file).get(SOURCES, "[]")):
         if not Path(path).exists():
-            raise InputError(f"{file} has its images in {path}, which is not there; put it back, or import it again")
+            raise InputError(
+                f"the images of {file} are in {path}, which does not exist; put it back or import it again"
+            )
         if source_fingerprint(Path(path)) != before:
-            raise InputError(f"{path} has changed since {file} was made of it; import it again")
+            raise InputError(f"{path} has changed since {file} was made from it; import it again")
     return True
 
 
 def source_fingerprint(path: Path) -> str:
-    """Names, sizes and times of a file, or of every table and picture in a folder: what changes when they do."""
+    """A digest of the names, sizes and times of a file, or of all tables and images in a folder."""
     found = hashlib.blake2b(digest_size=16)
     for name, file in sorted(_files(path)):
         found.update(f"{name}\x1f{file.st_size}\x1f{file.st_mtime_ns}\n".encode(errors="surrogateescape"))

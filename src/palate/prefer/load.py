@@ -1,4 +1,4 @@
-"""Preferences from wherever they are: one function that knows every source by its looks."""
+"""Loading preferences from any source: the format of a source is detected from its files, columns and keys."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ READERS = {
     "label-studio": labelstudio,
     "argilla": argilla,
 }
-"""Of other people's formats, in the order in which a source is held against them."""
+"""The readers of published formats, in the order in which detection tries them."""
 FORMATS: dict[str, Callable[[Path, Tally], Iterator[RankedSet]]] = {
     **{name: reader.read for name, reader in READERS.items()},
     "palate": iterate_sets,
 }
 PARQUET = ("pickapic", "palate")
-"""Formats of Parquet files that can be read each on its own."""
+"""Formats of which each Parquet file can be read on its own."""
 IN_SPLITS = ("hpdv2", "argilla")
-"""Other formats that know splits."""
+"""Other formats with splits."""
 
 HINT = "`palate prefer import --skip-bad` leaves such rows out and counts them (--in-place copies no image)"
 
 EXPORT = "collect export"
-"""The stage that writes votes of a study, in a format of its own choice."""
+"""The stage that writes the votes of a study, in one of several formats."""
 
 
 def load_rankings(source: str | Path, cache: Path | None = None) -> Rankings:
-    """Every ranked set of a source in columns, each image decoded once to be sure of it: now, or when it was written.
+    """All ranked sets of a source in columns; each image was decoded as a check, now or when it was written.
 
     Args:
-        source: as of `load_preferences`.
-        cache: where the index of a source is kept that does not have the facts of its images.
+        source: as for `load_preferences`.
+        cache: the cache folder for the index of a source without the facts of its images.
 
     Raises:
-        InputError: as of `load_preferences`.
+        InputError: as for `load_preferences`.
     """
     path = locate(source)
     kind = detect(path)
@@ -62,7 +62,7 @@ def load_rankings(source: str | Path, cache: Path | None = None) -> Rankings:
 
 
 def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[RankedSet]:
-    """Every ranked set of a source as records, each image decoded once to be sure of it.
+    """All ranked sets of a source as records; each image was decoded as a check.
 
     Args:
         source: a built-in name (`tiny-preferences`), a run of `palate prefer`, Palate's own Parquet (a file or a
@@ -71,7 +71,7 @@ def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[Rank
         skip_bad: leave out bad rows instead of stopping.
 
     Raises:
-        InputError: no such source, none of these formats, a bad row, or no ranked set at all.
+        InputError: there is no such source, it has none of these formats, a row is bad, or there is no ranked set.
     """
     sets = [released(each) for each in iterate_preferences(source, Tally(skip_bad, hint=HINT))]
     if not sets:
@@ -80,7 +80,7 @@ def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[Rank
 
 
 def iterate_preferences(source: str | Path, tally: Tally) -> Iterator[RankedSet]:
-    """As `load_preferences`, one at a time; what is left out is counted in `tally`."""
+    """Like `load_preferences`, one set at a time; what is left out is counted in `tally`."""
     path = locate(source)
     return iterate_format(detect(path), path, tally)
 
@@ -90,10 +90,10 @@ def iterate_format(kind: str, path: Path, tally: Tally, split: str | None = None
 
     Args:
         kind: one of `FORMATS`.
-        split: of a source with several; train, or the only one, when left out.
+        split: the split of a source with several; when left out, train or the only one.
 
     Raises:
-        InputError: no such split, or a format that has none.
+        InputError: there is no such split, or the format has no splits.
     """
     if kind in PARQUET:
         for part in parts_of(path, tally, split):
@@ -107,12 +107,12 @@ def iterate_format(kind: str, path: Path, tally: Tally, split: str | None = None
 
 
 def parts_of(path: Path, tally: Tally, split: str | None = None) -> list[Path]:
-    """The Parquet files of a source that are read, those of one split where it has several."""
+    """The Parquet files of a source; those of one split where it has several."""
     return of_split(files_by_split(path, ".parquet"), split, path, tally) or parquet_files(path)
 
 
 def _with_facts(part: Path, kind: str, cache: Path | None) -> Path:
-    """A Parquet file of ranked sets with the facts of their images: a part of a source itself, or its index."""
+    """A Parquet file of ranked sets with the facts of their images: the part of the source itself, or its index."""
     if kind == "palate" and is_whole(part):
         return part
 
@@ -124,7 +124,7 @@ def _with_facts(part: Path, kind: str, cache: Path | None) -> Path:
 
 
 def built_in() -> list[str]:
-    """Names of the preference sets that plug-ins bring."""
+    """The names of the preference sets of plug-ins."""
     return sorted(plugins().preferences)
 
 
@@ -139,24 +139,24 @@ def locate(source: str | Path) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
         names = f"a built-in name ({', '.join(built_in())}), " if built_in() else ""
-        mend = f"give {names}a run of `palate prefer`, a Parquet file or a data set's folder"
-        beside = [str(path.parent / each.name) for each in path.parent.glob("*")]
-        raise InputError(f"no preferences at {str(source)!r}{nearest(str(source), [*built_in(), *beside])}; {mend}")
+        fix = f"give {names}a run of `palate prefer`, a Parquet file or a data set's folder"
+        siblings = [str(path.parent / each.name) for each in path.parent.glob("*")]
+        raise InputError(f"no preferences at {str(source)!r}{nearest(str(source), [*built_in(), *siblings])}; {fix}")
     if path.is_dir() and (config := read_config(path)):
         if not (path / PREFERENCES).is_file():
             stage = config["stage"]
             if stage == EXPORT and (written := [path / name for name in READERS if (path / name).is_dir()]):
                 return written[0]
-            raise InputError(f"{path} is a run of `palate {stage}` without {PREFERENCES}; {_mend(stage, path)}")
+            raise InputError(f"{path} is a run of `palate {stage}` without {PREFERENCES}; {_fix(stage, path)}")
         return path / PREFERENCES
     return path
 
 
 def detect(path: Path) -> str:
-    """Which of `FORMATS` a file or folder is in.
+    """The format of a file or folder, one of `FORMATS`.
 
     Raises:
-        InputError: none of them.
+        InputError: it has none of them.
     """
     for name, reader in READERS.items():
         if reader.matches(path):
@@ -164,13 +164,13 @@ def detect(path: Path) -> str:
     if path.suffix == ".parquet" or files_by_split(path, ".parquet"):
         return "palate"
     raise InputError(
-        f"{path} is in no format that Palate knows: HPDv2 (test.json, train.json or annotations.jsonl), Pick-a-Pic or "
-        "Palate's own Parquet, a folder of images with metadata.csv, .jsonl or .parquet, Label Studio's JSON export or "
-        "Argilla's records; see docs/data.md"
+        f"{path} has none of the formats that Palate reads: HPDv2 (test.json, train.json or annotations.jsonl), "
+        "Pick-a-Pic or Palate's own Parquet, a folder of images with metadata.csv, .jsonl or .parquet, Label Studio's "
+        "JSON export or Argilla's records; see docs/data.md"
     )
 
 
-def _mend(stage: str, path: Path) -> str:
+def _fix(stage: str, path: Path) -> str:
     if stage == "collect new":
         return f"export its votes with `palate collect export --study {path}`"
     if stage == EXPORT or stage.startswith("prefer"):

@@ -1,4 +1,4 @@
-"""Images that were graded one at a time, as ranked sets."""
+"""Ranked sets from images that were rated one at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from palate.records.tally import Tally
 
 @dataclass(frozen=True)
 class Rating:
-    """An image that was graded by itself: stars, or any number of which more is better, by rater."""
+    """The ratings of one image by rater: stars, or any other number where more is better."""
 
     prompt: str
     image: StoredImage
@@ -23,13 +23,13 @@ class Rating:
 
 
 def rated_sets(ratings: Iterable[Rating], tally: Tally) -> Iterator[RankedSet]:
-    """Ranked sets of images that were graded one at a time: the images of a prompt, ranked by their mean stars.
+    """Ranked sets from images that were rated one at a time: the images of a prompt, ranked by their mean stars.
 
-    An image's stars are the mean over its raters, each rater's own mean first where they graded it twice; equal means
-    share a rank, and the means are kept as the scores `stars`. A rater who graded every image of the prompt has also
-    ranked them, so that is kept as a vote; the stars of the others are in the means alone, which is counted, as are
-    prompts of which only one image was graded. Ranks follow the means and not the votes: votes have no place for how
-    many stars lie between two images.
+    An image's stars are the mean over its raters, where several ratings of one rater are first averaged; equal means
+    share a rank, and the means are kept as the scores `stars`. The ratings of a rater who rated every image of the
+    prompt are also kept as a vote. The ratings of the other raters are only in the means; they are counted in `tally`,
+    as are prompts of which only one image was rated. The ranks follow the means and not the votes, because a vote
+    cannot represent how many stars two images differ by.
     """
     prompts: dict[str, dict[tuple[object, ...], list[Rating]]] = {}
     for each in ratings:

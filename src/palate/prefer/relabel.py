@@ -1,4 +1,4 @@
-"""`palate prefer relabel`: rankings that exist, ranked again by scorers, or cleaned of what scorers contradict."""
+"""`palate prefer relabel`: existing rankings, ranked again by scorers, or without sets that scorers contradict."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ class RelabelConfig(ScorerCombination):
     preferences: str
     """Rankings, as `palate align` takes them; sets that nobody has ranked are pseudo-labelled too."""
     scorer: tuple[str, ...]
-    """One scorer or more, such as clip:yuvalkirstain/PickScore_v1 as in Diffusion-DPO."""
+    """One or more scorers, such as clip:yuvalkirstain/PickScore_v1 as in Diffusion-DPO."""
     out: Path
     """Run folder."""
     keep: Literal["relabelled", "agreed"] = "relabelled"
-    """Write every set with the scorers' ranking; or with its own, and only sets of which they reverse no pair."""
+    """Write every set with the scorers' ranking; or write, with their own ranking, only the sets of which the scorers
+    reverse no pair."""
     device: str | None = None
     """Such as cpu or cuda; the best one there is when left out."""
 
@@ -52,13 +53,13 @@ def relabel(config: RelabelConfig) -> Path:
     """Ranks the images of existing sets by scorers.
 
     Returns:
-        The run folder; its summary also says of how many pairs that people had ordered the scorers saw the same order,
-        another, or a tie.
+        The run folder; its summary also says, of the pairs that people had ordered, for how many the scorers gave the
+        same order, the reverse order, or a tie.
 
     Raises:
-        InputError: no such rankings or scorer, a score that is not finite, or a judge of results, which gives no
-            training signal.
-        RunFolderError: the folder holds another run, or the rankings or a scorer changed since it was begun.
+        InputError: there are no such rankings or no such scorer, a score is not finite, or the scorer is a judge of
+            results, which never gives a training signal.
+        RunFolderError: the folder contains another run, or the rankings or a scorer changed since it began.
 
     Reference: Wallace et al. 2023 (arXiv:2311.12908), section 5.3, who train on Pick-a-Pic's pairs as PickScore ranks
     them.
@@ -115,7 +116,7 @@ def _ranked_again(ranked: RankedSet, scores: Mapping[str, tuple[float, ...]], vo
 
 
 def _outcomes(before: RankedSet, after: RankedSet) -> Counter[str]:
-    """What the scorers say of the pairs that people had ordered."""
+    """The counts of pairs that people had ordered, by the scorers' order of them."""
     outcomes: Counter[str] = Counter()
     for i, j in combinations(range(len(before.images)) if before.ranks and after.ranks else (), 2):
         people, scorers = ((each.ranks or ())[j] - (each.ranks or ())[i] for each in (before, after))

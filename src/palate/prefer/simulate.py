@@ -1,4 +1,4 @@
-"""`palate prefer simulate`: five simulated raters, who like what a scorer likes, vote on the images of each prompt."""
+"""`palate prefer simulate`: five simulated raters with the taste of a scorer vote on the images of each prompt."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class SimulateConfig:
     images: Path
     """Run folder of `palate generate` with several images a prompt."""
     scorer: str
-    """What the raters like: clip:<model>, reward:<run> or any other scorer."""
+    """The scorer of the raters' utilities: clip:<model>, reward:<run> or any other scorer."""
     temperature: float = 1.0
-    """How different two scores are when the raters choose the better image in 73% of cases, in the scorer's own units;
-    1 suits a scorer whose differences are log-odds, such as PickScore or a Bradley-Terry reward."""
+    """The difference of two scores, in the scorer's own units, at which the raters choose the better image in 73% of
+    cases; 1 suits a scorer whose differences are log-odds, such as PickScore or a Bradley-Terry reward."""
     out: Path
     """Run folder."""
     seed: int = 0
-    """Of the raters' noise."""
+    """Seed of the raters' noise."""
     skip_bad: bool = False
     """Leave out images that are missing or broken and count them, instead of stopping."""
     device: str | None = None
@@ -48,17 +48,17 @@ class SimulateConfig:
 
 
 def simulate_preferences(config: SimulateConfig) -> Path:
-    """Takes each image's utility from the scorer and draws the votes of `prefer.raters.RATERS`.
+    """Takes each image's utility from the scorer and draws the votes of `prefer.simulated_raters.RATERS`.
 
-    A rater's noise is keyed by the images of the set, so votes do not depend on what else is in the folder.
+    A rater's noise is keyed by the images of the set, so votes do not depend on the other images of the folder.
 
     Returns:
         The run folder.
 
     Raises:
-        InputError: no such images or scorer, a broken image, one that the scorer cannot read or gives no finite score,
-            or a judge of results, which gives no training signal.
-        RunFolderError: the folder holds another run.
+        InputError: there are no such images or no such scorer, an image is broken or cannot be read by the scorer, a
+            score is not finite, or the scorer is a judge of results, which never gives a training signal.
+        RunFolderError: the folder contains another run.
     """
     tally = Tally(config.skip_bad)
     groups = list(comparable(by_prompt(read_image_folder(config.images, tally)), tally))
@@ -78,7 +78,7 @@ def simulate_preferences(config: SimulateConfig) -> Path:
 
 
 def _utilities(groups: Sequence[Sequence[ImageRecord]], scorer: Scorer) -> list[list[float]]:
-    """What the raters like in each image, group by group, higher is better."""
+    """The utility of each image for the raters, by group; higher is better."""
     sign = 1 if scorer.higher_is_better else -1
     return [[sign * score for score in scores_of(scorer, group)] for group in track(groups, "reading utilities")]
 

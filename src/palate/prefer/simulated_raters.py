@@ -1,4 +1,4 @@
-"""Simulated raters: Bradley-Terry noise on a stated utility, ties, and one careless rater among five."""
+"""Simulated raters: Bradley-Terry noise on given utilities, ties, and one careless rater among five."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class SimulatedRater:
     """A simulated rater.
 
     Args:
-        name: how the rater's votes are signed.
-        attention: share of comparisons that the rater looks at; the rest are answered by a coin.
-        tie_width: utilities closer than this many temperatures, after noise, are called a tie.
+        name: the rater's name in votes.
+        attention: the share of comparisons that the rater looks at; the other answers are random.
+        tie_width: utilities that differ by less than this many temperatures, after noise, are a tie.
     """
 
     name: str
@@ -35,19 +35,19 @@ RATERS = (
 def simulated_ranking(
     utility: Sequence[float], rater: SimulatedRater, rng: np.random.Generator, temperature: float = 1.0
 ) -> tuple[int, ...]:
-    """One rater's ranking of n pictures of the same prompt.
+    """One rater's ranking of n images of the same prompt.
 
     Gumbel noise on `utility / temperature` makes each pairwise choice a Bradley-Terry choice,
     `P(a over b) = sigmoid((u_a - u_b) / temperature)`, and a whole ranking a Plackett-Luce one.
 
     Args:
-        utility: [n] of the pictures.
-        rater: who looks.
-        rng: drives the rater.
+        utility: of the images [n].
+        rater: who ranks them.
+        rng: the generator of the rater's noise.
         temperature: the difference of utilities at which the better one is chosen in e of e + 1 cases.
 
     Returns:
-        Ranks [n], 1 is best, ties share a rank and the next rank follows without a gap.
+        Ranks [n], 1 is best; ties share a rank, and the ranks have no gaps.
     """
     n = len(utility)
     if rng.random() >= rater.attention:

@@ -1,4 +1,4 @@
-"""What every `palate prefer` command does at its end: a run folder with ranked sets and the count of them."""
+"""The parts that all `palate prefer` commands share: writing ranked sets and their counts to a run folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from palate.records.tally import Tally
 
 PREFERENCES = "preferences.parquet"
 FREE = frozenset({"out"})
-"""The only field that no ranked set depends on."""
+"""The only field of the configurations that no ranked set depends on."""
 
 
 def write_preferences(
@@ -32,18 +32,19 @@ def write_preferences(
     found: Mapping[str, int] = MappingProxyType({}),
     about: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes ranked sets as they come, then the summary, and names the rows that were left out in `bad_rows.txt`.
+    """Writes ranked sets one at a time, then the summary, and names the rows that were left out in `bad_rows.txt`.
 
     Args:
-        run: left as it is where it is finished.
-        sets: what to write.
-        tally: what `sets` leaves out on the way.
-        total: how many sets there will be, where that is known.
-        found: what else the summary says; read once all sets are written.
-        about: of what the images are in, to leave them there and write their places; they are embedded when left out.
+        run: the run folder; a finished one is left unchanged.
+        sets: the ranked sets.
+        tally: counts what `sets` leaves out.
+        total: the number of sets, where that is known.
+        found: further counts for the summary; read after all sets are written.
+        about: metadata about the files with the images (`indexing.sources`): the images stay in these files, and their
+            places are written; the images are embedded when it is left out.
 
     Raises:
-        InputError: `sets` came to a bad row; the run folder is taken back.
+        InputError: `sets` found a bad row; the new run folder is removed.
     """
     if run.finished is not None:
         return
@@ -67,9 +68,9 @@ def ranked_by(
     """One prompt's generated images as a ranked set.
 
     Args:
-        votes: what ranks them.
+        votes: the votes that rank the images.
         records: n images of one prompt.
-        scores: [n] of each scorer.
+        scores: the scores [n] of each scorer.
     """
     seeds = tuple(record.seed for record in records if record.seed is not None)
     return RankedSet(
@@ -84,7 +85,7 @@ def ranked_by(
 
 
 def comparable(groups: Iterable[list[ImageRecord]], tally: Tally) -> Iterator[list[ImageRecord]]:
-    """The groups of two distinct pictures or more, each picture once; what is left out is counted."""
+    """The groups with two or more distinct images, each image once; what is left out is counted."""
     for records in groups:
         distinct: dict[str, ImageRecord] = {}
         for record in records:
@@ -97,7 +98,7 @@ def comparable(groups: Iterable[list[ImageRecord]], tally: Tally) -> Iterator[li
 
 
 def digest_rows(rows: Iterable[Sequence[object]]) -> str:
-    """A digest of rows of plain values, as an input of a run."""
+    """A digest of rows of plain values, for the inputs of a run."""
     found = hashlib.blake2b(digest_size=16)
     for row in rows:
         found.update(json.dumps(row).encode() + b"\n")
@@ -105,7 +106,7 @@ def digest_rows(rows: Iterable[Sequence[object]]) -> str:
 
 
 def digest_sets(sets: Iterable[RankedSet]) -> str:
-    """A digest of ranked sets, images included, as an input of a run."""
+    """A digest of ranked sets with their images, for the inputs of a run."""
     return digest_rows(
         [each.prompt, [image.digest() for image in each.images], each.ranks, [vote.ranks for vote in each.votes]]
         for each in sets
@@ -124,5 +125,5 @@ def _counted(sets: Iterable[RankedSet], counts: Counter[str]) -> Iterator[Ranked
 
 
 def _ties(ranks: Sequence[int]) -> int:
-    """How many pairs of images share a rank."""
+    """The number of pairs of images that share a rank."""
     return sum(one == other for one, other in combinations(ranks, 2))

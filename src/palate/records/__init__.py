@@ -1,1 +1,1 @@
-"""What is kept on disk: images, ranked sets, and the lists that grow while a stage runs."""
+"""The records on disk: images, ranked sets, graded images, and JSON-lines files that grow while a stage runs."""

@@ -1,7 +1,7 @@
-"""What a row that somebody wrote may hold, asked in one place for all readers: text, numbers, yes or no, a file's name.
+"""Checks of the values in a row of a user's table, shared by all readers: text, numbers, yes or no, file names.
 
-Each function takes a value, and what it is to the user, such as `"the prompt"`. It returns the value in its type, or
-raises an `InputError` that says what the value is and what it should be.
+Each function takes a value and its description for the user, such as `"the prompt"`. It returns the value in the right
+type, or raises an `InputError` that says what the value is and what it should be.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from palate.core.values import shown
 Check: TypeAlias = Callable[[Any, str], Any]
 """One of the functions below, or another like them."""
 PROMPTS = ("prompt", "caption", "text")
-"""Names of a prompt's column, in any case; the first that there is counts."""
+"""The names that the column of prompts may have, in upper or lower case; the first one found is used."""
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
-"""The whole numbers that tables and databases hold."""
+"""The range of whole numbers that tables and databases can store."""
 _EXACT = 2**53  # above it, a floating-point number has lost the last digits of a whole one
 _DIGITS = re.compile(r"[+-]?[0-9]{1,20}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -28,7 +28,7 @@ _YES, _NO = ("true", "yes"), ("false", "no")
 
 
 def missing(value: Any) -> bool:
-    """Whether a cell is empty, in one of the ways of tables: null, NaN or blank text."""
+    """Whether a cell is empty: null, NaN or blank text."""
     return (
         value is None
         or (isinstance(value, float) and math.isnan(value))
@@ -37,36 +37,36 @@ def missing(value: Any) -> bool:
 
 
 def text(value: Any, what: str) -> str:
-    """Text that is not blank and that every file and database can hold."""
+    """Text that is not blank and that every file and database can store."""
     if isinstance(value, str) and value.strip():
         return storable_text(value, what)
     raise InputError(f"{what} is {_kind(value)}, not text; fill it in, or leave the row out")
 
 
 def storable_text(value: str, what: str) -> str:
-    """Text without a NUL and without half a character: a surrogate that lacks its other half."""
+    """Text without a NUL character and without a lone surrogate (one half of a surrogate pair)."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
         half = f"{ord(value[error.start]):04x}"
-        raise InputError(f"{what} is {shown(value)}, which has half a character, \\u{half}; write it whole") from error
+        raise InputError(f"{what} is {shown(value)}, which has a lone surrogate, \\u{half}; remove it") from error
     if "\0" in value:
-        raise InputError(f"{what} is {shown(value)}, which has a NUL in it; take it out")
+        raise InputError(f"{what} is {shown(value)}, which contains a NUL character; remove it")
     return value
 
 
 def optional_name(value: Any, what: str) -> str:
-    """A name that need not be there, such as a rater's: text, or a whole number as text; "" where the cell is empty."""
+    """An optional name, such as a rater's: text, or a whole number as text; "" where the cell is empty."""
     if missing(value):
         return ""
     return str(integer(value, what)) if _is_number(value) else text(value, what).strip()
 
 
 def integer(value: Any, what: str, least: int = LOWEST, most: int = HIGHEST) -> int:
-    """A whole number within limits: as such, as 2.0, or as text of either."""
+    """A whole number within limits, given as an integer, as a float such as 2.0, or as text of either."""
     number = _whole(value)
     if number is None:
-        raise InputError(f"{what} is {_kind(value)}, no whole number; write one, such as 1")
+        raise InputError(f"{what} is {_kind(value)}, not a whole number; write one, such as 1")
     if not least <= number <= most:
         raise InputError(f"{what} is {shown(number)}, and must be from {least} to {most}")
     return number
@@ -78,7 +78,7 @@ def rank_number(value: Any, what: str) -> int:
 
 
 def finite_number(value: Any, what: str) -> float:
-    """A finite number, or text of one."""
+    """A finite number, given as a number or as text."""
     given = value.strip() if isinstance(value, str) else value
     if (isinstance(given, str) and _NUMBER.fullmatch(given)) or _is_number(given):
         try:
@@ -87,7 +87,7 @@ def finite_number(value: Any, what: str) -> float:
             found = math.inf
         if math.isfinite(found):
             return found
-    raise InputError(f"{what} is {_kind(value)}, no finite number; write one, such as 0.5")
+    raise InputError(f"{what} is {_kind(value)}, not a finite number; write one, such as 0.5")
 
 
 def yes_or_no(value: Any, what: str) -> bool:
@@ -101,14 +101,14 @@ def yes_or_no(value: Any, what: str) -> bool:
 
 
 def file_in(folder: Path, value: Any, what: str) -> Path:
-    """The file that a name below a folder names.
+    """The path of a file below a folder, from its name in a table.
 
-    A name that leads out of the folder is refused: a table that somebody else wrote names no file of this machine.
-    Links in the folder are followed, as in the cache of a hub.
+    A name that leads out of the folder is refused, so that a table from somebody else cannot name other files of this
+    machine. Links in the folder are followed, as in the cache of a hub.
     """
     name = Path(text(value, what))
     if name.is_absolute() or ".." in name.parts:
-        raise InputError(f"{what} is {shown(value)}, which lies outside of {folder}; move it there, and name it so")
+        raise InputError(f"{what} is {shown(value)}, which is outside of {folder}; move it into that folder")
     return folder / name
 
 
@@ -116,7 +116,7 @@ def prompt_in(row: Mapping[str, Any], fix: str = "give the prompt such a name") 
     """The prompt of a row, by the first of `PROMPTS` that is among its columns and not empty.
 
     Args:
-        fix: what the error that there is none advises.
+        fix: the advice in the error when there is no such column.
     """
     found = prompt_columns(row)
     if not found:
@@ -128,12 +128,12 @@ def prompt_in(row: Mapping[str, Any], fix: str = "give the prompt such a name") 
 
 
 def optional_prompt(row: Mapping[str, Any]) -> str:
-    """The prompt of a row; "" where it has no such column, or all are empty."""
+    """The prompt of a row; "" where it has no such column, or all such columns are empty."""
     return "" if all(map(missing, prompt_columns(row).values())) else prompt_in(row)
 
 
 def prompt_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of a row that may be its prompt, by the name of the column, the one that counts most first."""
+    """The cells of a row that may be its prompt, by column name, in the order of `PROMPTS`."""
     named = {str(name).strip().lower(): (str(name), value) for name, value in row.items()}
     return dict(named[each] for each in PROMPTS if each in named)
 
@@ -157,7 +157,7 @@ def _listed(row: Mapping[str, Any]) -> str:
 
 
 def _kind(value: Any) -> str:
-    """A value that is wrong, and what it is."""
+    """How an error describes a wrong value."""
     if missing(value):
         return "blank" if isinstance(value, str) else "missing" if value is None else "NaN"
     return shown(value)

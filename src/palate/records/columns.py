@@ -1,7 +1,7 @@
-"""Feedback in columns: a million ranked sets or graded images as a few arrays, images as places.
+"""Feedback in columns: a million ranked sets or graded images as a few arrays, with the places of the images.
 
-What training reads. A record (`RankedSet`, `GradedImage`) is what readers and writers pass on one at a time; as
-objects, a million of them would be gigabytes.
+Training reads this form. Readers and writers pass single records (`RankedSet`, `GradedImage`); a million of these as
+Python objects would take gigabytes of memory.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from palate.records.ranked import RankedSet, key_of
 
 @dataclass(frozen=True, eq=False)
 class Rankings:
-    """S ranked sets. A *member* is an image of a set; those of one set follow each other, M in all.
+    """S ranked sets. A *member* is one image of one set; the members of a set are adjacent, M in all.
 
     Attributes:
-        prompts: the prompts, each once.
-        prompt: the number of each set's prompt [S].
-        images: the images, each once.
-        image: the number of each member's image [M].
-        rank: of each member [M], 1 is best; 0 where nobody has ranked the set.
-        start: the first member of each set, and M after the last [S + 1].
-        voted: the set of each vote [W], in ascending order.
-        vote: the ranks that each vote gives to the members of its set, one vote after the other.
+        prompts: the distinct prompts.
+        prompt: the index in `prompts` of each set's prompt [S].
+        images: the distinct images.
+        image: the index in `images` of each member's image [M].
+        rank: the rank of each member [M], 1 is best; 0 where nobody has ranked the set.
+        start: the index of the first member of each set, and M at the end [S + 1].
+        voted: the index of the set of each vote [W], in ascending order.
+        vote: the ranks that each vote gives to the members of its set, votes concatenated.
     """
 
     prompts: list[str]
@@ -56,11 +56,11 @@ class Rankings:
 
     @property
     def has_preference(self) -> np.ndarray:
-        """Whether each set's ranking puts any image above another [S], bool."""
+        """Whether each set's ranking puts at least one image above another [S], bool."""
         return np.maximum.reduceat(self.rank, self.start[:-1]) > 1 if len(self) else np.empty(0, bool)
 
     def keys(self, sets: np.ndarray) -> list[str]:
-        """The key of each of some sets [K], as `RankedSet.key`."""
+        """The key of each of the given sets [K], as `RankedSet.key`."""
         digest, found = self.images.digest, []
         for number in sets.tolist():
             first, end = self.start[number : number + 2].tolist()
@@ -69,14 +69,14 @@ class Rankings:
         return found
 
     def by_size(self, sets: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """For each size n: it, the sets of that size among some [K], and their members [K, n]."""
+        """For each size n among the given sets: n, the sets of that size [K], and their members [K, n]."""
         size = self.size[sets]
         for n in np.unique(size):
             same = sets[size == n]
             yield int(n), same, self.start[same][:, None] + np.arange(n)
 
     def take(self, sets: np.ndarray) -> Rankings:
-        """Some of the sets, by their numbers in ascending order, of the same prompts and images."""
+        """The sets with these indices, in ascending order, with the same prompts and images."""
         size, chosen = self.size[sets], np.zeros(len(self), bool)
         chosen[sets] = True
         member, voting = np.repeat(chosen, self.size), chosen[self.voted]
@@ -91,12 +91,14 @@ class Rankings:
         )
 
     def shares(self, sets: np.ndarray, n: int, votes: bool = True) -> np.ndarray:
-        """The share of raters that prefer image i to j of some sets [K], [K, n, n]; a tie is a half.
+        """The share of raters that prefer image i to image j in each of the given sets, [K, n, n]; a tie is a half.
+
+        The value is nan on the diagonal, where a set has fewer than n images, and where nobody compared the two.
 
         Args:
-            sets: their numbers in ascending order.
-            n: places; nan where a set has fewer images, on the diagonal, and where nobody has compared them.
-            votes: go by each rater's votes where there are any, not by the ranking that they add up to.
+            sets: the indices of the sets, in ascending order [K].
+            n: the number of images in the result, at least that of the largest set.
+            votes: use each rater's votes where there are any, and not the ranking that combines them.
         """
         share = np.full((len(sets), n, n), np.nan)
         begin = np.cumsum(self.size[self.voted]) - self.size[self.voted]
@@ -114,11 +116,11 @@ class Rankings:
         return share
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Every two members of a set of which one is ranked above the other.
+        """All pairs of members of one set in which one is ranked above the other.
 
         Returns:
-            The set of each pair [N]; and its members [N, 2], the better first. Set by set, and within a set in the
-            order of the members.
+            The index of the set of each pair [N], and the members of each pair [N, 2], the better one first. Pairs are
+            ordered by set, and within a set by member.
         """
         found = [(np.empty((0, 2), int), np.empty((0, 2), int))]
         for n, sets, members in self.by_size(np.flatnonzero(self.ranked)):
@@ -135,7 +137,7 @@ class Rankings:
 
     @classmethod
     def of(cls, sets: Iterable[RankedSet]) -> Rankings:
-        """The columns of records."""
+        """Records as columns."""
         sets = list(sets)
         members = Images.of([image for each in sets for image in each.images])
         image, first = first_seen(members.digest)
@@ -158,10 +160,10 @@ class Grades:
     """G graded images.
 
     Attributes:
-        prompts: the prompts, each once.
-        prompt: the number of each one's prompt [G].
-        images: the images, each once.
-        image: the number of each one's image [G].
+        prompts: the distinct prompts.
+        prompt: the index in `prompts` of each graded image's prompt [G].
+        images: the distinct images.
+        image: the index in `images` of each graded image's image [G].
         grade: in [0, 1], 1 is best [G], float64.
     """
 
@@ -180,7 +182,7 @@ class Grades:
 
     @classmethod
     def of(cls, graded: Iterable[GradedImage]) -> Grades:
-        """The columns of records."""
+        """Records as columns."""
         graded = list(graded)
         images = Images.of([each.image for each in graded])
         image, first = first_seen(images.digest)
@@ -188,7 +190,7 @@ class Grades:
         return cls(prompts, prompt, images.take(first), image, np.array([each.grade for each in graded], float))
 
     def joined(self, other: Grades) -> Grades:
-        """These graded images, then the other's."""
+        """These graded images, followed by the other ones."""
         images, image = self.images.joined(other.images)
         prompts, number = numbered([*self.prompts, *other.prompts])
         return Grades(
@@ -201,5 +203,5 @@ class Grades:
 
 
 def _preferred(ranks: np.ndarray) -> np.ndarray:
-    """Of rankings [W, n], whether each prefers i to j, 1 or 0, a half for a tie [W, n, n]."""
+    """Whether each of the rankings [W, n] prefers image i to image j: 1, 0, or a half for a tie [W, n, n]."""
     return (1 + np.sign(ranks[:, None, :] - ranks[:, :, None])) / 2

@@ -1,4 +1,4 @@
-"""Encoded bytes as the picture that they show: 8-bit RGB, whatever depth, orientation or transparency they have."""
+"""Decoding of images: encoded bytes of any bit depth, orientation or transparency to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _BITS_PER_SAMPLE, _ORIENTATION = 258, 274  # tags of TIFF and EXIF
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """The picture as a browser shows it: RGB, turned as its EXIF says, transparency on white.
+    """The image as a browser shows it: RGB, rotated as its EXIF says, transparency on white.
 
-    Grey of more than 8 bits is scaled to 8 (see `rgb`). What a PNG has beside its pixels, such as compressed text of
-    many megabytes, and EXIF that is damaged do not matter.
+    Grey of more than 8 bits is scaled to 8 (see `rgb`). Damaged EXIF and the chunks of a PNG that are not needed for
+    its pixels, such as many megabytes of compressed text, are ignored.
 
     Raises:
-        InputError: the bytes are no picture, or a damaged one; the message is the reason alone.
+        InputError: the bytes are not an image, or are a damaged one; the message contains only the reason.
     """
     try:
         return _decode(data)
@@ -38,11 +38,11 @@ def decode_image(data: bytes) -> Image.Image:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """A decoded picture of any mode as RGB, transparency on white.
+    """A decoded image of any mode as RGB, transparency on white.
 
-    Grey of more than 8 bits is scaled to 8: of modes I;16 and I from 0..65535, and of F, and of 32-bit whole numbers
-    that are not from a PNG or PGM file, from the first of the ranges 0..1 (F alone), 0..255 and 0..65535 (I alone) that
-    holds all values. Pillow's own conversion makes all above 255 white.
+    Grey of more than 8 bits is scaled to 8 bits. Modes I;16 and I are scaled from 0..65535. Mode F, and 32-bit integers
+    that are not from a PNG or PGM file, are scaled from the first of the ranges 0..1 (only F), 0..255 and 0..65535
+    (only I) that contains all values. Pillow's own conversion makes all values above 255 white.
 
     Raises:
         InputError: values outside of these ranges, or a mode that has no RGB.
@@ -65,24 +65,24 @@ def _decode(data: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.format == "EPS":
-                raise InputError("EPS is a program for another program to draw")
+                raise InputError("EPS needs another program to be drawn; convert it to PNG")
             image.load()
             return rgb(_turned(image))
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError("it is in no format of images that Pillow knows") from error
-    except Exception as error:  # on damaged bytes Pillow's decoders raise whatever their code comes to
+        raise InputError("Pillow does not know its format") from error
+    except Exception as error:  # on damaged bytes Pillow's decoders may raise any exception
         raise InputError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _turned(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF says; as it is where the EXIF is damaged."""
+    """The image rotated as its EXIF says; unchanged where the EXIF is damaged."""
     from PIL import Image
 
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF is a file of its own inside the file, and its damage comes out in as many ways
+    except Exception:  # damaged EXIF may raise any exception
         return image
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -103,14 +103,14 @@ def _grey8(image: Image.Image) -> Image.Image:
 
     values = np.asarray(image).astype(np.float64)  # [H, W]
     grey = np.rint(values * (255 / _white(image, float(values.min()), float(values.max())))).astype(np.uint8)
-    transparent = image.info.get("transparency")  # the value of the pixels that are not there
+    transparent = image.info.get("transparency")  # the value of transparent pixels
     if isinstance(transparent, int):
         grey[values == transparent] = 255
     return Image.fromarray(grey)
 
 
 def _white(image: Image.Image, low: float, high: float) -> int:
-    """The value that stands for white in grey of more than 8 bits, whose values lie in low..high."""
+    """The value of white in grey of more than 8 bits; the values of the image are in low..high."""
     if image.mode.startswith("I;16"):
         tags = getattr(image, "tag_v2", {})  # of a TIFF, which may have 12 bits
         return 2 ** tags.get(_BITS_PER_SAMPLE, (16,))[0] - 1
@@ -128,7 +128,7 @@ def _white(image: Image.Image, low: float, high: float) -> int:
 
 
 def _pixels_alone(data: bytes) -> bytes:
-    """A PNG without what its pixels do not depend on; its EXIF stays where it is whole."""
+    """A PNG with only the chunks that its pixels depend on, and its EXIF if that is not damaged."""
     kept, start = [_PNG], len(_PNG)
     while start + 12 <= len(data):
         length, kind = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]

@@ -10,10 +10,10 @@ from palate.records.images import StoredImage
 
 @dataclass(frozen=True)
 class GradedImage:
-    """An image that was judged by itself.
+    """An image that was judged on its own, not in comparison with others.
 
     Args:
-        prompt: what the image was made from.
+        prompt: the prompt that the image was made from.
         image: the image.
         grade: in [0, 1], 1 is best; a thumb is 0 or 1.
 
@@ -29,5 +29,5 @@ class GradedImage:
         if not self.prompt.strip():
             raise InputError("a graded image without a prompt; give each image the prompt that it was made from")
         if not 0 <= self.grade <= 1:
-            mend = "`palate prefer grade` maps scores to [0, 1]"
-            raise InputError(f"the grade {self.grade} is outside [0, 1] (prompt: {self.prompt!r}); {mend}")
+            fix = "`palate prefer grade` maps scores to [0, 1]"
+            raise InputError(f"the grade {self.grade} is outside [0, 1] (prompt: {self.prompt!r}); {fix}")

@@ -1,4 +1,4 @@
-"""Graded images as Parquet: `prompt`, `image` and `grade`, and the facts of each image, as of ranked sets."""
+"""Graded images as Parquet: `prompt`, `image`, `grade`, and the facts of each image as in a file of ranked sets."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ COLUMNS = ("prompt", "image", "grade")
 
 
 def features_of_graded() -> datasets.Features:
-    """The schema of a file with its images embedded, in the words of `datasets`."""
+    """The schema of a file with embedded images, as `datasets.Features`."""
     from datasets import Features, Image, Value
 
     return Features({"prompt": Value("string"), "image": Image(), "grade": Value("float64"), FACTS: facts_feature()})
 
 
 def schema_of_graded(embed: bool = True) -> pa.Schema:
-    """The schema of graded images that are embedded, or that stay where they are."""
+    """The schema of graded images with the images embedded, or with the places of images that stay where they are."""
     import pyarrow as pa
 
     schema = features_of_graded().arrow_schema
@@ -49,26 +49,26 @@ def schema_of_graded(embed: bool = True) -> pa.Schema:
 def write_graded(
     images: Iterable[GradedImage], path: Path | str, *, embed: bool = True, about: Mapping[str, str] | None = None
 ) -> int:
-    """Writes graded images as they come; `path` holds all of them or what it held before.
+    """Writes graded images one after the other; after an error, `path` is as it was before.
 
     Args:
-        embed: write the images; otherwise only where they are.
+        embed: write the images into the file; otherwise only their places.
         about: key and value pairs for the file's metadata.
 
     Returns:
-        How many there were.
+        The number of graded images.
 
     Raises:
-        InputError: an image cannot be read or decoded, or there is none at all.
+        InputError: an image cannot be read or decoded, or there is no graded image.
     """
     return write_rows((_row(each, embed) for each in images), schema_of_graded(embed), path, "graded image", about)
 
 
 def iterate_graded(file: Path, tally: Tally) -> Iterator[GradedImage]:
-    """The graded images of a Parquet file, each decoded now or when its facts were written.
+    """The graded images of a Parquet file; each image was decoded, now or when its facts were written.
 
     Raises:
-        InputError: not this schema, or a bad row that `tally` does not leave out.
+        InputError: the file has another schema, or a bad row that `tally` does not leave out.
     """
     known = has_facts(file, listed=False)
     needed = tuple(name for name in COLUMNS if name != "image" or not known)

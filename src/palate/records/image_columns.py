@@ -1,4 +1,4 @@
-"""Images in columns: a few arrays that say what each is and where, and the numbering of what repeats."""
+"""Images in columns: arrays with the digest, size and place of each image, and the numbering of repeated values."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from palate.records.images import Facts, Place, StoredImage
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """I images that differ, each read when it is looked at.
+    """I distinct images, each read only when it is used.
 
     Attributes:
         digest: SHA-256 of the encoded bytes [I, 32], uint8.
         size: width and height in pixels [I, 2].
-        files: what the images are in: Parquet files, or the images' own.
-        file: the number of each one's file [I]; -1 where it is in memory.
-        row: its row in the file [I], -1 where the file is the image; in memory, its number in `memory`.
+        files: the files that contain the images: Parquet files or image files.
+        file: the index in `files` of each image's file [I]; -1 where the image is in memory.
+        row: the row in the Parquet file [I]; -1 for an image file; for an image in memory, the index in `memory`.
         columns: names of columns.
-        column: the number of each one's column [I].
-        item: its number in the list of that row [I], -1 where there is no list.
-        memory: images that have their bytes with them.
+        column: the index in `columns` of each image's column [I].
+        item: the index in the list of that row [I], -1 where the column has no lists.
+        memory: the images whose bytes are in memory.
     """
 
     digest: np.ndarray
@@ -39,7 +39,7 @@ class Images:
 
     @classmethod
     def of(cls, images: Sequence[StoredImage]) -> Images:
-        """Images in memory, or wherever they are."""
+        """Records of images as columns."""
         digest = np.frombuffer(b"".join(bytes.fromhex(image.digest()) for image in images), np.uint8).reshape(-1, 32)
         size = np.array([image.facts[1:] if image.facts else (0, 0) for image in images]).reshape(-1, 2)
         nowhere = np.full(len(images), -1)
@@ -60,16 +60,16 @@ class Images:
         return StoredImage(place=Place(path, row, column, int(self.item[number])), facts=facts)
 
     def take(self, numbers: np.ndarray) -> Images:
-        """Some of the images, in the order of their numbers."""
+        """The images with these indices, in the given order."""
         arrays = ("digest", "size", "file", "row", "column", "item")
         return replace(self, **{name: getattr(self, name)[numbers] for name in arrays})
 
     def in_file_order(self) -> np.ndarray:
-        """The numbers of the images [I] in the order in which they are read fastest."""
+        """The indices of the images [I] in the order in which reading them is fastest."""
         return np.lexsort((self.item, self.row, self.column, self.file))
 
     def joined(self, other: Images) -> tuple[Images, np.ndarray]:
-        """The images of both, and the number in it of each image of the other [J]; an image of both is there once."""
+        """The distinct images of both, and the index among them of each image of the other [J]."""
         memory, files, columns = (
             [*getattr(self, name), *getattr(other, name)] for name in ("memory", "files", "columns")
         )
@@ -89,13 +89,14 @@ class Images:
 
 
 def first_seen(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers values in the order in which they first come.
+    """Numbers the distinct values in the order of their first occurrence.
 
     Args:
         values: [N] numbers, or [N, k] bytes.
 
     Returns:
-        The number of each [N], equal where values are; and where each number first came [D].
+        The number of each value [N], the same for equal values; and the index of the first occurrence of each number
+        [D].
 
     >>> first_seen(np.array([7, 3, 7]))[0].tolist()
     [0, 1, 0]
@@ -110,13 +111,13 @@ def first_seen(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numbered(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The texts, each once and as they first come; and the number of each one's [N]."""
+    """The distinct texts in the order of their first occurrence, and the index among them of each text [N]."""
     number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     return list(number), np.array([number[text] for text in texts], int)
 
 
 def _number_bytes(values: np.ndarray) -> np.ndarray:
-    """A number for each row of bytes [N, k], equal where rows are."""
+    """A number for each row of bytes [N, k], the same for equal rows."""
     import pyarrow as pa
 
     kind, buffer = pa.binary(values.shape[1]), pa.py_buffer(np.ascontiguousarray(values))

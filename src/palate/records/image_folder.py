@@ -1,7 +1,7 @@
-"""Images on disk with what made them: Hugging Face's ImageFolder, a table `metadata.*` of rows with a `file_name`.
+"""Folders of images with their prompts: Hugging Face's ImageFolder, a table `metadata.*` of rows with a `file_name`.
 
-A folder may hold such folders (the shards of one run); they are read as one. One without a table may have a caption
-beside each image, `x.txt` or `x.caption` of `x.png`, as trainers of LoRA read it.
+A folder may contain such folders (the shards of one run); they are read together. In a folder without a table, the
+prompt of `x.png` may be in a text file `x.txt` or `x.caption` in the same folder, as trainers of LoRA read it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ METADATA = "metadata.jsonl"
 TABLES = (METADATA, "metadata.csv", "metadata.parquet")
 """The tables that are read."""
 BLOCKED = "blocked"
-"""The column that says why an image is not what the model drew, one of the two below; empty where it is."""
+"""The column with the reason why an image is not what the model drew, one of the two below; empty otherwise."""
 SAFETY_CHECKER, BLACK = "safety checker", "black"
-"""The pipeline's safety checker put a black picture in its place; every pixel is black without that."""
+"""The pipeline's safety checker replaced the image by a black one; or every pixel is black without that."""
 REASONS = (SAFETY_CHECKER, BLACK)
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""Of the images of a folder without a table, in lower case."""
+"""The endings of image files in a folder without a table, in lower case."""
 CAPTIONS = (".txt", ".caption")
 
 
@@ -44,9 +44,9 @@ class MetadataRow:
     """One row of a folder's tables, or one image file of a folder without any.
 
     Args:
-        name: what to call it in errors.
-        folder: that its file names are relative to.
-        values: by column.
+        name: the name of the row in errors.
+        folder: the folder that its file names are relative to.
+        values: the values by column name.
     """
 
     name: str
@@ -60,13 +60,13 @@ class ImageRecord:
 
     Args:
         file_name: relative to the folder that was read.
-        image: where it lies.
-        prompt: what it was made from; "" only where a reader takes images without one.
-        prompt_index: which prompt of the run that was; images of one prompt belong together whatever theirs are.
-        image_index: which of the prompt's images this is; the same index has the same seed in every model's run.
-        seed: of its noise; None where the folder does not say.
+        image: the image file.
+        prompt: the prompt of the image; "" only where a reader takes images without one.
+        prompt_index: the index of the prompt in the run; images are grouped by prompt, whatever their index is.
+        image_index: the index among the prompt's images; the same index has the same seed in every model's run.
+        seed: the seed of its noise; None where the folder does not say it.
         model: the model's name as it was given, or "".
-        row: all that the folder's metadata says of it.
+        row: the whole row of the folder's metadata.
     """
 
     file_name: str
@@ -80,11 +80,11 @@ class ImageRecord:
 
 
 def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unprompted: bool = False) -> list[ImageRecord]:
-    """The images that a folder's metadata lists, each decoded once to be sure of it; by prompt, then by image.
+    """The images that a folder's metadata lists, each decoded once as a check; ordered by prompt, then by image.
 
     Args:
         folder: a run of `palate generate`, any ImageFolder whose metadata has a `prompt`, `caption` or `text` in each
-            row, or image files with a text of the same name beside each.
+            row, or image files with text files of the same names.
         tally: whether bad rows are refused (the default) or left out and counted. Images that are not what the model
             drew (`BLOCKED`) are always left out and counted.
         unprompted: take images without a prompt too, and every image file of a folder that has no table at all.
@@ -99,8 +99,8 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
         fix = "a folder with one, or of image files alone" if unprompted else "a run of `palate generate`"
         raise InputError(f"{folder} lists no image: it has no {_one_of(TABLES)} with rows; give {fix}")
     if not table and not unprompted and not any("prompt" in row.values for row in rows):
-        fix = "write one for each, or have `palate caption` do it"
-        raise InputError(f"{folder} has images and no prompts: neither {METADATA} nor a text beside any; {fix}")
+        fix = "write a prompt for each image, or use `palate caption`"
+        raise InputError(f"{folder} has images and no prompts: neither {METADATA} nor a text file of any image; {fix}")
     records: list[ImageRecord] = []
     prompts: dict[str, int] = {}
     seen: Counter[str] = Counter()
@@ -113,7 +113,7 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
         with tally.row(f"{row.name}, image {row.values.get('file_name')!r}"):
             prompt = checked.optional_prompt(row.values)
             if not prompt and not unprompted:
-                prompt = checked.prompt_in(row.values, "write one, or have `palate caption` do it")
+                prompt = checked.prompt_in(row.values, "write one, or use `palate caption`")
             index = prompts.setdefault(prompt, len(prompts))
             record = _record(folder, row, prompt, index, seen[prompt])
             seen[prompt] += 1
@@ -123,9 +123,10 @@ def read_image_folder(folder: Path | str, tally: Tally | None = None, *, unpromp
         reasons = " and ".join(f"{count} ({reason})" for reason, count in blocked.items())
         if blocked.total() == len(rows):
             raise InputError(f"no image of {folder} is what the model drew: {reasons} are {BLOCKED}")
-        note(f"{blocked.total()} of {len(rows)} images of {folder} are not what the model drew and left out: {reasons}")
+        count = f"{blocked.total()} of {len(rows)} images of {folder}"
+        note(f"{count} are not what the model drew and are left out: {reasons}")
     if not records:
-        raise InputError(f"{folder} has no sound image, but {len(tally.bad)} bad rows; the first: {tally.bad[0]}")
+        raise InputError(f"{folder} has no undamaged image, but {len(tally.bad)} bad rows; the first: {tally.bad[0]}")
     return sorted(records, key=lambda record: (record.prompt_index, record.image_index))
 
 
@@ -143,19 +144,19 @@ def metadata_rows(
     """Every row of every table in a folder; none where there is no table.
 
     Args:
-        tally: whether rows that are no rows are refused (the default) or left out and counted. The last line of a run
-            that was killed, or is still under way, may be cut short, and is no row.
-        needed: what each row of a run of Palate must have, as of `JsonLines.read`.
+        tally: whether damaged rows are refused (the default) or left out and counted. In a run that was killed or that
+            still goes on, the last line may be incomplete; it is ignored.
+        needed: the checks of each row of a run of Palate, as for `JsonLines.read`.
 
     Raises:
-        InputError: a table is damaged, one folder has two, or a row of a run lacks what it must have.
+        InputError: a table is damaged, one folder has two, or a row of a run fails a check.
     """
     files = sorted(file for name in TABLES for file in folder.rglob(name) if file.is_file())
     return [row for file in files for row in _rows_of(file, tally or Tally(hint=""), needed)]
 
 
 def table_of(folder: Path, names: Iterable[str] = TABLES) -> Path | None:
-    """The table in a folder, not below it; None where there is none.
+    """The table in a folder itself, not in folders below it; None where there is none.
 
     Raises:
         InputError: there are two.
@@ -167,21 +168,21 @@ def table_of(folder: Path, names: Iterable[str] = TABLES) -> Path | None:
 
 
 def require_linkable(records: Iterable[ImageRecord], images: Path, out: Path) -> None:
-    """Raises InputError where `link_images` would have a folder read its own images twice, or write elsewhere.
+    """Raises InputError where the folder that `link_images` writes to would be read as a part of the source.
 
     Args:
-        records: what is to be linked.
+        records: the images to link.
         images: the folder that they were read from.
-        out: the folder that is to hold them.
+        out: the folder that they are to be linked into.
     """
     if out.resolve().is_relative_to(images.resolve()):
-        raise InputError(f"the run folder {out} lies in {images}, and would be read as a part of it; name one outside")
+        raise InputError(f"the run folder {out} is in {images} and would be read as a part of it; name one outside")
 
 
 def link_images(records: Iterable[ImageRecord], out: Path) -> None:
-    """Puts each image into another folder under its own file name: a hard link, or a copy where there can be none.
+    """Puts each image into another folder under the same file name: as a hard link, or as a copy where that fails.
 
-    An image that is there already stays, so that a run that was interrupted goes on.
+    An image that is already there is kept, so that an interrupted run can go on.
 
     Raises:
         PalateError: the disk is full, the folder may not be written to, and the like.
@@ -215,9 +216,9 @@ def _is_run(folder: Path) -> bool:
 
 
 def _files(folder: Path, tally: Tally) -> list[MetadataRow]:
-    """A row for each image file that is not hidden, where no table says more and no run is under way.
+    """A row for each image file that is not hidden; none where the folder has a table or is a run folder.
 
-    Its prompt is the text beside it, where there is one.
+    Its prompt is the text of its caption file, where there is one.
     """
     if any(file.is_file() for name in TABLES for file in folder.rglob(name)) or _is_run(folder):
         return []
@@ -231,16 +232,16 @@ def _files(folder: Path, tally: Tally) -> list[MetadataRow]:
 
 
 def _caption(image: Path) -> dict[str, str]:
-    """The text beside an image, on one line, as its prompt."""
+    """The text of an image's caption file, on one line, as its prompt."""
     files = [file for file in map(image.with_suffix, CAPTIONS) if file.is_file()]
     texts = {" ".join(read_text(file, "caption").split()) for file in files}
     if len(texts) > 1:
-        raise InputError(f"{files[0].name} and {files[1].name} beside it differ; keep one of them")
+        raise InputError(f"its captions {files[0].name} and {files[1].name} differ; keep one of them")
     return {"prompt": texts.pop()} if texts else {}
 
 
 def _record(folder: Path, row: MetadataRow, prompt: str, prompt_index: int, image_index: int) -> ImageRecord:
-    """One row; the indices are for a row that has none of its own."""
+    """The record of one row; the two indices are used where the row has none."""
     values = _plain(row.values, "the row")
     path = checked.file_in(row.folder, values.get("file_name"), "the file_name")
     indices = {"prompt_index": prompt_index, "image_index": image_index}
@@ -258,7 +259,7 @@ def _record(folder: Path, row: MetadataRow, prompt: str, prompt_index: int, imag
 
 
 def _plain(value: Any, what: str) -> Any:
-    """A value that JSON can hold; what no file can hold is refused, and NaN is no value."""
+    """A value as plain JSON: text that files cannot store is refused, and NaN becomes None."""
     if isinstance(value, str):
         return checked.storable_text(value, what)
     if isinstance(value, float):

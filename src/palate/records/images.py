@@ -1,4 +1,4 @@
-"""An image that is stored somewhere, as a file or inside a table, and is only decoded when it is looked at."""
+"""An image that is stored as a file or inside a table, and is only decoded when it is used."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FIX = "replace it, or leave its row out"
-_ITS_OWN_FAULT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
-"""Errors of reading that are about one file; others, such as a disk that fails, are about the whole run."""
+_ERRORS_OF_ONE_FILE = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EACCES,
+    errno.EPERM,
+}
+"""Errors of reading that concern one file; others, such as a failing disk, concern the whole run."""
 
 
 class Place(NamedTuple):
-    """Where in a Parquet file the bytes of an image are.
+    """The place of an image's bytes in a Parquet file.
 
     Attributes:
         file: the Parquet file.
@@ -44,11 +52,11 @@ class Place(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of an image that has been decoded once.
+    """The facts about an image that has been decoded once.
 
     Attributes:
         sha256: of its encoded bytes, in hex.
-        width, height: in pixels, turned as its EXIF says.
+        width, height: in pixels, rotated as its EXIF says.
     """
 
     sha256: str
@@ -58,17 +66,17 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class StoredImage:
-    """The encoded bytes of one image, or where they are; two are equal where their bytes are.
+    """The encoded bytes of one image, or where they are; two images are equal if their bytes are.
 
     Args:
         data: PNG, JPEG, WebP and the like.
-        path: the file that has them, when `data` is None.
-        place: the place in a Parquet file that has them; beside `data` where both are known.
-        name: what to call it in an error; its path or place when left out.
-        facts: what was found when it was decoded; bytes that are read later are held against them.
+        path: the image file, when `data` is None.
+        place: the place in a Parquet file; together with `data` where both are known.
+        name: the name of the image in errors; its path or place when left out.
+        facts: what was found when it was decoded; bytes that are read later are compared with them.
 
     Raises:
-        InputError: neither bytes nor a path nor a place, or a path beside one of the others.
+        InputError: neither bytes nor a path nor a place, or a path together with one of the others.
     """
 
     data: bytes | None = field(default=None, repr=False)
@@ -94,7 +102,7 @@ class StoredImage:
         """The encoded bytes.
 
         Raises:
-            InputError: the file is missing or cannot be read, there are no bytes, or others than the facts say.
+            InputError: the file is missing or cannot be read, it has no bytes, or the bytes do not match the facts.
         """
         if self.data is not None:
             return self._not_empty(self.data)
@@ -105,10 +113,10 @@ class StoredImage:
         return data
 
     def open(self) -> Image.Image:
-        """The image as a browser shows it: RGB, turned as its EXIF says, transparency on white (see `decode`).
+        """The image as a browser shows it: RGB, rotated as its EXIF says, transparency on white (see `decode_image`).
 
         Raises:
-            InputError: it is missing, empty, cut short or no image.
+            InputError: it is missing, empty, incomplete or not an image.
         """
         data = self.read()
         try:
@@ -117,10 +125,10 @@ class StoredImage:
             raise InputError(f"the image {self} cannot be decoded: {error}; {_FIX}") from error
 
     def checked(self) -> StoredImage:
-        """The same image with its facts, decoded now where it was not before.
+        """The same image with its facts; decodes it if it was not decoded before.
 
         Raises:
-            InputError: as of `open`.
+            InputError: as for `open`.
         """
         if self.facts:
             return self
@@ -147,14 +155,14 @@ class StoredImage:
     def _contents(self, path: Path) -> bytes:
         try:
             with explain_os_errors(f"read the image {self}"):
-                if path.is_file():  # and no pipe, which would be waited for
+                if path.is_file():  # not a pipe, whose reading would block
                     return path.read_bytes()
                 what = "is a folder" if path.is_dir() else "does not exist"
         except PalateError as error:
-            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _ITS_OWN_FAULT:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _ERRORS_OF_ONE_FILE:
                 raise
-            gone = isinstance(error.__cause__, FileNotFoundError)  # since `is_file`
-            what = "does not exist" if gone else f"cannot be read ({error.__cause__.strerror})"
+            deleted = isinstance(error.__cause__, FileNotFoundError)  # after the call of `is_file`
+            what = "does not exist" if deleted else f"cannot be read ({error.__cause__.strerror})"
         raise InputError(f"the image {self} {what}; {_FIX}")
 
     def _at_place(self) -> bytes | None:

@@ -1,4 +1,4 @@
-"""A list of rows that grows while a stage runs, and that survives being killed between two rows or inside one."""
+"""JSON-lines files that grow while a stage runs and stay readable when the process is killed at any moment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from palate.records import checked
 
 
 def json_value(text: str) -> Any:
-    """The value that a JSON text holds; a key twice in one object is an error, where plain JSON keeps the last.
+    """The value of a JSON text; a key that occurs twice in one object is an error (plain `json` keeps the last value).
 
     Raises:
-        InputError: it is no JSON; the message is the reason alone.
+        InputError: it is not JSON; the message contains only the reason.
     """
     try:
         return json.loads(text, object_pairs_hook=_object)
@@ -30,21 +30,20 @@ def json_value(text: str) -> Any:
 
 
 def json_object(line: str) -> dict[str, Any]:
-    """The object that a line of JSON lines holds; InputError gives the reason why it is none."""
+    """The object on one line of a JSON-lines file; InputError says why the line is not an object."""
     try:
         row = json_value(line)
     except InputError as error:
-        raise InputError(f"it is no JSON ({error}); correct or delete the line") from error
+        raise InputError(f"it is not JSON ({error}); correct or delete the line") from error
     if not isinstance(row, dict):
-        raise InputError(f"it is {line.strip()[:40]!r}, no JSON object; correct or delete the line")
+        raise InputError(f"it is {line.strip()[:40]!r}, not a JSON object; correct or delete the line")
     return row
 
 
 class JsonLines:
-    """A file with one JSON object a line, grown by one process at a time; others may read it meanwhile.
+    """A file with one JSON object per line, written by one process at a time; others may read it meanwhile.
 
-    A last line that is cut short (the process died, or is still writing) is not read, and the next `append` takes its
-    place.
+    An incomplete last line (the process died, or is still writing) is not read, and the next `append` overwrites it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,14 +51,14 @@ class JsonLines:
         self._whole_lines = False
 
     def read(self, needed: Mapping[str, checked.Check] = MappingProxyType({})) -> list[dict[str, Any]]:
-        """All whole rows; none where there is no file yet.
+        """All complete rows; none where there is no file yet.
 
         Args:
-            needed: what a row must have, by its key, and what each value is held against, as of `checked.cells`:
-                somebody may have edited the file.
+            needed: the keys that each row must have, with the check of each value, as for `checked.cells`; a user may
+                have edited the file.
 
         Raises:
-            InputError: a line but the last is no JSON object, or a row lacks what it must have.
+            InputError: a line other than the last is not a JSON object, or a row fails a check.
         """
         rows = []
         for number, line in enumerate(self._whole().split(b"\n"), 1):
@@ -71,11 +70,11 @@ class JsonLines:
         return rows
 
     def replace(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Writes the file anew."""
+        """Replaces the contents of the file."""
         write_atomic(self.path, _lines(rows, self.path))
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Adds rows and waits until the disk has them."""
+        """Appends rows and waits until they are on the disk."""
         with explain_os_errors(f"append to {self.path}"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self._whole_lines and self.path.exists():
@@ -88,7 +87,7 @@ class JsonLines:
             self._whole_lines = True
 
     def _whole(self) -> bytes:
-        """The file's contents up to the last whole row, with its line break."""
+        """The file's contents up to the last complete row, with its line break."""
         with explain_os_errors(f"read {self.path}"):
             data = self.path.read_bytes() if self.path.exists() else b""
         rows, last = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
@@ -110,7 +109,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise InputError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in an object")
+        raise InputError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice in an object")
     return found
 
 

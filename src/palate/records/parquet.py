@@ -12,8 +12,8 @@
 | `image_facts`  | list of {`sha256`: binary, `width`, `height`: int32} | of n images that were decoded once |
 | `image_places` | list of {`file`, `row`, `column`, `item`}          | n places, where the images are not embedded |
 
-A file may lack any column but `prompt`, `images` and `ranks`; an image without `bytes` is the file at `path`, relative
-to the table's folder. Where `image_facts` is whole, images are not read until somebody looks at them.
+Only the columns `prompt`, `images` and `ranks` are required. An image without `bytes` is the file at `path`, relative
+to the table's folder. Where `image_facts` has no nulls, images are not read until they are used.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ FACTS, PLACES = "image_facts", "image_places"
 
 
 def features_of_sets() -> datasets.Features:
-    """The schema of a file with its images embedded, in the words of `datasets`."""
+    """The schema of a file with embedded images, as `datasets.Features`."""
     from datasets import Features, Image, List, Value
 
     ranks = List(Value("int32"))
@@ -79,14 +79,14 @@ def features_of_sets() -> datasets.Features:
 
 
 def facts_feature() -> dict[str, Any]:
-    """What is kept of an image that was decoded once, in the words of `datasets`."""
+    """The facts about an image that was decoded once, as `datasets` features."""
     from datasets import Value
 
     return {"sha256": Value("binary"), "width": Value("int32"), "height": Value("int32")}
 
 
 def place_type() -> pa.DataType:
-    """The type of an image's place; the row and item of a file that is the image are -1."""
+    """The type of an image's place; row and item are -1 for an image file."""
     import pyarrow as pa
 
     return pa.struct({"file": pa.string(), "row": pa.int64(), "column": pa.string(), "item": pa.int32()})
@@ -108,40 +108,40 @@ def write_sets(
     about: Mapping[str, str] | None = None,
     empty: bool = False,
 ) -> int:
-    """Writes ranked sets as they come, a few at a time; `path` holds all of them or what it held before.
+    """Writes ranked sets, a few at a time; after an error, `path` is as it was before.
 
     Args:
-        embed: write the images; otherwise only where they are.
+        embed: write the images into the file; otherwise only their places.
         about: key and value pairs for the file's metadata.
-        empty: write a file where there is no set at all, instead of refusing.
+        empty: write an empty file where there is no set, instead of raising an error.
 
     Returns:
-        How many sets there were.
+        The number of sets.
 
     Raises:
-        InputError: an image cannot be read or decoded, or there is no set at all.
+        InputError: an image cannot be read or decoded, or there is no set.
     """
     rows = (_row(each, embed) for each in sets)
     return write_rows(rows, schema_of_sets(embed), path, None if empty else "ranked set", about)
 
 
 def read_sets(path: Path | str, *, skip_bad: bool = False) -> list[RankedSet]:
-    """All ranked sets of a Parquet file, or of every one in a folder; their images stay on the disk.
+    """All ranked sets of a Parquet file, or of all Parquet files in a folder; their images stay on the disk.
 
     Args:
         path: a `.parquet` file, or a folder of them.
-        skip_bad: leave out rows with a broken image or a ranking that does not fit, instead of stopping.
+        skip_bad: leave out rows with a broken image or a ranking that does not match, instead of stopping.
 
     Raises:
-        InputError: no such file, not this schema, or a bad row; the message names it.
+        InputError: there is no such file, it has another schema, or a row is bad; the message names it.
     """
     return [released(each) for each in iterate_sets(path, Tally(skip_bad))]
 
 
 def iterate_sets(path: Path | str, tally: Tally) -> Iterator[RankedSet]:
-    """As `read_sets`, one at a time; what is left out is counted in `tally`.
+    """Like `read_sets`, one set at a time; what is left out is counted in `tally`.
 
-    Each image was decoded: now, and its bytes are still in memory, or when its facts were written.
+    Each image was decoded: either now, with its bytes still in memory, or when its facts were written.
     """
     for file in parquet_files(path):
         known = has_facts(file)
@@ -163,7 +163,7 @@ def has_facts(file: Path, *, listed: bool = True) -> bool:
     """Whether a Parquet file has the facts of every image in it.
 
     Args:
-        listed: of ranked sets, which have lists of images; otherwise of graded images.
+        listed: whether it is a file of ranked sets, which have lists of images; otherwise it has graded images.
     """
     leaf = f"{FACTS}.list.element.sha256" if listed else f"{FACTS}.sha256"
     with open_parquet(file) as table:
@@ -174,18 +174,18 @@ def has_facts(file: Path, *, listed: bool = True) -> bool:
 
 
 def with_checked_images(ranked: RankedSet) -> RankedSet:
-    """The same set, once every image in it has been decoded; InputError names one that cannot be."""
+    """The same set after every image in it was decoded; an InputError names the image that cannot be decoded."""
     return ranked.with_images(image.checked() for image in ranked.images)
 
 
 def released(ranked: RankedSet) -> RankedSet:
-    """The same set without the bytes of images that can be read again from their places."""
+    """The same set without the bytes of images that can be read from their places again."""
     return ranked.with_images(image.released() for image in ranked.images)
 
 
 def facts_row(image: StoredImage) -> dict[str, Any]:
     """The facts of an image that was decoded, as a column holds them."""
-    assert image.facts is not None  # `checked` saw to it
+    assert image.facts is not None  # `StoredImage.checked` sets them
     return {**image.facts._asdict(), "sha256": bytes.fromhex(image.facts.sha256)}
 
 
@@ -195,7 +195,7 @@ def facts_of(row: Mapping[str, Any]) -> Facts:
 
 
 def placed(image: StoredImage) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An image that stays where it is, as the columns `images` and `image_places` hold it; else embedded."""
+    """The values of `images` and `image_places` for an image that stays where it is; one in memory is embedded."""
     if image.place:
         return {}, {**image.place._asdict(), "file": str(image.place.file.resolve())}
     if image.path:
@@ -204,7 +204,7 @@ def placed(image: StoredImage) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def image_at(place: Mapping[str, Any] | None, here: Place, facts: Facts) -> StoredImage:
-    """The image of which `placed` wrote the place; `here` is where it is where that names no file."""
+    """The image whose place `placed` wrote; `here` is its place if the image is embedded."""
     if place is None or place["file"] is None:
         return StoredImage(place=here, facts=facts)
     if place["row"] < 0:
@@ -248,6 +248,6 @@ def _images(row: dict[str, Any], name: RowName) -> Iterator[StoredImage]:
         return
     places = row.get(PLACES) or [None] * len(row[FACTS])
     if len(places) != len(row[FACTS]):
-        raise InputError(f"{len(places)} {PLACES} for {len(row[FACTS])} {FACTS}; write both anew, or neither")
+        raise InputError(f"{len(places)} {PLACES} for {len(row[FACTS])} {FACTS}; write the file again")
     for item, (facts, place) in enumerate(zip(row[FACTS], places)):
         yield image_at(place, Place(name.file, name.number, "images", item), facts_of(facts))

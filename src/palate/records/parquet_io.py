@@ -1,4 +1,4 @@
-"""Parquet files as rows: read with a name for each in errors, written a row group at a time, whole or not at all."""
+"""Parquet files as rows: each row has a name for errors; files are written a row group at a time, completely or not."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
 READ_ROWS = 64  # in memory at a time
 GROUP_BYTES = 2**25
-"""Of images in a row group, unless a single row has more: small enough to read one image out of it, and far from the
-2 GiB at which Arrow's binary columns end."""
+"""The bytes of images in a row group, unless a single row has more: small enough to read one image from it, and far
+below the limit of 2 GiB of Arrow's binary columns."""
 GROUP_ROWS = 1024
 
 
 class RowName(str):
-    """A row of a Parquet file, as errors call it and as its images are found again.
+    """The name of a row of a Parquet file in errors; it also knows the places of the row's images.
 
     Args:
         file: the Parquet file.
-        number: of the row, from 0.
+        number: the number of the row, from 0.
     """
 
     file: Path
     number: int
 
     def __new__(cls, file: Path, number: int) -> RowName:
-        """The name with what it is of."""
+        """The name, with the file and the row number as attributes."""
         name = super().__new__(cls, f"row {number} of {file}")
         name.file, name.number = file, number
         return name
 
     def image(self, data: bytes | None, column: str, item: int = -1) -> StoredImage:
-        """The image of which a column of this row has the bytes; `item` as of `Place`."""
+        """The image whose bytes are in a column of this row; `item` as for `Place`."""
         place = Place(self.file, self.number, column, item)
         return StoredImage(data=data or b"", place=place, name=str(place))
 
 
 def parquet_files(path: Path | str) -> list[Path]:
-    """The file itself, or the `.parquet` files of a folder, by name.
+    """The file itself, or the `.parquet` files of a folder, sorted by name.
 
     Raises:
         InputError: there is none.
@@ -58,12 +58,12 @@ def parquet_files(path: Path | str) -> list[Path]:
 
 
 def parquet_columns(file: Path) -> list[str]:
-    """The names of a Parquet file's columns; InputError where it is none."""
+    """The names of a Parquet file's columns; InputError where it is not a Parquet file."""
     return parquet_schema(file).names
 
 
 def parquet_schema(file: Path) -> pa.Schema:
-    """The columns of a Parquet file with their types; InputError where it is none."""
+    """The columns of a Parquet file with their types; InputError where it is not a Parquet file."""
     with open_parquet(file) as table:
         return table.schema_arrow
 
@@ -75,10 +75,10 @@ def parquet_about(file: Path) -> dict[str, str]:
 
 
 def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iterator[tuple[RowName, dict[str, Any]]]:
-    """Rows of a Parquet file with the name of each for an error; columns that `schema` lacks are not read.
+    """The rows of a Parquet file, each with its name for errors; columns that are not in `schema` are not read.
 
     Raises:
-        InputError: the file lacks required columns, or a column has another type; before the first row.
+        InputError: the file lacks required columns, or a column has another type; raised before the first row.
     """
     with open_parquet(file) as table:
         found = table.schema_arrow.names
@@ -96,7 +96,7 @@ def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iter
 
 
 def _values(batches: Iterator[pa.RecordBatch], columns: Sequence[pa.Field], file: Path) -> dict[str, list[Any]]:
-    """The next values of each column; none at the end."""
+    """The next values of each column; empty at the end."""
     with damage_named(file):
         batch = next(batches, None)
         if batch is None:
@@ -105,14 +105,14 @@ def _values(batches: Iterator[pa.RecordBatch], columns: Sequence[pa.Field], file
 
 
 def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
-    """A column in the type that a schema gives it; InputError where it does not read as that."""
+    """A column converted to the type in a schema; InputError where that is not possible."""
     import pyarrow as pa
 
     try:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, ValueError) as error:
         raise InputError(
-            f"the column {field.name!r} of {file} is {column.type}, which does not read as {field.type}; convert it"
+            f"the column {field.name!r} of {file} is {column.type}, which cannot be read as {field.type}; convert it"
         ) from error
 
 
@@ -123,19 +123,19 @@ def write_rows(
     what: str | None,
     about: Mapping[str, str] | None = None,
 ) -> int:
-    """Writes rows as they come, a row group at a time; `path` holds all of them or what it held before.
+    """Writes rows, one row group at a time; after an error, `path` is as it was before.
 
-    A row group ends after `GROUP_BYTES` of images or `GROUP_ROWS` rows, so that little is in memory at once.
+    A row group ends after `GROUP_BYTES` of images or `GROUP_ROWS` rows, so that few rows are in memory at a time.
 
     Args:
-        what: what a row is, for the error that there is none; None where there may be none.
+        what: what a row is, for the error that there are no rows; None where that is allowed.
         about: key and value pairs for the file's metadata.
 
     Returns:
-        How many rows there were.
+        The number of rows.
 
     Raises:
-        InputError: there is no row at all, and there must be.
+        InputError: there is no row, and that is not allowed.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -176,7 +176,7 @@ def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _bytes_in(value: Any) -> int:
-    """Bytes of the images in a row, or in a part of it."""
+    """The number of bytes of the images in a row, or in a part of it."""
     if isinstance(value, bytes):
         return len(value)
     if isinstance(value, Mapping):
@@ -185,7 +185,7 @@ def _bytes_in(value: Any) -> int:
 
 
 def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
-    """The columns below nested ones with the names that Parquet has for them, such as `images.list.element.bytes`."""
+    """The leaf columns of a schema with their names in Parquet, such as `images.list.element.bytes`."""
     import pyarrow as pa
 
     def below(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
@@ -202,17 +202,17 @@ def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
 
 
 def embedded(image: StoredImage) -> dict[str, Any]:
-    """An image as a Parquet column of `datasets.Image` holds it."""
+    """An image as a value of a Parquet column of type `datasets.Image`."""
     return {"bytes": image.read(), "path": image.path.name if image.path else None}
 
 
 def image_of(image: Mapping[str, Any], name: RowName, column: str, item: int = -1) -> StoredImage:
-    """The image of such a column's value, or the file beside the table that it names.
+    """The image of such a value: its bytes, or the file in the table's folder that it names.
 
     Args:
         image: the value.
-        name: of its row.
-        column, item: as of `Place`.
+        name: the name of its row.
+        column, item: as for `Place`.
     """
     if image.get("bytes") is None and image.get("path"):
         return StoredImage(path=name.file.parent / image["path"])

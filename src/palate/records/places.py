@@ -1,4 +1,4 @@
-"""Images inside Parquet files, read one at a time: fast in the order of the rows, possible in any."""
+"""Images inside Parquet files, read one at a time: fast in the order of the rows, slower in any other order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-OPEN_AT_ONCE = 16  # columns of files; training reads a few files in turn, or one batch out of many
+OPEN_AT_ONCE = 16  # columns of files; training reads a few files in turn, or a batch from many files
 BATCH_BYTES = 2**26  # decoded at once; Arrow's binary columns end at 2 GiB
 _LOCK = threading.Lock()
 _READERS: OrderedDict[tuple[Path, str], _ColumnReader] = OrderedDict()
@@ -31,7 +31,7 @@ def read_place(place: Place) -> bytes | None:
         InputError: there is no such file, column, row or item.
     """
     key = place.file, place.column
-    with _LOCK:  # the readers are shared, and each stands somewhere in its file
+    with _LOCK:  # the readers are shared, and each has a position in its file
         reader = _READERS.pop(key, None)
         if reader is None or reader.state != _state(place.file):  # a file may be replaced while it is open
             reader = _ColumnReader(*key)
@@ -43,10 +43,10 @@ def read_place(place: Place) -> bytes | None:
 
 
 def open_parquet(file: Path) -> pq.ParquetFile:
-    """A Parquet file, read a few pages at a time however large its row groups are.
+    """An open Parquet file, which is read a few pages at a time, however large its row groups are.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not a Parquet file.
     """
     import pyarrow.parquet as pq
 
@@ -63,19 +63,19 @@ def damage_named(file: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{file} cannot be read as Parquet ({first}); fetch or write it again") from error
+        raise InputError(f"{file} cannot be read as Parquet ({first}); download or write it again") from error
 
 
 def rows_at_once(metadata: pq.FileMetaData, group: int, most: int) -> int:
-    """How many rows of a row group to decode at once, so that no column reaches Arrow's 2 GiB; `most` at most."""
+    """How many rows of a row group to decode at a time, so that no column reaches Arrow's 2 GiB; `most` at most."""
     found = metadata.row_group(group)
-    if found.total_byte_size >= 2**31:  # a few rows may have most of it
+    if found.total_byte_size >= 2**31:  # a few rows may contain most of these bytes
         return 1
     return int(np.clip(BATCH_BYTES * found.num_rows // max(found.total_byte_size, 1), 1, most))
 
 
 def _state(file: Path) -> tuple[int, ...]:
-    """What tells a file from one that takes its place; nothing where there is none."""
+    """What differs between a file and one that replaces it; empty where there is no file."""
     try:
         found = file.stat()
     except OSError:
@@ -84,7 +84,7 @@ def _state(file: Path) -> tuple[int, ...]:
 
 
 class _ColumnReader:
-    """Walks through one column of one file; a step back begins at the row group again."""
+    """Reads one column of one file in order; going back reads from the start of the row group again."""
 
     def __init__(self, file: Path, column: str) -> None:
         self.file, self.column, self.state = file, column, _state(file)
@@ -95,8 +95,8 @@ class _ColumnReader:
         self._first_rows = np.concatenate([[0], np.cumsum(sizes)])
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._values: Any = ()
-        self._start = self._stop = 0  # the rows that `_values` are of
-        self._end = 0  # the row after the last that `_batches` will come to
+        self._start = self._stop = 0  # the range of rows of `_values`
+        self._end = 0  # the end of the rows of `_batches`
 
     def value(self, place: Place) -> bytes | None:
         """The bytes at a place of this column; None where there are none."""

@@ -1,4 +1,4 @@
-"""The canonical preference record: n images of one prompt, ranked, with the votes that the ranking came from."""
+"""The preference record: n ranked images of one prompt, with the votes that the ranking was made from."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class RankedSet:
     """n >= 2 images of one prompt; a pair is n = 2.
 
     Args:
-        prompt: what all the images were made from.
+        prompt: the prompt that all the images were made from.
         images: [n].
         ranks: [n], 1 is best, ties share a rank; None where nobody has ranked the images yet.
         votes: each rater's own ranks [n].
         systems: [n] names of the models that made the images, or empty.
-        seeds: [n] that they were sampled with, or empty.
-        scores: [n] of each scorer, by the scorer's name.
+        seeds: [n] seeds that the images were sampled with, or empty.
+        scores: [n] scores of each scorer, by the scorer's name.
 
     Raises:
-        InputError: something does not match the images; the message names it.
+        InputError: a field does not match the images; the message names it.
     """
 
     prompt: str
@@ -68,11 +68,11 @@ class RankedSet:
             raise InputError(f"{what} must give its best image rank 1, not {min(ranks)} {about}")
 
     def key(self) -> str:
-        """A stable identity of the set, whatever the order of its images: what keyed randomness goes by."""
+        """An identifier of the set that does not depend on the order of its images; random draws are keyed by it."""
         return key_of(self.prompt, (image.digest() for image in self.images))
 
     def with_images(self, images: Iterable[StoredImage]) -> RankedSet:
-        """The same set with these images [n] in the place of its own."""
+        """The same set with its images replaced by these [n]."""
         return replace(self, images=tuple(images))
 
 
@@ -82,7 +82,7 @@ def key_of(prompt: str, digests: Iterable[str]) -> str:
 
 
 def rank(values: Sequence[Any]) -> tuple[int, ...]:
-    """Ranks of values of which the lowest is best, [n]; equal values share a rank and the next rank skips none.
+    """The ranks [n] of values, the lowest value is best; equal values share a rank, and the ranks have no gaps.
 
     >>> rank([0.2, 0.1, 0.2, 0.5])
     (2, 1, 2, 3)

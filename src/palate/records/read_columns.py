@@ -1,4 +1,4 @@
-"""From Parquet to columns of feedback, without a look at the images."""
+"""Reading Parquet files into columns of feedback without reading the images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_rankings(files: Sequence[Path]) -> Rankings:
     """The ranked sets of Parquet files that have the facts of their images.
 
     Raises:
-        InputError: a set without a prompt, of fewer than two images, or with ranks that do not fit them.
+        InputError: a set has no prompt, fewer than two images, or ranks that do not match its images.
     """
     import pyarrow as pa
 
@@ -59,7 +59,7 @@ def read_grades(files: Sequence[Path]) -> Grades:
     """The graded images of Parquet files that have their facts.
 
     Raises:
-        InputError: one without a prompt, or with a grade outside [0, 1].
+        InputError: a graded image has no prompt, or a grade outside [0, 1].
     """
     import pyarrow as pa
 
@@ -76,7 +76,7 @@ def read_grades(files: Sequence[Path]) -> Grades:
 
 
 def _read(files: Sequence[Path], types: dict[str, pa.DataType], *, listed: bool) -> pa.Table:
-    """The wanted columns of all files, those that a file lacks empty, and where each row came from."""
+    """The given columns of all files, null where a file lacks one, and the file and number of each row."""
     import pyarrow as pa
 
     facts = pa.struct({"sha256": pa.binary(), "width": pa.int32(), "height": pa.int32()})
@@ -101,7 +101,7 @@ def _read(files: Sequence[Path], types: dict[str, pa.DataType], *, listed: bool)
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    """The texts of a column, each once and as they first come, and the number of each row's."""
+    """The distinct texts of a column in the order of their first occurrence, and the index of each row's text."""
     encoded = column.fill_null("").combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
 
@@ -122,12 +122,12 @@ def _blank(prompts: Sequence[str]) -> np.ndarray:
 
 
 def _misfit(rank: np.ndarray, given: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Which rankings have another number of ranks than their set has images, or no rank 1 as their lowest [K].
+    """Which rankings do not have as many ranks as their set has images, or do not have 1 as their lowest rank [K].
 
     Args:
-        rank: one ranking after the other.
-        given: how many ranks each has [K].
-        size: how many it must have [K].
+        rank: the rankings, concatenated.
+        given: the number of ranks of each [K].
+        size: the number of ranks that each must have [K].
     """
     lowest = np.ones(len(given), int)
     if (given > 0).any():
@@ -137,7 +137,7 @@ def _misfit(rank: np.ndarray, given: np.ndarray, size: np.ndarray) -> np.ndarray
 
 
 def _refuse_set(files: Sequence[Path], table: pa.Table, number: int) -> None:
-    """Raises the error of the record that such a row would be."""
+    """Raises the error that the record of a bad row raises."""
     row = table.slice(number, 1).to_pylist()[0]
     images = tuple(StoredImage(data=b"not looked at") for _ in row[FACTS])
     with Tally().row(RowName(files[row[FILE]], row[ROW])):
@@ -147,12 +147,12 @@ def _refuse_set(files: Sequence[Path], table: pa.Table, number: int) -> None:
 
 
 def _images(files: Sequence[Path], table: pa.Table, size: np.ndarray, column: str) -> tuple[Images, np.ndarray]:
-    """The distinct images of a table, and the number of each member's.
+    """The distinct images of a table, and the index among them of each member's image.
 
     Args:
-        files: by their numbers in the table.
-        size: how many images each row has [S].
-        column: that embedded images are in.
+        files: the files, in the order of their numbers in the table.
+        size: the number of images of each row [S].
+        column: the column of embedded images.
     """
     import pyarrow as pa
 
@@ -178,7 +178,7 @@ def _images(files: Sequence[Path], table: pa.Table, size: np.ndarray, column: st
 
 
 def _elsewhere(images: Images, table: pa.Table, size: np.ndarray, listed: bool) -> Images:
-    """The images of a table [M], those that are not embedded with the places that the table names."""
+    """The images of a table [M], with the places that the table names for images that are not embedded."""
     column = table.column(PLACES).combine_chunks()
     named = np.repeat(column.is_valid().to_numpy(zero_copy_only=False), size)
     places = column.flatten() if listed else column.drop_null()

@@ -1,4 +1,4 @@
-"""Tables that people bring: JSON, JSON lines, CSV and TSV, gzipped or not; each row with a name for errors."""
+"""Reading a user's tables: JSON, JSON lines, CSV, TSV (also gzipped) and Parquet; each row has a name for errors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from palate.records.tally import Tally
 TABLE_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 TAB = "\t"
 NamedRow = tuple[str, Any]
-"""What to call a row in errors, such as `line 3 of metadata.csv`, and the row."""
+"""The name of a row in errors, such as `line 3 of metadata.csv`, and the row itself."""
 
 
 def ending(path: Path) -> str:
-    """The ending that says what a file is, in lower case: of `prompts.CSV.gz`, `.csv`."""
+    """The ending that gives a file's format, in lower case: `.csv` for `prompts.CSV.gz`."""
     name = path.name.lower()
     return Path(name.removesuffix(".gz")).suffix
 
@@ -34,7 +34,7 @@ def read_text(path: Path, what: str) -> str:
         what: what the file is to the user, such as `"prompt file"`.
 
     Raises:
-        InputError: there is no such file, or it is no text; names the line.
+        InputError: there is no such file, or it is not UTF-8; the message names the line.
     """
     require_file(path, what)
     try:
@@ -42,7 +42,7 @@ def read_text(path: Path, what: str) -> str:
             data = path.read_bytes()
             data = gzip.decompress(data) if path.suffix.lower() == ".gz" else data
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"the {what} {path} cannot be unzipped ({error}); fetch or zip it again") from error
+        raise InputError(f"the {what} {path} cannot be unzipped ({error}); download or zip it again") from error
     return decoded(data, f"the {what} {path}")
 
 
@@ -61,10 +61,10 @@ def read_table(path: Path, what: str, tally: Tally | None = None) -> list[NamedR
 
     Args:
         what: what the file is to the user.
-        tally: whether rows that are no rows are refused (the default) or left out and counted.
+        tally: whether damaged rows are refused (the default) or left out and counted.
 
     Raises:
-        InputError: there is no such file, its ending is none of `TABLE_ENDINGS`, it is damaged, or one of its rows is.
+        InputError: there is no such file, its ending is not in `TABLE_ENDINGS`, or the file or a row is damaged.
     """
     kind, tally = ending(path), tally or Tally(hint="")
     if kind == ".parquet":
@@ -80,7 +80,7 @@ def read_table(path: Path, what: str, tally: Tally | None = None) -> list[NamedR
 
 
 def _parquet_table(path: Path, what: str) -> list[NamedRow]:
-    """The rows of a Parquet file, without its columns of bytes: an image is no cell of a table."""
+    """The rows of a Parquet file without its columns of bytes, which contain images."""
     import pyarrow as pa
 
     from palate.records.parquet import parquet_rows, parquet_schema
@@ -104,9 +104,9 @@ def _json_list(text: str, path: Path, what: str) -> list[Any]:
     try:
         rows = json_value(text)
     except InputError as error:
-        raise InputError(f"the {what} {path} is no JSON: {error}; write it again") from error
+        raise InputError(f"the {what} {path} is not JSON: {error}; write it again") from error
     if not isinstance(rows, list):
-        raise InputError(f"the {what} {path} is no JSON list but begins {text.strip()[:20]!r}; write [..., ...]")
+        raise InputError(f"the {what} {path} is not a JSON list but begins {text.strip()[:20]!r}; write [..., ...]")
     return rows
 
 
@@ -122,16 +122,16 @@ def _csv_rows(text: str, delimiter: str, path: Path, tally: Tally) -> Iterator[N
             if len(values) > len(header):
                 raise InputError(
                     f"{len(values)} fields where the header has {len(header)}, the last {values[-1][:60]!r}; "
-                    f"put text that has a {'tab' if delimiter == TAB else 'comma'} in it in quotes"
+                    f"put quotes around text that contains a {'tab' if delimiter == TAB else 'comma'}"
                 )
             padded = [*values, *[None] * (len(header) - len(values))]
             yield name, {column: value for column, value in zip(header, padded) if column}
 
 
 def _csv_records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The records that are not empty, each with the line on which it begins.
+    """The records that are not empty, each with the number of its first line.
 
-    A table with tabs whose quotes are not those of CSV has none: there they are letters like others.
+    Where the quotes in a table with tabs do not follow the rules of CSV, they are read as ordinary characters.
     """
     lines = list(io.StringIO(text, newline=""))
     try:
@@ -140,13 +140,13 @@ def _csv_records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, l
         if delimiter == TAB:
             return iter(_parsed(lines, delimiter, csv.QUOTE_NONE))
         raise InputError(
-            f"the quote that opens on line {error.line} of {path} has no end that a comma or a new line follows; "
-            "close it, and write each quote inside of quoted text twice"
+            f"the quote that opens on line {error.line} of {path} has no closing quote before a comma or a new line; "
+            "close it, and write each quote inside quoted text twice"
         ) from error
 
 
 class _QuoteError(Exception):
-    """A quoted field has no proper end."""
+    """A quoted field has no closing quote."""
 
     def __init__(self, line: int) -> None:
         self.line = line
@@ -168,13 +168,13 @@ def _parsed(lines: Sequence[str], delimiter: str, quoting: Literal[0, 3]) -> lis
 
 
 def _quote_line(lines: Sequence[str], first: int, delimiter: str) -> int:
-    """The line on which the quote opens that has no proper end, in the record that begins on line `first`."""
+    """The line of the opening quote without a closing quote, in the record that begins on line `first`."""
     opened, state = first, "start"
     for number, line in enumerate(lines[first - 1 :], first):
         for letter in line:
             if state == "quoted":
                 state = "closing" if letter == '"' else state
-            elif letter == '"' and state == "closing":  # twice inside of quotes: a quote
+            elif letter == '"' and state == "closing":  # two quotes inside quoted text are one quote
                 state = "quoted"
             elif letter == '"' and state == "start":
                 state, opened = "quoted", number

@@ -1,4 +1,4 @@
-"""What was left out on the way from a source to a record, and why: nothing is lost silently."""
+"""The count of what a reader leaves out, with the reasons, so that nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ class Tally:
     """Counts what a reader leaves out.
 
     Args:
-        skip_bad: bad rows are counted and left out; otherwise the first one ends the reading.
-        hint: what the error of the first bad row adds: how to have such rows left out, or nothing where that cannot be.
+        skip_bad: leave bad rows out and count them; otherwise the first bad row raises an error.
+        hint: text added to the error of a bad row, on how to leave such rows out; may be empty.
     """
 
     skip_bad: bool = False
     hint: str = "--skip-bad leaves such rows out and counts them"
     dropped: Counter[str] = field(default_factory=Counter)
-    """How many sound rows the new format has no place for, by reason."""
+    """The number of correct rows that the new format cannot represent, by reason."""
     bad: list[str] = field(default_factory=list)
     """The message of each bad row that was left out."""
     facts: dict[str, str] = field(default_factory=dict)
-    """What else a summary says of the source, such as which split of it was read."""
+    """Other facts for the summary, such as which split of the source was read."""
 
     def drop(self, reason: str, number: int = 1) -> None:
-        """Counts sound rows, or parts of one, that have no place in the result; none where `number` is 0."""
+        """Counts correct rows, or parts of rows, that the result cannot represent; does nothing where `number` is 0."""
         if number:
             self.dropped[reason] += number
 
     @contextmanager
     def row(self, name: str) -> Iterator[None]:
-        """The reading of one row: an `InputError` inside counts the row as bad, or is raised with the row's name."""
+        """A block that reads one row: an `InputError` in it counts the row as bad, or is raised with the row's name."""
         try:
             yield
         except InputError as error:
@@ -45,5 +45,5 @@ class Tally:
             self.bad.append(message)
 
     def summary(self) -> dict[str, int | str]:
-        """The counts by reason, bad rows among them, and the facts."""
+        """The counts by reason, including bad rows, and the facts."""
         return {**self.dropped, **({"bad rows": len(self.bad)} if self.bad else {}), **self.facts}

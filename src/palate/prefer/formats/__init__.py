@@ -1,1 +1,1 @@
-"""Other people's formats: the names that both the reader and the writer of each use."""
+"""Published formats: the names that the reader and the writer of each format share."""

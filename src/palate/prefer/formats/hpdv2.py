@@ -1,7 +1,8 @@
 """HPDv2 (Wu et al. 2023, arXiv:2306.09341): the files and keys of the released folder.
 
 `<split>.json` is a list of rows, and `<split>/` has their images. A row of the test split has n images and their ranks,
-from 0 for the best, of all raters together and of each; a row of the train split has two, of which one is preferred.
+from 0 for the best, by all raters together and by each rater; a row of the train split has two images, of which one is
+preferred.
 """
 
 from __future__ import annotations
@@ -21,5 +22,5 @@ ANNOTATIONS, USER = "raw_annotations", "user_hash"
 
 
 def written_ranks(ranks: Iterable[int]) -> list[int]:
-    """Ranks from 1 as the format has them, from 0."""
+    """Ranks that begin at 1 as ranks of this format, which begin at 0."""
     return [rank - 1 for rank in ranks]

@@ -1,1 +1,1 @@
-"""Other people's formats, one file each: `matches(path)` and `read(path, tally)`, which yields ranked sets."""
+"""Readers of published formats, one module each: `matches(path)`, and `read(path, tally)` yields ranked sets."""

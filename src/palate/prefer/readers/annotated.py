@@ -1,4 +1,4 @@
-"""What exports of annotation suites have in common: where an image is, and which of the images was chosen."""
+"""The parts that the exports of annotation tools have in common: references to images, and answers that name them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def first_record(file: Path) -> dict[str, Any] | None:
 
 
 def references_in(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What says where each image is, by the image's name: the items of a list of them, or else the fields that do."""
+    """The references to a record's images by name: the items of a list of images, or else the fields with images."""
     lists = [value for value in fields.values() if isinstance(value, list)]
     items = [item for value in lists for item in value if isinstance(item, dict) and "id" in item]
     listed = {str(item["id"]): next((value for key, value in item.items() if _shows(key, value)), "") for item in items}
@@ -47,31 +47,32 @@ def references_in(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def image_of_reference(reference: Any, folder: Path, name: str) -> StoredImage:
-    """The image that a reference names: a path below the export's folder, a `data:` URL, or HTML that shows one.
+    """The image of a reference: a path below the export's folder, a `data:` URL, or HTML or Markdown with either.
 
     Raises:
-        InputError: it is on the network, outside the folder, or damaged.
+        InputError: the image is on the network, outside the folder, or damaged.
     """
-    if isinstance(reference, dict):  # as a column of images has it
+    if isinstance(reference, dict):  # a value of a column of images
         if isinstance(reference.get("bytes"), bytes):
             return StoredImage(data=reference["bytes"], name=name)
         reference = reference.get("path")
     if not isinstance(reference, str) or not reference:
-        raise InputError(f"{name} is no image; name a file beside the export")
+        raise InputError(f"{name} is not an image; name a file in the folder of the export")
     shown = _SHOWN.search(reference)
     text = (shown[1] or shown[2]) if shown else reference
     if text.startswith("data:"):
         return StoredImage(data=_decoded(text, name), name=name)
     if "://" in text or text.startswith("//"):
-        raise InputError(f"{text[:120]!r} is not on this machine; fetch it, put it beside the export and name it there")
+        fix = "download it into the folder of the export and give its file name"
+        raise InputError(f"{text[:120]!r} is not on this machine; {fix}")
     return StoredImage(path=_below(folder, unquote(_ADDRESSED.sub("", text)) if _ADDRESSED.match(text) else text))
 
 
 def ranks_of_choice(values: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
-    """Ranks [n] by the images whose names, or whose side of a pair, were chosen; None for other words.
+    """The ranks [n] from the names, or the sides (left or right), of the chosen images; None for other answers.
 
     Raises:
-        InputError: a side was chosen, and the names do not tell which image is on it.
+        InputError: a side was chosen, and the names do not say which image is on that side.
     """
     words = [_plain(value) for value in values if isinstance(value, str)] if isinstance(values, list) else []
     if words and all(word in TIES for word in words):
@@ -84,15 +85,16 @@ def ranks_of_choice(values: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
 
 
 def ranks_of_order(groups: Sequence[Sequence[str]], keys: Sequence[str]) -> tuple[int, ...]:
-    """Ranks [n] of images whose names are given from the best to the worst; those of one group share a rank.
+    """The ranks [n] of images from groups of their names, best group first; the images of one group share a rank.
 
     Raises:
-        InputError: not every image is there once.
+        InputError: an image is missing, or occurs twice.
     """
     names = {_plain(key): key for key in keys}
     places = {names.get(_plain(one), one): place for place, group in enumerate(groups) for one in group}
     if sum(map(len, groups)) != len(keys) or set(places) != set(keys):
-        raise InputError(f"the ranking {[*map(list, groups)]!s:.160} must have each of {', '.join(keys)} once; mend it")
+        given = f"{[*map(list, groups)]!s:.160}"
+        raise InputError(f"the ranking {given} must have each of {', '.join(keys)} once; correct it")
     return rank([places[key] for key in keys])
 
 
@@ -101,16 +103,16 @@ def _plain(name: str) -> str:
 
 
 def _sides(keys: Sequence[str]) -> tuple[str, ...]:
-    """The left and the right one of two images."""
+    """The names of two images, the left one first."""
     for left, right in (keys, keys[::-1]) if len(keys) == 2 else ():
         if _in_order(left, right):
             return left, right
-    mend = "give two images names such as image1, which is on the left, and image2"
-    raise InputError(f"the names {', '.join(keys)} do not tell which image is on the left; {mend}")
+    fix = "use two names such as image1 for the left image and image2 for the right image"
+    raise InputError(f"the names {', '.join(keys)} do not say which image is on the left; {fix}")
 
 
 def _in_order(left: str, right: str) -> bool:
-    """Whether two names differ in one word alone, as 1 and 2, a and b, left and right do."""
+    """Whether two names differ only in one word, such as 1 and 2, a and b, or left and right, in this order."""
     words = [re.findall(r"\d{1,18}|[^\W\d_]+", key.lower()) for key in (left, right)]
     unlike = [pair for pair in zip(*words) if pair[0] != pair[1]]
     if len(words[0]) != len(words[1]) or len(unlike) != 1:
@@ -123,7 +125,7 @@ def _in_order(left: str, right: str) -> bool:
 
 
 def _shows(key: str, value: Any) -> bool:
-    """Whether a field is an image."""
+    """Whether a field contains an image."""
     if isinstance(value, dict):
         return "bytes" in value and "path" in value
     if not isinstance(value, str) or str(key).lower() in PROMPTS:
@@ -145,12 +147,13 @@ def _decoded(url: str, name: str) -> bytes:
 
 
 def _below(folder: Path, name: str) -> Path:
-    """A path in the folder; a link out of it is outside."""
+    """A path in the folder; links are resolved, so a link that leads out of the folder is refused."""
     try:
         path = (folder / name).resolve()
-        path.is_file()  # a name that no file system takes says so here
-    except (OSError, ValueError, RuntimeError) as error:  # the last of a link to itself
-        raise InputError(f"{name[:120]!r} is no file's name ({error}); name a file beside the export") from error
+        path.is_file()  # raises an error for a name that the file system does not allow
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError for a link to itself
+        fix = "name a file in the folder of the export"
+        raise InputError(f"{name[:120]!r} is not a valid file name ({error}); {fix}") from error
     if not path.is_relative_to(folder.resolve()):
-        raise InputError(f"the image {name[:120]!r} lies outside of {folder}; move it there, and name it so")
+        raise InputError(f"the image {name[:120]!r} is outside of {folder}; move it into that folder")
     return path

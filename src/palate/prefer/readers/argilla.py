@@ -1,10 +1,10 @@
 """Argilla's exports of records with images.
 
-Read are what `Dataset.to_disk` and `records.to_json` write (`fields` and `responses`), and a `datasets` folder, Parquet
-or JSON lines (`<question>.responses`, `.users` and `.status`; in version 1, a list of `value`, `user_id` and `status`).
-An answer is a ranking of the image fields' names, or a label that is one of them, `left`, `right` or a tie. Where
-several questions are so answered, the one with most answers is read. Version 2 exports a ranking as an order, so its
-ties are lost before they come here; version 1 has them.
+This reads the files of `Dataset.to_disk` and `records.to_json` (`fields` and `responses`), and a `datasets` folder,
+Parquet or JSON lines (`<question>.responses`, `.users` and `.status`; in version 1, a list of `value`, `user_id` and
+`status`). An answer is a ranking of the names of the image fields, or a label that is one of these names, `left`,
+`right` or a tie. Where several questions have such answers, the one with most answers is read. Version 2 exports a
+ranking as an order, so its ties are lost in the export; version 1 keeps them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ANSWER = {"value", "status"}
-"""Keys of an answer in version 1."""
+"""The keys of an answer in version 1."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
-    """One ranked set a record, each submitted response a vote.
+    """One ranked set for each record, with a vote for each submitted response.
 
-    Drafts, discarded responses and answers to other questions are left out and counted. A response of which the export
-    does not tell the status (`records.to_json` has none) is taken, and counted too.
+    Drafts, discarded responses and answers to other questions are left out and counted. A response without a status
+    (`records.to_json` writes none) is taken as submitted, and counted too.
 
     Args:
-        split: of a folder with several; see `of_split`.
+        split: the split of a folder with several; see `of_split`.
 
     Raises:
         InputError: no response ranks images, or a row is bad.
@@ -71,11 +71,12 @@ def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedS
     for name, row, folder in _rows(files, tally):
         with tally.row(name):
             if not isinstance(row, dict):
-                raise InputError("it is no record with fields and responses; export it again")
+                raise InputError("it is not a record with fields and responses; export it again")
             fields, responses = _record(row)
             references = references_in(fields)
             if len(references) < 2:
-                raise InputError(f"no two images among {', '.join(fields)}; each is a field, or an item of a list")
+                where = "each image must be a field, or an item of a list"
+                raise InputError(f"fewer than two images among {', '.join(fields)}; {where}")
             votes = tuple(_votes(responses, question, list(references), tally))
             if not votes:
                 tally.drop("records without a submitted answer")
@@ -85,7 +86,7 @@ def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedS
 
 
 def _found(path: Path) -> dict[str, list[Path]]:
-    """The files of records by split; of the first kind that there is."""
+    """The files of records by split, of the first kind of file that exists."""
     if not path.is_dir():
         return {"": [path]} if _is_export(path) else {}
     kinds = ({"": sorted(path.glob(pattern))} for pattern in ("records.json", "*.jsonl", "*.json"))
@@ -106,7 +107,7 @@ def _is_export(file: Path) -> bool:
 
 
 def _answered(kind: pa.DataType) -> bool:
-    """Whether a column holds answers of version 1: a list of them, or lists of their parts."""
+    """Whether a column has answers of version 1: a list of structs, or a struct of lists."""
     import pyarrow as pa
 
     inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
@@ -123,7 +124,7 @@ def _schema(file: Path) -> pa.Schema:
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
             return stream.schema
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{file} cannot be read ({error}); fetch or write it again") from error
+        raise InputError(f"{file} cannot be read ({error}); download or write it again") from error
 
 
 def _rows(files: Sequence[Path], tally: Tally) -> Iterator[tuple[str, Any, Path]]:
@@ -152,10 +153,10 @@ def _arrow_rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _record(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[_Response]]:
-    """The fields and the responses, whichever way they are written."""
+    """The fields and the responses of a record in any of the layouts."""
     if isinstance(row.get("fields"), dict):
         given = row.get("responses")
-        if isinstance(given, dict):  # version 2: by question
+        if isinstance(given, dict):  # version 2: answers by question
             return row["fields"], [each for name, answers in given.items() for each in _listed(str(name), answers)]
         return row["fields"], [each for answers in _dicts(given) for each in _of_user(answers)]
     fields, responses = {}, []
@@ -178,7 +179,7 @@ def _listed(question: str, answers: Any) -> Iterator[_Response]:
 
 
 def _of_user(answers: Mapping[str, Any]) -> Iterator[_Response]:
-    """All answers of one person, as version 1 and the server have them."""
+    """All answers of one user, as version 1 and the server write them."""
     values = answers.get("values")
     for name, each in (values if isinstance(values, dict) else {}).items():
         value = each.get("value") if isinstance(each, dict) else None
@@ -203,12 +204,12 @@ def _votes(responses: Iterable[_Response], question: str, keys: Sequence[str], t
         tally.drop("responses without a status, taken as submitted", int(each.status is None))
         ranks = _ranks(each.value, keys)
         if ranks is None:
-            raise InputError(f"the answer {each.value!s:.80} names none of the images {', '.join(keys)}; mend it")
+            raise InputError(f"the answer {each.value!s:.80} names none of the images {', '.join(keys)}; correct it")
         yield Vote(each.rater, ranks)
 
 
 def _question(files: Sequence[Path], path: Path) -> str:
-    """The question with most submitted answers about images; of equal ones, the first."""
+    """The question with most submitted answers about images; the first of several with equally many."""
     counts: Counter[str] = Counter()
     for _, row, _ in _rows(files, Tally(skip_bad=True)):
         if isinstance(row, dict):
@@ -221,7 +222,7 @@ def _question(files: Sequence[Path], path: Path) -> str:
 
 
 def _is_answer(response: _Response, keys: Sequence[str]) -> bool:
-    """Whether a submitted response is about images, sound or not."""
+    """Whether a submitted response is about images, whether it is valid or not."""
     try:
         return response.status in ("submitted", None) and _ranks(response.value, keys) is not None
     except InputError:
@@ -233,7 +234,7 @@ def _ranks(value: Any, keys: Sequence[str]) -> tuple[int, ...] | None:
         return None
     if isinstance(value, str):
         return ranks_of_choice([value], keys)
-    if isinstance(value, dict) and isinstance(value.get("value"), list):  # lists of the parts
+    if isinstance(value, dict) and isinstance(value.get("value"), list):  # a struct of lists
         ranks = value.get("rank")
         ranks = ranks if isinstance(ranks, list) else [None] * len(value["value"])
         value = [{"value": one, "rank": place} for one, place in zip(value["value"], ranks)]

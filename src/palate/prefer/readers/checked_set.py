@@ -8,10 +8,10 @@ from palate.records.ranked import RankedSet
 
 
 def checked_set(ranked: RankedSet) -> RankedSet:
-    """The same set, once every image in it has been decoded.
+    """The same set, after every image in it was decoded.
 
     Raises:
-        InputError: an image cannot be decoded, or one and the same picture is ranked above itself.
+        InputError: an image cannot be decoded, or the same image has two different ranks.
     """
     ranked = with_checked_images(ranked)
     places: dict[str, int] = {}
@@ -19,7 +19,7 @@ def checked_set(ranked: RankedSet) -> RankedSet:
         before = places.setdefault(image.digest(), place)
         if ranked.ranks and ranked.ranks[before] != ranked.ranks[place]:
             raise InputError(
-                f"images {before + 1} and {place + 1} are one and the same picture ({image}), ranked "
-                f"{ranked.ranks[before]} and {ranked.ranks[place]}; a picture is neither better nor worse than itself"
+                f"images {before + 1} and {place + 1} are the same image ({image}), but have the ranks "
+                f"{ranked.ranks[before]} and {ranked.ranks[place]}; give them the same rank, or leave one out"
             )
     return ranked

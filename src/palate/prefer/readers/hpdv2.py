@@ -3,10 +3,10 @@
 Three layouts of a folder are read:
 
 - as released (`ymhao/HPDv2`): `test.json` (rankings of n images with `raw_annotations` of each rater) with its images
-  in `test/`, and `train.json` (pairs with `human_preference`) with its images in `train/`; one of the splits, if there
-  are both;
+  in `test/`, and `train.json` (pairs with `human_preference`) with its images in `train/`; where both exist, one of
+  them is read;
 - ImageReward's (Xu et al. 2023, arXiv:2304.05977): `test.json` with `generations` and one `ranking` of each prompt, and
-  the images in `test/` or beside it;
+  the images in `test/` or in the folder itself;
 - a gallery extract: `annotations.jsonl` with `prompt`, `images`, `system` and `raw_ranks` (a row of n ranks for each
   rater), and the images in `images/`.
 """
@@ -32,22 +32,22 @@ from palate.records.tally import Tally
 GALLERY = "annotations.jsonl"
 _IMAGES = ("images", IMAGES, PAIR, "generations")
 _RANKS = (RANK, "ranking")
-_LOWEST, _HIGHEST = -(2**31), 2**31 - 1  # of ranks, before they are counted from 1
+_LOWEST, _HIGHEST = -(2**31), 2**31 - 1  # limits of ranks in the file, which need not begin at 1
 
 
 def matches(path: Path) -> bool:
-    """Whether this is a folder in one of the layouts."""
+    """Whether this is a folder with one of the layouts."""
     return bool(_files(path))
 
 
 def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
-    """One ranked set a row, each rater's ranking kept as a vote and the ranks their Borda order.
+    """One ranked set for each row, with each rater's ranking as a vote and the order by Borda counts as the ranks.
 
     Args:
-        split: of a folder with several; see `of_split`.
+        split: the split of a folder with several; see `of_split`.
 
     Raises:
-        InputError: a file is no JSON, a ranking does not match its images, or an image is missing or broken.
+        InputError: a file is not JSON, a ranking does not match its images, or an image is missing or broken.
     """
     for file in of_split(_files(path), split, path, tally):
         beside = path / ("images" if file.name == GALLERY else file.stem)
@@ -64,12 +64,12 @@ def _files(path: Path) -> dict[str, list[Path]]:
 
 def _ranked_set(row: Any, folder: Path) -> RankedSet:
     if not isinstance(row, dict):
-        raise InputError(f"{shown(row)} is no object with a prompt, images and ranks; fetch the file again")
+        raise InputError(f"{shown(row)} is not an object with a prompt, images and ranks; download the file again")
     names = _list(row, _IMAGES, "list of images")
     votes = _votes(row)
     systems = row.get(SYSTEMS) or []
     if not isinstance(systems, list):
-        raise InputError(f"the {SYSTEMS} is {shown(systems)}, no list with a name for each image; write one")
+        raise InputError(f"the {SYSTEMS} is {shown(systems)}, not a list with a name for each image; write such a list")
     return RankedSet(
         prompt=checked.prompt_in(row),
         images=tuple(StoredImage(path=checked.file_in(folder, each, "an image's name")) for each in names),
@@ -80,7 +80,7 @@ def _ranked_set(row: Any, folder: Path) -> RankedSet:
 
 
 def _votes(row: dict[str, Any]) -> tuple[Vote, ...]:
-    if "raw_ranks" in row:  # rater 3 of one prompt is not rater 3 of the next
+    if "raw_ranks" in row:  # rater 3 of one prompt is not rater 3 of another
         lists = _list(row, ("raw_ranks",), "list of rankings")
         return tuple(Vote(f"rater {i}", _numbers(ranks)) for i, ranks in enumerate(lists))
     if PREFERENCE in row:  # 1 for the preferred image, 0 for the other
@@ -90,16 +90,16 @@ def _votes(row: dict[str, Any]) -> tuple[Vote, ...]:
     annotations = _list(row, (key,), "list of annotations") if key else []
     if odd := [each for each in annotations if not isinstance(each, dict)]:
         raise InputError(
-            f"the annotation {shown(odd[0])} is no object with a {RANK} and a {USER}; fetch the file again"
+            f"the annotation {shown(odd[0])} is not an object with a {RANK} and a {USER}; download the file again"
         )
     return tuple(Vote(_user(each), rank(_numbers(each.get(RANK)))) for each in annotations)
 
 
 def _list(row: dict[str, Any], keys: tuple[str, ...], what: str) -> list[Any]:
-    """The list under the first of these keys that there is."""
+    """The list under the first of these keys that exists."""
     found = next((row[key] for key in keys if key in row), None)
     if not isinstance(found, list) or not found:
-        raise InputError(f"no {what}, but {shown(found)}, among {', '.join(map(str, row))}; fetch the file again")
+        raise InputError(f"no {what} but {shown(found)} among {', '.join(map(str, row))}; download the file again")
     return found
 
 
@@ -109,5 +109,5 @@ def _user(row: dict[str, Any]) -> str:
 
 def _numbers(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or not values:
-        raise InputError(f"{shown(values)} is no ranking; it needs a list with a whole number for each image")
+        raise InputError(f"{shown(values)} is not a ranking; it needs a list with a whole number for each image")
     return tuple(checked.integer(value, "a rank", _LOWEST, _HIGHEST) for value in values)

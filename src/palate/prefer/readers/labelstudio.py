@@ -1,8 +1,8 @@
 """Label Studio's JSON export: a list of tasks, each with `data`, and `annotations` of several people.
 
-An annotation answers by a result of the tags Pairwise (`left`, `right`), Choices (the images' keys, `left`, `right`, or
-a tie), Ranker (an order, or buckets with a number in their names) or, for a task of one image, Rating. Where a task has
-several such controls, the one with most answers in the file is read. Images are files beside the export, or `data:`
+An annotation has a result of the tag Pairwise (`left`, `right`), Choices (the images' keys, `left`, `right`, or a tie),
+Ranker (an order, or buckets with a number in their names) or, for a task of one image, Rating. Where a task has several
+such controls, the one with most answers in the file is read. Images are files in the folder of the export, or `data:`
 URLs. The formats are described at https://labelstud.io/guide/task_format and https://labelstud.io/tags/ranker.
 """
 
@@ -31,7 +31,7 @@ from palate.records.table_files import read_table
 from palate.records.tally import Tally
 
 _MINIMAL = {"annotation_id", "annotator"}
-"""Keys that only the short export has."""
+"""The keys that only the short export JSON-MIN has."""
 
 
 def matches(path: Path) -> bool:
@@ -40,7 +40,7 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
-    """One ranked set a task, each annotation a vote; or, of ratings, one a prompt (see `rated_sets`).
+    """One ranked set for each task, with a vote for each annotation; from ratings, one for each prompt (`rated_sets`).
 
     Cancelled annotations, drafts, predictions and answers to other questions are left out and counted.
 
@@ -54,7 +54,7 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
         with tally.row(name):
             data = _data(task)
             if not (references := references_in(data)):
-                raise InputError(f"no image among {', '.join(data)}; name files beside the export")
+                raise InputError(f"no image among {', '.join(data)}; name files in the folder of the export")
             answers = _answers(task, control, list(references), tally)
             if not answers:
                 tally.drop("tasks without an answer")
@@ -88,12 +88,12 @@ def _tasks(file: Path, tally: Tally) -> Iterator[tuple[str, Any, Path]]:
 
 def _data(task: Any) -> dict[str, Any]:
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-        raise InputError("it is no task with data and annotations; export it again")
+        raise InputError("it is not a task with data and annotations; export it again")
     return task["data"]
 
 
 def _control(tasks: Iterable[tuple[str, Any, Path]], path: Path) -> str:
-    """The name of the control with most answers that tell images apart; of equal ones, the first."""
+    """The name of the control with most answers that prefer some image; the first of several with equally many."""
     counts: Counter[str] = Counter()
     for _, task, _ in tasks:
         if isinstance(task, dict) and isinstance(task.get("data"), dict):
@@ -117,7 +117,7 @@ def _kept(task: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]
 def _about_images(
     results: Iterable[dict[str, Any]], keys: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], tuple[float, ...] | None]]:
-    """The results that are about images, with what they say of them; None where that makes no sense."""
+    """The results that are about images, with their ranks or stars; None where these are not valid."""
     for result in results:
         try:
             if (values := _answer(result, keys)) is not None:
@@ -129,7 +129,7 @@ def _about_images(
 def _answers(
     task: Mapping[str, Any], control: str, keys: Sequence[str], tally: Tally
 ) -> list[tuple[str, tuple[float, ...]]]:
-    """Each rater's ranks of the images [n], or stars of a single one."""
+    """Each rater's ranks of the images [n], or the stars of a single image."""
     answers, kept = [], list(_kept(task))
     tally.drop("cancelled annotations", len(_dicts(task.get("annotations"))) - len(kept))
     for what, name in (("drafts", "drafts"), ("predictions", "predictions of models")):
@@ -144,7 +144,7 @@ def _answers(
         values = _answer(mine[0], keys)
         if values is None or len(mine) > 1:
             said = ", ".join(f"{each.get('value')!s:.80}" for each in mine)
-            raise InputError(f"the answer {said} does not say which of {', '.join(keys)} is best; mend or delete it")
+            raise InputError(f"the answer {said} does not say which of {', '.join(keys)} is best; correct or delete it")
         answers.append((rater, values))
     return answers
 
@@ -164,7 +164,7 @@ def _answer(result: Mapping[str, Any], keys: Sequence[str]) -> tuple[float, ...]
 
 
 def _groups(ranker: Any, name: Any) -> list[list[str]]:
-    """The images from the best to the worst: of a list, of the list that bears the tag's name, or bucket by bucket."""
+    """The images from the best to the worst: a list, the list under the tag's name, or the buckets in their order."""
     if isinstance(ranker, dict):
         full = {str(bucket): ids for bucket, ids in ranker.items() if ids}
         numbers = {bucket: rank for bucket in full if (rank := bucket_rank(bucket)) is not None}
@@ -179,14 +179,14 @@ def _groups(ranker: Any, name: Any) -> list[list[str]]:
 
 
 def _named(results: Iterable[Mapping[str, Any]]) -> str:
-    """The rater of whom an export of ours says that the vote is, whoever took it into Label Studio since."""
+    """The rater that our own export names; someone else may have imported the vote into Label Studio."""
     metas = (result.get("meta") for result in results)
     found = next((meta[RATER] for meta in metas if isinstance(meta, dict) and isinstance(meta.get(RATER), str)), "")
     return checked.optional_name(found, "the rater")
 
 
 def _rater(completed_by: Any) -> str:
-    """A name for who annotated: a person's number, or what the export says of the person."""
+    """A name of the annotator: the email address, the name or the number in the export."""
     if isinstance(completed_by, dict):
         parts = [checked.optional_name(completed_by.get(part), f"the {part}") for part in ("first_name", "last_name")]
         name = checked.optional_name(completed_by.get("email"), "the email") or " ".join(parts).strip()
@@ -196,7 +196,7 @@ def _rater(completed_by: Any) -> str:
 
 
 def _about(task: Mapping[str, Any], n: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """What `meta` says of the n images: their systems and their seeds, or nothing."""
+    """The systems and the seeds of the n images in `meta`; empty where they are not there."""
     meta = task.get("meta")
     systems, seeds = (meta.get(key) if isinstance(meta, dict) else None for key in (SYSTEMS, SEEDS))
     return (

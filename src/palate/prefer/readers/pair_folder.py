@@ -1,14 +1,14 @@
-"""A folder of one's own images with a table that says which are preferred.
+"""A folder of the user's own images with a table of preferences.
 
-The table is `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in the folder, in one of two shapes:
+The table is `metadata.csv`, `metadata.jsonl` or `metadata.parquet` in the folder, in one of two layouts:
 
-- a pair a row: `prompt`, `preferred`, `rejected` (file names in the folder), and optionally `rater`, and `tie` for a
-  pair of which neither is better; several rows for the same two images are several raters' votes;
-- an image a row, as Hugging Face's ImageFolder has it: `file_name`, `prompt`, `rank` (1 is best, ties share); the rows
-  of one prompt are one ranked set.
+- one pair per row: `prompt`, `preferred`, `rejected` (file names in the folder), and optionally `rater`, and `tie` for
+  a pair of which neither is better; several rows with the same two images are the votes of several raters;
+- one image per row, as in Hugging Face's ImageFolder: `file_name`, `prompt`, `rank` (1 is best, ties share a rank); the
+  rows of one prompt are one ranked set.
 
-`preferred_file_name` and `rejected_file_name` are understood as well: with these `datasets.load_dataset("imagefolder")`
-opens the folder too. The prompt may be called `caption` or `text`.
+The column names `preferred_file_name` and `rejected_file_name` are also possible: with these,
+`datasets.load_dataset("imagefolder")` opens the folder too. The column of the prompt may be `caption` or `text`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
-    """One ranked set for each two images compared, or for each prompt.
+    """One ranked set for each compared pair of images, or for each prompt.
 
-    Prompts with a single image are dropped and counted.
+    Prompts with a single image are left out and counted.
 
     Raises:
-        InputError: the table has neither shape, or a row is bad.
+        InputError: the table has neither layout, or a row is bad.
     """
     rows = _rows(path, tally)
     columns = {column for _, row in rows[:1] for column in row}
@@ -73,7 +73,7 @@ def _short(column: str) -> str:
 
 
 def _pairs(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[RankedSet]:
-    """Rows about the same two images of a prompt become one set with a vote each."""
+    """The rows with the same prompt and the same two images become one set, with a vote for each row."""
     sets: dict[tuple[str, Path, Path], list[tuple[str, str, tuple[int, ...]]]] = {}
     for name, row in rows:
         with tally.row(name):
@@ -94,7 +94,7 @@ def _pairs(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[RankedSet
 
 
 def _rankings(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[RankedSet]:
-    """Rows of the same prompt become one set."""
+    """The rows of each prompt become one set."""
     sets: dict[str, list[tuple[str, Path, int]]] = {}
     for name, row in rows:
         with tally.row(name):
@@ -108,7 +108,7 @@ def _rankings(path: Path, rows: list[NamedRow], tally: Tally) -> Iterator[Ranked
         with tally.row(f"{images[0][0]} and the others of its prompt"):
             files = [file for _, file, _ in images]
             if twice := [file for file in files if files.count(file) > 1]:
-                raise InputError(f"the image {twice[0].name!r} stands there twice; name each image once")
+                raise InputError(f"the image {twice[0].name!r} occurs twice; name each image once")
             stored = tuple(StoredImage(path=file) for file in files)
             yield checked_set(RankedSet(prompt, stored, tuple(place for _, _, place in images)))
 

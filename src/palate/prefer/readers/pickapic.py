@@ -41,9 +41,9 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
-    """One pair a row with the vote of its user.
+    """One pair for each row, with the vote of its user.
 
-    Rows without a label, and rows that show the same image twice, are dropped and counted; ties are kept.
+    Rows without a label, and rows with the same image twice, are left out and counted; ties are kept.
 
     Raises:
         InputError: a column is missing, or a row is bad.
@@ -66,7 +66,7 @@ def _pair(row: dict[str, Any], name: RowName) -> RankedSet:
     labels = row[LABELS[0]], row[LABELS[1]]
     ranks = RANKS.get(labels)
     if ranks is None:
-        raise InputError(f"labels {labels} rank no pair; they are (1, 0), (0, 1) or, for a tie, (0.5, 0.5)")
+        raise InputError(f"labels {labels} do not rank a pair; they must be (1, 0), (0, 1) or, for a tie, (0.5, 0.5)")
     user, models = row.get(USER), [checked.optional_name(row.get(model), model) for model in MODELS]
     return RankedSet(
         prompt=checked.text(row[CAPTION], f"the {CAPTION}"),

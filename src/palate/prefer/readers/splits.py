@@ -1,4 +1,4 @@
-"""Published data come in splits, such as train and test, which are not to be mixed without a word."""
+"""The splits of published data, such as train and test, which must not be mixed silently."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from palate.records.tally import Tally
 ALL = "all"
 _NAME = re.compile(r"(train(ing)?|validation|valid|val|dev|test(ing)?|eval)(_[a-z]+)*(?=[-._0-9]|$)", re.IGNORECASE)
 _LAYOUTS = ("*{}", "data/*{}", "*/*{}", "default/*/*{}")
-"""Of files in a folder: side by side, as a hub has them, a folder a split, and as a hub converts them."""
+"""The layouts of files in a folder: in the folder itself, in `data/` as on a hub, one folder for each split, and as a
+hub converts them to Parquet."""
 
 
 def files_by_split(path: Path, suffix: str) -> dict[str, list[Path]]:
-    """The files of a kind in a folder by the split that their name, or their folder's, begins with.
+    """The files with a suffix in a folder, by the split that their name, or their folder's name, begins with.
 
     Args:
-        path: a folder, or a file that is then the only one.
-        suffix: of the files, such as `.parquet`.
+        path: a folder, or a single file.
+        suffix: the suffix of the files, such as `.parquet`.
 
     Returns:
-        The files by name in each split, those without one under ""; of the first layout that has any.
+        The files of each split, sorted by name; those without a split are under "". Only the first layout that has
+        files is used.
     """
     if path.is_file():
         return {"": [path]} if path.suffix == suffix else {}
@@ -40,18 +42,18 @@ def files_by_split(path: Path, suffix: str) -> dict[str, list[Path]]:
 
 
 def split_of(name: str) -> str:
-    """The split that a file's or folder's name begins with: `train` of `train-00000-of-00008.parquet`; "" of others."""
+    """The split that the name of a file or folder begins with: `train` for `train-00000-of-00008.parquet`; else ""."""
     found = _NAME.match(name)
     return found[0].lower() if found else ""
 
 
 def of_split(found: Mapping[str, Sequence[Path]], split: str | None, path: Path, tally: Tally) -> list[Path]:
-    """The files of one split; the choice is said, and is in the tally.
+    """The files of one split; the choice is printed and noted in the tally.
 
     Args:
-        found: files by split, those without one under "".
-        split: which; `all` of them, or where it is left out, train, or the only one that there is.
-        path: where they were found.
+        found: the files by split, those without a split under "".
+        split: the name of the split, or `all`; when left out, train or the only split.
+        path: the folder of the files.
 
     Raises:
         InputError: there is no such split, or none was named and it is not clear which.
