@@ -16,7 +16,7 @@ from palate.core.errors import InputError
 from palate.core.values import shown
 
 Check: TypeAlias = Callable[[Any, str], Any]
-"""One of the functions below, or another like them."""
+"""A function such as those below: from a value and its description to the checked value."""
 PROMPTS = ("prompt", "caption", "text")
 """The names that the column of prompts may have, in upper or lower case; the first one found is used."""
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
@@ -139,10 +139,10 @@ def prompt_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cells(row: Mapping[str, Any], needed: Mapping[str, Check]) -> dict[str, Any]:
-    """A row with some of its cells in their types.
+    """The row, with the values of some of its cells checked and converted.
 
     Args:
-        needed: what each of these cells is held against, by the name of the column.
+        needed: the check of each of these cells, by the name of the column.
 
     Raises:
         InputError: a column is missing, or a cell has another type; the message names the column.
