@@ -71,7 +71,7 @@ def drawn(whole_run: GenerateConfig, tmp_path: Path) -> GenerateConfig:
         ({"file_name": GONE}, "no file_name among prompt, seed"),
         ({"file_name": ["x.png"]}, r"the file_name is \['x.png'\], not text"),
         ({"prompt": GONE}, "no prompt among file_name, seed"),
-        ({"seed": "many"}, "the seed is 'many', no whole number"),
+        ({"seed": "many"}, "the seed is 'many', not a whole number"),
     ],
 )
 def test_generate_names_the_line_of_its_metadata(drawn: GenerateConfig, changes: Any, complaint: str) -> None:
@@ -82,7 +82,7 @@ def test_generate_names_the_line_of_its_metadata(drawn: GenerateConfig, changes:
 
 def test_generate_names_a_candidate_that_is_no_number(drawn: GenerateConfig) -> None:
     edit(drawn.out / "metadata.jsonl", 1, candidate=[3])
-    with pytest.raises(InputError, match=r"the candidate of images/.*png in .*run is \[3\], no whole number"):
+    with pytest.raises(InputError, match=r"the candidate of images/.*png in .*run is \[3\], not a whole number"):
         generate(drawn)
 
 
@@ -103,7 +103,7 @@ class Silent:
     [
         ({"file_name": GONE}, "no file_name among"),
         ({"file_name": None}, "the file_name is missing, not text"),
-        ({"file_name": "../keep.txt"}, r"the file_name is '\.\./keep\.txt', which lies outside"),
+        ({"file_name": "../keep.txt"}, r"the file_name is '\.\./keep\.txt', which is outside"),
     ],
 )
 def test_caption_names_the_line_of_its_metadata_and_deletes_nothing_outside(
@@ -122,7 +122,7 @@ def test_caption_names_the_line_of_its_metadata_and_deletes_nothing_outside(
     "changes, complaint",
     [
         ({"source": GONE}, "no source among"),
-        ({"score": "high"}, "the score is 'high', no finite number"),
+        ({"score": "high"}, "the score is 'high', not a finite number"),
         ({"prompt": {"a": 1}}, r"the prompt is \{'a': 1\}, not text"),
     ],
 )
@@ -180,8 +180,8 @@ def test_score_names_the_line_that_lacks_a_score(images: Path, scores: Path, cha
     [
         ({"higher_is_better": "yes"}, "the higher_is_better is 'yes', neither true nor false"),
         ({"spread": GONE}, "no spread among higher_is_better, mean"),
-        ({"spread": "wide"}, "the spread is 'wide', no finite number"),
-        ({"images": None}, "the images is missing, no whole number"),
+        ({"spread": "wide"}, "the spread is 'wide', not a finite number"),
+        ({"images": None}, "the images is missing, not a whole number"),
     ],
 )
 def test_readers_of_a_summary_name_the_scorer_and_key(

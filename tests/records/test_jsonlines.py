@@ -52,9 +52,9 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
         ("{}", "no name and no seed among no columns; write one, or delete the line"),
         ('{"name": "a"}', "no seed among name; write one, or delete the line"),
         ('{"name": ["a"], "seed": 1}', r"the name is \['a'\], not text"),
-        ('{"name": "a", "seed": "x"}', "the seed is 'x', no whole number; write one, such as 1, or delete the line"),
-        ('{"name": "a", "seed": null}', "the seed is missing, no whole number"),
-        ('{"name": "a", "seed": NaN}', "the seed is NaN, no whole number"),
+        ('{"name": "a", "seed": "x"}', "the seed is 'x', not a whole number; write one, such as 1, or delete the line"),
+        ('{"name": "a", "seed": null}', "the seed is missing, not a whole number"),
+        ('{"name": "a", "seed": NaN}', "the seed is NaN, not a whole number"),
     ],
 )
 def test_a_row_without_what_it_must_have_is_named_with_its_line_and_key(
