@@ -250,7 +250,7 @@ def test_a_table_without_a_column_that_can_filter_says_so(images: Path, tmp_path
 @pytest.mark.parametrize("value", [None, "high", True, float("nan")])
 def test_an_image_without_a_score_is_refused_by_name_or_counted(tmp_path: Path, value: Any) -> None:
     images = table(tmp_path / "images", [{"prompt": "a", "score": 1.5}, {"prompt": "b", "score": value}])
-    with pytest.raises(InputError, match=r"images/1\.png: its 'score' is .*, not a number.*--skip-bad"):
+    with pytest.raises(InputError, match=r"images/1\.png: its 'score' is .*, no number.*--skip-bad"):
         filter_images(FilterConfig(images=images, at_least=0.0, out=tmp_path / "run"))
     run = filter_images(FilterConfig(images=images, at_least=0.0, out=tmp_path / "run", skip_bad=True))
     assert kept(run) == ["0.png"]
@@ -261,7 +261,7 @@ def test_an_image_that_came_after_the_scores_is_named(images: Path, scores: Path
     (images / "images/4.png").write_bytes(encoded())
     JsonLines(images / "metadata.jsonl").append([{"file_name": "images/4.png", "prompt": "a cow"}])
     with pytest.raises(
-        InputError, match=r"4\.png: its 'teacher:utility' is None in .*, not a number; score the folder again"
+        InputError, match=r"4\.png: its 'teacher:utility' is None in .*, no number; score the folder again"
     ):
         filter_images(FilterConfig(scores=scores, at_least=0.0, out=tmp_path / "run"))
 
