@@ -39,9 +39,9 @@ from palate.models.families import sizes_of
 from palate.models.load import load_denoiser
 from palate.models.lora import reference as without_adapter
 from palate.models.source import resolve
+from palate.records.checked_set import checked_set
 from palate.records.columns import Rankings
 from palate.records.images import StoredImage
-from palate.records.parquet import with_checked_images
 from palate.records.ranked import RankedSet
 from palate.score.base import to_squares
 from palate.training.device import make_accelerator
@@ -84,7 +84,7 @@ def prepare(options: argparse.Namespace, train: Any, folder: Path) -> dict[str, 
         steps=4 * (TURNS + WARM_UP),
     )
     sets = random_pairs(4 * options.batch, resolution)
-    examples = config.method().examples(Rankings.of(map(with_checked_images, sets)))
+    examples = config.method().examples(Rankings.of(map(checked_set, sets)))
     accelerator = make_accelerator(config.device)
     run = RunFolder.open(config.out, "align dpo", config)
     trainer = assemble(config, config.method(), source, examples, run, accelerator)

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from palate.core.errors import PalateError
 from palate.generate.prompts import load_prompts
 from palate.prefer.curated import is_curated
 from palate.prefer.grades import load_graded
-from palate.prefer.load import detect, iterate_preferences
+from palate.prefer.load import detect, iterate_preferences, load_rankings
 from palate.records.image_folder import read_image_folder
 from palate.records.jsonlines import JsonLines
 from palate.records.parquet import write_sets
@@ -103,12 +104,16 @@ def in_rows(rows: Any, lines: bool) -> str:
 
 def read_everything(source: Path, out: Path) -> None:
     """Reads a source in every way that there is; each may refuse it."""
-    for read in (load_prompts, is_curated, detect, load_graded, _records, _sets):
-        for skip_bad in (False, True):
-            try:
-                read(source, Tally(skip_bad), out) if read in (_records, _sets) else read(source)
-            except PalateError as error:
-                str(error).encode(errors="backslashreplace")
+    reads: list[Callable[[], object]] = [
+        *(partial(read, source) for read in (load_prompts, is_curated, detect)),
+        *(partial(read, source, out / "cache") for read in (load_graded, load_rankings)),
+        *(partial(read, source, Tally(skip_bad), out) for read in (_records, _sets) for skip_bad in (False, True)),
+    ]
+    for read in reads:
+        try:
+            read()
+        except PalateError as error:
+            str(error).encode(errors="backslashreplace")
 
 
 def _records(source: Path, tally: Tally, out: Path) -> None:

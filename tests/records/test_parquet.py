@@ -58,7 +58,7 @@ def test_images_on_disk_are_embedded_and_files_beside_the_table_are_found(tmp_pa
     write_sets([RankedSet("a cat", (beside, stored("blue")), (1, 2))], tmp_path / "in" / "p.parquet")
     assert read_sets(tmp_path / "in")[0].images[0].read() == encoded("red")
 
-    columns = {"prompt": ["a cat"], "images": [[{"bytes": None, "path": "a.png"}] * 2], "ranks": [[1, 2]]}
+    columns = {"prompt": ["a cat"], "images": [[{"bytes": None, "path": "a.png"}] * 2], "ranks": [[1, 1]]}
     pq.write_table(pa.table(columns), tmp_path / "hand.parquet")
     assert read_sets(tmp_path / "hand.parquet")[0].images[0].path == tmp_path / "a.png"
 
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
 def test_bad_rows_are_refused_by_name_or_skipped_and_counted(tmp_path: Path) -> None:
     bad_image = {"prompt": "b", "images": [{"bytes": b"", "path": None}, {"bytes": encoded(), "path": None}]}
     bad_ranks = {"prompt": "c", "images": [{"bytes": encoded(), "path": None}] * 2, "ranks": [1, 2, 3]}
-    good = {"prompt": "a", "images": [{"bytes": encoded(), "path": None}] * 2, "ranks": [1, 2]}
+    good = {"prompt": "a", "images": [{"bytes": encoded(), "path": None}] * 2, "ranks": [1, 1]}
     pq.write_table(pa.Table.from_pylist([good, bad_image | {"ranks": [1, 2]}, bad_ranks, good]), tmp_path / "p.parquet")
     with pytest.raises(InputError, match=r"row 1 of .*p\.parquet: the image 1 of row 1 .* is empty .*--skip-bad"):
         read_sets(tmp_path / "p.parquet")

@@ -88,7 +88,7 @@ def test_images_with_equal_bytes_are_equal_wherever_they_are(tmp_path: Path) -> 
 def test_a_row_group_ends_before_its_images_are_too_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(encoded("red"))
     monkeypatch.setattr(parquet_io, "GROUP_BYTES", 7 * (size + 32))  # each with its digest
-    sets = [RankedSet(f"p{i}", (stored("red"),) * 2, (1, 2)) for i in range(10)]
+    sets = [RankedSet(f"p{i}", (stored("red"),) * 2, (1, 1)) for i in range(10)]
     sets.insert(4, RankedSet("large", (stored("red"),) * 20, (1,) * 20))  # one row that is more than a group may be
     write_sets(sets, tmp_path / "p.parquet")
     metadata = pq.ParquetFile(tmp_path / "p.parquet").metadata
@@ -98,7 +98,7 @@ def test_a_row_group_ends_before_its_images_are_too_many_bytes(tmp_path: Path, m
 
 def test_a_row_group_has_no_more_than_so_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_io, "GROUP_ROWS", 4)
-    write_sets([RankedSet("p", (stored("red"),) * 2, (1, 2))] * 9, tmp_path / "p.parquet")
+    write_sets([RankedSet("p", (stored("red"),) * 2, (1, 1))] * 9, tmp_path / "p.parquet")
     metadata = pq.ParquetFile(tmp_path / "p.parquet").metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [4, 4, 1]
 
@@ -124,7 +124,7 @@ def test_a_table_that_others_wrote_is_read_a_row_at_a_time_where_it_must_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [
-        {"prompt": f"p{i}", "images": [{"bytes": encoded("red"), "path": None}] * 2, "ranks": [1, 2]} for i in range(9)
+        {"prompt": f"p{i}", "images": [{"bytes": encoded("red"), "path": None}] * 2, "ranks": [1, 1]} for i in range(9)
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
     asked = []

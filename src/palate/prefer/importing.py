@@ -9,8 +9,9 @@ from typing import Literal
 
 from palate.core.runs import RunFolder
 from palate.prefer.indexing import sources
-from palate.prefer.load import detect, iterate_format, locate
+from palate.prefer.load import detect, iterate_format, locate, parts_of
 from palate.prefer.stage import FREE, digest_rows, write_preferences
+from palate.records.parquet_io import parquet_sources
 from palate.records.tally import Tally
 
 
@@ -54,8 +55,15 @@ def import_preferences(config: ImportConfig) -> Path:
     kind = detect(path) if config.format == "auto" else config.format
     run = RunFolder.open(config.out, "prefer import", config, free=FREE, inputs={"source": _state(path)})
     sets = islice(iterate_format(kind, path, tally, config.split), config.limit)
-    write_preferences(run, sets, tally, config.limit, about=sources(path) if config.in_place else None)
+    about = sources(path, *_images_elsewhere(kind, path)) if config.in_place else None
+    write_preferences(run, sets, tally, config.limit, about=about)
     return run.path
+
+
+def _images_elsewhere(kind: str, path: Path) -> list[Path]:
+    """The files and folders that hold the images of ranked sets which were themselves imported in place."""
+    parts = parts_of(path, Tally()) if kind == "palate" else []
+    return sorted({source for part in parts for source, _ in parquet_sources(part)})
 
 
 def _state(path: Path) -> str:

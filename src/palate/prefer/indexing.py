@@ -17,11 +17,11 @@ from palate.core.cache_folder import Entry, default_root, digest
 from palate.core.errors import InputError
 from palate.records.image_folder import IMAGE_ENDINGS
 from palate.records.parquet import has_facts
-from palate.records.parquet_io import parquet_about
+from palate.records.parquet_io import SOURCES, parquet_about, parquet_sources
 from palate.records.table_files import TABLE_ENDINGS
 
-INDEX, SOURCES = "index.parquet", "palate.sources"
-VERSION = 1  # of the contents of an index; an index of another version is made again
+INDEX = "index.parquet"
+VERSION = 2  # of the contents of an index; an index of another version is made again
 READ = (*IMAGE_ENDINGS, *TABLE_ENDINGS, ".gz", ".txt", ".caption", ".parquet", ".arrow", ".webp", ".avif")
 _IN_USE: dict[Path, Entry] = {}
 """The indexes that this process has read; they stay in use, since an index may contain images that only it has."""
@@ -51,9 +51,9 @@ def indexed(part: Path, kind: str, write: Callable[[Path, Mapping[str, str]], ob
     return file
 
 
-def sources(path: Path) -> dict[str, str]:
-    """The metadata of a table about the files with its images, by which a later change of them is detected."""
-    return {SOURCES: json.dumps([[str(path.resolve()), source_fingerprint(path)]])}
+def sources(*paths: Path) -> dict[str, str]:
+    """The metadata of a table about the files and folders with its images; it detects a later change of them."""
+    return {SOURCES: json.dumps([[os.path.normpath(path.absolute()), source_fingerprint(path)] for path in paths])}
 
 
 def is_whole(file: Path, *, listed: bool = True) -> bool:
@@ -67,12 +67,12 @@ def is_whole(file: Path, *, listed: bool = True) -> bool:
     """
     if not has_facts(file, listed=listed):
         return False
-    for path, before in json.loads(parquet_about(file).get(SOURCES, "[]")):
-        if not Path(path).exists():
+    for path, before in parquet_sources(file):
+        if not path.exists():
             raise InputError(
                 f"the images of {file} are in {path}, which does not exist; put it back or import it again"
             )
-        if source_fingerprint(Path(path)) != before:
+        if source_fingerprint(path) != before:
             raise InputError(f"{path} has changed since {file} was made from it; import it again")
     return True
 

@@ -19,6 +19,13 @@ from palate.records.ranked import RankedSet
 from palate.records.read_columns import read_rankings
 from palate.records.tally import Tally
 
+
+def _own_sets(file: Path, tally: Tally) -> Iterator[RankedSet]:
+    """The ranked sets of a Parquet file of Palate's own, whose images are where and what they were."""
+    is_whole(file)
+    return iterate_sets(file, tally)
+
+
 READERS = {
     "hpdv2": hpdv2,
     "pickapic": pickapic,
@@ -29,7 +36,7 @@ READERS = {
 """The readers of published formats, in the order in which detection tries them."""
 FORMATS: dict[str, Callable[[Path, Tally], Iterator[RankedSet]]] = {
     **{name: reader.read for name, reader in READERS.items()},
-    "palate": iterate_sets,
+    "palate": _own_sets,
 }
 PARQUET = ("pickapic", "palate")
 """Formats of which each Parquet file can be read on its own."""

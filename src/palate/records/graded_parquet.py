@@ -21,7 +21,7 @@ from palate.records.parquet import (
     placed,
     without,
 )
-from palate.records.parquet_io import RowName, embedded, image_of, parquet_rows, write_rows
+from palate.records.parquet_io import ImageFolders, RowName, embedded, image_of, parquet_rows, write_rows
 from palate.records.tally import Tally
 
 if TYPE_CHECKING:
@@ -73,9 +73,10 @@ def iterate_graded(file: Path, tally: Tally) -> Iterator[GradedImage]:
     known = has_facts(file, listed=False)
     needed = tuple(name for name in COLUMNS if name != "image" or not known)
     schema = without(schema_of_graded(embed=False), ("image",) if known else (FACTS, PLACES))
+    folders = ImageFolders(file)
     for name, row in parquet_rows(file, needed, schema):
         with tally.row(name):
-            image = _known_image(row, name) if known else image_of(row["image"] or {}, name, "image")
+            image = _known_image(row, name, folders) if known else image_of(row["image"] or {}, name, "image")
             yield GradedImage(checked.prompt_in(row), image.checked(), checked.finite_number(row["grade"], "the grade"))
 
 
@@ -86,5 +87,5 @@ def _row(graded: GradedImage, embed: bool) -> dict[str, Any]:
     return row if embed else {**row, PLACES: place}
 
 
-def _known_image(row: Mapping[str, Any], name: RowName) -> StoredImage:
-    return image_at(row.get(PLACES), Place(name.file, name.number, "image"), facts_of(row[FACTS]))
+def _known_image(row: Mapping[str, Any], name: RowName, folders: ImageFolders) -> StoredImage:
+    return image_at(row.get(PLACES), Place(name.file, name.number, "image"), facts_of(row[FACTS]), folders)

@@ -18,13 +18,17 @@ to the table's folder. Where `image_facts` has no nulls, images are not read unt
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
+from palate.records import checked
+from palate.records.checked_set import checked_set
 from palate.records.images import Facts, Place, StoredImage
 from palate.records.parquet_io import (
+    ImageFolders,
     RowName,
     embedded,
     image_of,
@@ -34,7 +38,7 @@ from palate.records.parquet_io import (
     parquet_schema,
     write_rows,
 )
-from palate.records.places import open_parquet
+from palate.records.places import damage_named, open_parquet
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 
@@ -50,7 +54,6 @@ __all__ = [
     "parquet_rows",
     "parquet_schema",
     "read_sets",
-    "with_checked_images",
     "write_rows",
     "write_sets",
 ]
@@ -147,9 +150,10 @@ def iterate_sets(path: Path | str, tally: Tally) -> Iterator[RankedSet]:
         known = has_facts(file)
         needed = tuple(name for name in REQUIRED if name != "images" or not known)
         schema = without(schema_of_sets(embed=False), ("images",) if known else (FACTS, PLACES))
+        folders = ImageFolders(file)
         for name, row in parquet_rows(file, needed, schema):
             with tally.row(name):
-                yield with_checked_images(_ranked_set(row, name))
+                yield checked_set(_ranked_set(row, name, folders))
 
 
 def without(schema: pa.Schema, names: Collection[str]) -> pa.Schema:
@@ -165,17 +169,13 @@ def has_facts(file: Path, *, listed: bool = True) -> bool:
     Args:
         listed: whether it is a file of ranked sets, which have lists of images; otherwise it has graded images.
     """
-    leaf = f"{FACTS}.list.element.sha256" if listed else f"{FACTS}.sha256"
-    with open_parquet(file) as table:
+    leaves = {f"{FACTS}.list.element.{name}" if listed else f"{FACTS}.{name}" for name in Facts._fields}
+    with open_parquet(file) as table, damage_named(file):
         groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
         columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-        found = [column.statistics for column in columns if column.path_in_schema == leaf]
-    return bool(found) and all(each is not None and each.null_count == 0 for each in found)
-
-
-def with_checked_images(ranked: RankedSet) -> RankedSet:
-    """The same set after every image in it was decoded; an InputError names the image that cannot be decoded."""
-    return ranked.with_images(image.checked() for image in ranked.images)
+        found = [(column.path_in_schema, column.statistics) for column in columns if column.path_in_schema in leaves]
+    whole = all(statistics is not None and statistics.null_count == 0 for _, statistics in found)
+    return {name for name, _ in found} == leaves and whole
 
 
 def released(ranked: RankedSet) -> RankedSet:
@@ -190,26 +190,42 @@ def facts_row(image: StoredImage) -> dict[str, Any]:
 
 
 def facts_of(row: Mapping[str, Any]) -> Facts:
-    """The facts that `facts_row` wrote."""
-    return Facts(row["sha256"].hex(), row["width"], row["height"])
+    """The facts that `facts_row` wrote; InputError where a size is none."""
+    width, height = (checked.integer(row[name], f"the {name} of an image", 1) for name in ("width", "height"))
+    return Facts(row["sha256"].hex(), width, height)
 
 
 def placed(image: StoredImage) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of `images` and `image_places` for an image that stays where it is; one in memory is embedded."""
+    """The values of `images` and `image_places` for an image that stays where it is; one in memory is embedded.
+
+    The place of a link is that of the link, not of its target, which may be in another folder, as in a hub's cache.
+    """
     if image.place:
-        return {}, {**image.place._asdict(), "file": str(image.place.file.resolve())}
+        return {}, {**image.place._asdict(), "file": os.path.normpath(image.place.file.absolute())}
     if image.path:
-        return {}, {"file": str(image.path.resolve()), "row": -1, "item": -1}
+        return {}, {"file": os.path.normpath(image.path.absolute()), "row": -1, "item": -1}
     return embedded(image), {"row": -1, "item": -1}
 
 
-def image_at(place: Mapping[str, Any] | None, here: Place, facts: Facts) -> StoredImage:
-    """The image whose place `placed` wrote; `here` is its place if the image is embedded."""
+def image_at(place: Mapping[str, Any] | None, here: Place, facts: Facts, folders: ImageFolders) -> StoredImage:
+    """The image whose place `placed` wrote.
+
+    Args:
+        place: the place that was written.
+        here: the place of the image if it is embedded.
+        facts: the facts of the image.
+        folders: the folders in which the image may be.
+
+    Raises:
+        InputError: the image is in another folder.
+    """
     if place is None or place["file"] is None:
         return StoredImage(place=here, facts=facts)
-    if place["row"] < 0:
-        return StoredImage(path=Path(place["file"]), facts=facts)
-    return StoredImage(place=Place(Path(place["file"]), place["row"], place["column"], place["item"]), facts=facts)
+    folders.check(place["file"])
+    file, row, item = Path(place["file"]), *(-1 if place[name] is None else place[name] for name in ("row", "item"))
+    if row < 0:
+        return StoredImage(path=file, facts=facts)
+    return StoredImage(place=Place(file, row, place["column"] or "", item), facts=facts)
 
 
 def _row(ranked: RankedSet, embed: bool) -> dict[str, Any]:
@@ -228,20 +244,43 @@ def _row(ranked: RankedSet, embed: bool) -> dict[str, Any]:
     }
 
 
-def _ranked_set(row: dict[str, Any], name: RowName) -> RankedSet:
-    ranks = row["ranks"]
+def ranks_of(ranks: Iterable[int | None] | None, what: str) -> tuple[int, ...]:
+    """The ranks of a list column; InputError if the list or one rank is missing. `what` names the ranking."""
+    if ranks is None:
+        raise InputError(f"{what} has no ranks; remove it, or write its ranks")
+    return tuple(checked.integer(rank, f"a rank of {what}") for rank in ranks)
+
+
+def vote_of(vote: Mapping[str, Any] | None) -> Vote:
+    """The vote of a list column's item; InputError if it or a part of it is missing."""
+    if vote is None:
+        raise InputError("a vote is missing; remove it from the list")
+    rater = checked.optional_name(vote["rater"], "a rater")
+    return Vote(rater, ranks_of(vote["ranks"], f"the vote of {rater!r}"))
+
+
+def _ranked_set(row: dict[str, Any], name: RowName, folders: ImageFolders) -> RankedSet:
     return RankedSet(
-        prompt=row["prompt"] or "",
-        images=tuple(_images(row, name)),
-        ranks=None if ranks is None else tuple(ranks),
-        votes=tuple(Vote(vote["rater"], tuple(vote["ranks"])) for vote in row.get("votes") or ()),
-        systems=tuple(row.get("systems") or ()),
-        seeds=tuple(row.get("seeds") or ()),
-        scores={score["scorer"]: tuple(score["values"]) for score in row.get("scores") or ()},
+        prompt=checked.text(row["prompt"], "the prompt"),
+        images=tuple(_images(row, name, folders)),
+        ranks=None if row["ranks"] is None else ranks_of(row["ranks"], "the ranking"),
+        votes=tuple(vote_of(vote) for vote in row.get("votes") or ()),
+        systems=tuple(checked.optional_name(system, "a system") for system in row.get("systems") or ()),
+        seeds=tuple(checked.integer(seed, "a seed") for seed in row.get("seeds") or ()),
+        scores=dict(_score_of(score) for score in row.get("scores") or ()),
     )
 
 
-def _images(row: dict[str, Any], name: RowName) -> Iterator[StoredImage]:
+def _score_of(score: Mapping[str, Any] | None) -> tuple[str, tuple[float, ...]]:
+    """The name of a scorer and its scores."""
+    if score is None:
+        raise InputError("a scorer is missing among the scores; remove it from the list")
+    scorer = checked.text(score["scorer"], "a scorer's name")
+    values = score["values"] or ()
+    return scorer, tuple(checked.finite_number(value, f"a score of {scorer!r}") for value in values)
+
+
+def _images(row: dict[str, Any], name: RowName, folders: ImageFolders) -> Iterator[StoredImage]:
     if FACTS not in row:
         for item, image in enumerate(row["images"] or ()):
             yield image_of(image or {}, name, "images", item)
@@ -250,4 +289,4 @@ def _images(row: dict[str, Any], name: RowName) -> Iterator[StoredImage]:
     if len(places) != len(row[FACTS]):
         raise InputError(f"{len(places)} {PLACES} for {len(row[FACTS])} {FACTS}; write the file again")
     for item, (facts, place) in enumerate(zip(row[FACTS], places)):
-        yield image_at(place, Place(name.file, name.number, "images", item), facts_of(facts))
+        yield image_at(place, Place(name.file, name.number, "images", item), facts_of(facts), folders)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
 from palate.core.files import explain_os_errors, partial_name
+from palate.core.values import shown
+from palate.records import checked
 from palate.records.images import Place, StoredImage
 from palate.records.places import damage_named, open_parquet, rows_at_once
 
@@ -19,6 +23,8 @@ GROUP_BYTES = 2**25
 """The bytes of images in a row group, unless a single row has more: small enough to read one image from it, and far
 below the limit of 2 GiB of Arrow's binary columns."""
 GROUP_ROWS = 1024
+SOURCES = "palate.sources"
+"""The key of a file's metadata that lists the files and folders with its images, if the images are not in the file."""
 
 
 class RowName(str):
@@ -64,14 +70,27 @@ def parquet_columns(file: Path) -> list[str]:
 
 def parquet_schema(file: Path) -> pa.Schema:
     """The columns of a Parquet file with their types; InputError where it is not a Parquet file."""
-    with open_parquet(file) as table:
+    with open_parquet(file) as table, damage_named(file):
         return table.schema_arrow
 
 
 def parquet_about(file: Path) -> dict[str, str]:
     """The key and value pairs of a Parquet file's metadata."""
-    with open_parquet(file) as table:
+    with open_parquet(file) as table, damage_named(file):
         return {key.decode(): value.decode() for key, value in (table.metadata.metadata or {}).items()}
+
+
+def parquet_sources(file: Path) -> list[tuple[Path, str]]:
+    """The files and folders with the images of a Parquet file, each with its fingerprint when the file was written.
+
+    Raises:
+        InputError: the metadata has another form than Palate writes.
+    """
+    try:
+        found = json.loads(parquet_about(file).get(SOURCES, "[]"))
+        return [(Path(path), fingerprint) for path, fingerprint in found]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"the metadata {SOURCES!r} of {file} is not as Palate writes it; import it again") from error
 
 
 def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iterator[tuple[RowName, dict[str, Any]]]:
@@ -80,8 +99,8 @@ def parquet_rows(file: Path, required: Iterable[str], schema: pa.Schema) -> Iter
     Raises:
         InputError: the file lacks required columns, or a column has another type; raised before the first row.
     """
+    found = parquet_columns(file)
     with open_parquet(file) as table:
-        found = table.schema_arrow.names
         if missing := [name for name in required if name not in found]:
             raise InputError(f"{file} lacks the columns {', '.join(missing)}; it has {', '.join(found)}")
         columns = [field for field in schema if field.name in found]
@@ -215,5 +234,28 @@ def image_of(image: Mapping[str, Any], name: RowName, column: str, item: int = -
         column, item: as for `Place`.
     """
     if image.get("bytes") is None and image.get("path"):
-        return StoredImage(path=name.file.parent / image["path"])
+        return StoredImage(path=checked.file_in(name.file.parent, image["path"], "the path of an image"))
     return name.image(image.get("bytes"), column, item)
+
+
+class ImageFolders:
+    """The folders in which a Parquet file may name images: its own folder, and those of its sources.
+
+    A file that was written on another machine can name no other file of this machine. The caller must check that the
+    sources have the fingerprints that the file lists: only this machine knows the fingerprints of its files.
+
+    Args:
+        file: the Parquet file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        made_of = [path if path.is_dir() else path.parent for path, _ in parquet_sources(file)]
+        folders = [os.path.normpath(folder.absolute()) for folder in (file.parent, *made_of)]
+        self._begin = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
+
+    def check(self, path: str) -> None:
+        """Raises an InputError if a file is in none of the folders."""
+        if not os.path.normpath(Path(path).absolute()).startswith(self._begin):
+            fix = "put its images into its folder, or import it again"
+            raise InputError(f"{self.file} names the image file {shown(path)}, which is outside of its folders; {fix}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palate.core.errors import InputError
+from palate.core.values import shown
 from palate.records.images import Place
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ class _ColumnReader:
     def __init__(self, file: Path, column: str) -> None:
         self.file, self.column, self.state = file, column, _state(file)
         self._parquet = open_parquet(file)
-        if column not in self._parquet.schema_arrow.names:
+        with damage_named(file):
+            names = self._parquet.schema_arrow.names
+        if column not in names:
             raise InputError(f"{file} has no column {column!r} any more; import or start again")
         sizes = [self._parquet.metadata.row_group(group).num_rows for group in range(self._parquet.num_row_groups)]
         self._first_rows = np.concatenate([[0], np.cumsum(sizes)])
@@ -106,8 +109,11 @@ class _ColumnReader:
             self._go_to(place.row)
         value = self._values[place.row - self._start].as_py()
         if place.item >= 0:
-            value = value[place.item] if value and place.item < len(value) else None
-        return value.get("bytes") if isinstance(value, dict) else value
+            value = value[place.item] if isinstance(value, list) and place.item < len(value) else None
+        value = value.get("bytes") if isinstance(value, dict) else value
+        if value is None or isinstance(value, bytes):
+            return value
+        raise InputError(f"{place} is no image, but {shown(value)}")
 
     def _go_to(self, row: int) -> None:
         if not self._stop <= row < self._end:

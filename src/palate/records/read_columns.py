@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palate.core.errors import InputError
+from palate.records.checked_set import checked_set
 from palate.records.columns import Grades, Rankings
 from palate.records.graded_image import GradedImage
 from palate.records.image_columns import Images, first_seen
-from palate.records.images import StoredImage
-from palate.records.parquet import FACTS, PLACES, place_type
-from palate.records.parquet_io import RowName, cast_column
-from palate.records.places import open_parquet
-from palate.records.ranked import RankedSet, Vote
+from palate.records.images import Place, StoredImage
+from palate.records.parquet import FACTS, PLACES, facts_of, place_type, ranks_of, vote_of
+from palate.records.parquet_io import ImageFolders, RowName, cast_column, parquet_columns
+from palate.records.places import damage_named, open_parquet
+from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def read_rankings(files: Sequence[Path]) -> Rankings:
     """The ranked sets of Parquet files that have the facts of their images.
 
     Raises:
-        InputError: a set has no prompt, fewer than two images, or ranks that do not match its images.
+        InputError: a set has no prompt, fewer than two images, or ranks that are missing or do not match its images; a
+            set ranks a picture above itself; or an image is outside of the folders of its file.
     """
     import pyarrow as pa
 
@@ -42,16 +44,19 @@ def read_rankings(files: Sequence[Path]) -> Rankings:
     start = np.concatenate([[0], np.cumsum(size)])
     prompts, prompt = _encoded(table.column("prompt"))
     voted = np.repeat(np.arange(len(table)), _lengths(table.column("votes")))
-    votes = _flat(table.column("votes")).field("ranks")
-    rank, vote = _flat(table.column("ranks")).to_numpy(), votes.flatten().to_numpy()
+    (votes,) = _flat(table.column("votes")).flatten()  # of a vote that is missing, its ranks are
+    rank, vote = (_whole(each) for each in (_flat(table.column("ranks")), votes.flatten()))
     bad = _blank(prompts)[prompt] | (size < 2)
     bad |= _misfit(rank, given, size) & table.column("ranks").is_valid().to_numpy()
     bad[voted[_misfit(vote, _lengths(votes), size[voted])]] = True
-    if bad.any():
-        _refuse_set(files, table, int(np.flatnonzero(bad)[0]))
+    _refuse_sets(files, table, bad)
     spread = np.zeros(start[-1], np.int32)
     spread[np.repeat(given > 0, size)] = rank
     images, image = _images(files, table, size, "images")
+    of_set = np.repeat(np.arange(len(table)), size)
+    bad[of_set[_above_itself(of_set, image, spread)]] = True
+    bad[of_set[(images.size.min(1) < 1)[image]]] = True
+    _refuse_sets(files, table, bad)
     return Rankings(prompts, prompt, images, image, spread, start, voted, vote)
 
 
@@ -59,7 +64,8 @@ def read_grades(files: Sequence[Path]) -> Grades:
     """The graded images of Parquet files that have their facts.
 
     Raises:
-        InputError: a graded image has no prompt, or a grade outside [0, 1].
+        InputError: a graded image has no prompt, a grade outside [0, 1], or an image outside of the folders of its
+            file.
     """
     import pyarrow as pa
 
@@ -67,11 +73,14 @@ def read_grades(files: Sequence[Path]) -> Grades:
     prompts, prompt = _encoded(table.column("prompt"))
     grade = table.column("grade").to_numpy()
     bad = _blank(prompts)[prompt] | ~((grade >= 0) & (grade <= 1))  # a missing one is nan
+    images, image = _images(files, table, np.ones(len(table), int), "image")
+    bad |= (images.size.min(1) < 1)[image]
     if bad.any():
         row = table.slice(np.flatnonzero(bad)[0], 1).to_pylist()[0]
-        with Tally().row(RowName(files[row[FILE]], row[ROW])):
-            GradedImage(row["prompt"] or "", StoredImage(data=b"not looked at"), float(grade[bad][0]))
-    images, image = _images(files, table, np.ones(len(table), int), "image")
+        name = RowName(files[row[FILE]], row[ROW])
+        with Tally().row(name):
+            shown = StoredImage(place=Place(name.file, name.number, "image"), facts=facts_of(row[FACTS]))
+            GradedImage(row["prompt"] or "", shown, float(grade[bad][0]))
     return Grades(prompts, prompt, images, image, grade)
 
 
@@ -84,11 +93,11 @@ def _read(files: Sequence[Path], types: dict[str, pa.DataType], *, listed: bool)
     types = types | {name: pa.list_(kind) if listed else kind for name, kind in of_images.items()}
     tables = []
     for number, file in enumerate(files):
-        with open_parquet(file) as parquet:
-            names = parquet.schema_arrow.names
-            if missing := [name for name in types if name not in (*names, *OPTIONAL)]:
-                raise InputError(f"{file} lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
-            found = [name for name in types if name in names]
+        names = parquet_columns(file)
+        if missing := [name for name in types if name not in (*names, *OPTIONAL)]:
+            raise InputError(f"{file} lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
+        found = [name for name in types if name in names]
+        with open_parquet(file) as parquet, damage_named(file):
             table = parquet.read(columns=found)
         columns: dict[str, Any] = {
             name: cast_column(table.column(name), pa.field(name, kind), file)
@@ -96,6 +105,8 @@ def _read(files: Sequence[Path], types: dict[str, pa.DataType], *, listed: bool)
             else pa.nulls(len(table), kind)
             for name, kind in types.items()
         }
+        with damage_named(file):
+            pa.table(columns).validate(full=True)  # of text that is not UTF-8
         tables.append(pa.table(columns | {FILE: np.full(len(table), number), ROW: np.arange(len(table))}))
     return pa.concat_tables(tables)
 
@@ -117,6 +128,11 @@ def _lengths(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     return pc.call_function("list_value_length", [column]).fill_null(0).to_numpy()
 
 
+def _whole(ranks: pa.Array) -> np.ndarray:
+    """Ranks as numbers, 0 where one is missing: no ranking has that."""
+    return ranks.fill_null(0).to_numpy()
+
+
 def _blank(prompts: Sequence[str]) -> np.ndarray:
     return np.array([not prompt.strip() for prompt in prompts], bool)
 
@@ -136,14 +152,31 @@ def _misfit(rank: np.ndarray, given: np.ndarray, size: np.ndarray) -> np.ndarray
     return (given != size) | (lowest != 1)
 
 
-def _refuse_set(files: Sequence[Path], table: pa.Table, number: int) -> None:
-    """Raises the error that the record of a bad row raises."""
-    row = table.slice(number, 1).to_pylist()[0]
-    images = tuple(StoredImage(data=b"not looked at") for _ in row[FACTS])
-    with Tally().row(RowName(files[row[FILE]], row[ROW])):
-        ranks = None if row["ranks"] is None else tuple(row["ranks"])
-        votes = tuple(Vote("a rater", tuple(vote["ranks"])) for vote in row["votes"] or ())
-        RankedSet(row["prompt"] or "", images, ranks, votes)
+def _above_itself(of_set: np.ndarray, image: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """The members of sets whose image is in the set once more, with another rank.
+
+    Args:
+        of_set: the set of each member [M].
+        image: the number of its image [M].
+        rank: its rank [M].
+    """
+    order = np.lexsort((image, of_set))
+    same, other = (np.diff(each[order]) for each in (of_set * (image.max(initial=0) + 1) + image, rank))
+    return order[1:][(same == 0) & (other != 0)]
+
+
+def _refuse_sets(files: Sequence[Path], table: pa.Table, bad: np.ndarray) -> None:
+    """Raises the error that the record of the first bad row raises; `bad` [S] says which rows are bad."""
+    if not bad.any():
+        return
+    row = table.slice(int(np.flatnonzero(bad)[0]), 1).to_pylist()[0]
+    file, number = files[row[FILE]], row[ROW]
+    with Tally().row(RowName(file, number)):
+        places = (Place(file, number, "images", item) for item in range(len(row[FACTS])))
+        images = tuple(StoredImage(place=place, facts=facts_of(each)) for place, each in zip(places, row[FACTS]))
+        ranks = None if row["ranks"] is None else ranks_of(row["ranks"], "the ranking")
+        votes = tuple(vote_of(vote and {"rater": "a rater", **vote}) for vote in row["votes"] or ())
+        checked_set(RankedSet(row["prompt"] or "", images, ranks, votes))
 
 
 def _images(files: Sequence[Path], table: pa.Table, size: np.ndarray, column: str) -> tuple[Images, np.ndarray]:
@@ -182,17 +215,20 @@ def _elsewhere(images: Images, table: pa.Table, size: np.ndarray, listed: bool) 
     column = table.column(PLACES).combine_chunks()
     named = np.repeat(column.is_valid().to_numpy(zero_copy_only=False), size)
     places = column.flatten() if listed else column.drop_null()
-    if len(places) != named.sum():
+    if len(places) != named.sum() or (listed and (_lengths(column) != size)[column.is_valid().to_numpy(False)].any()):
         raise InputError(f"{PLACES} and {FACTS} of {images.files[0]} do not match; write the file again")
     apart = places.field("file").is_valid()
     places, there = places.filter(apart), np.flatnonzero(named)[apart.to_numpy(zero_copy_only=False)]
     file = places.field("file").dictionary_encode()
+    files, folders = file.dictionary.to_pylist(), [ImageFolders(Path(each)) for each in images.files]
+    for pair in np.unique(images.file[there].astype(int) * len(files) + file.indices.to_numpy()).tolist():
+        folders[pair // len(files)].check(files[pair % len(files)])
     name = places.field("column").fill_null("").dictionary_encode()
     changed = {
         "file": file.indices.to_numpy() + len(images.files),
-        "row": places.field("row").to_numpy(),
+        "row": places.field("row").fill_null(-1).to_numpy(),
         "column": name.indices.to_numpy() + len(images.columns),
-        "item": places.field("item").to_numpy(),
+        "item": places.field("item").fill_null(-1).to_numpy(),
     }
     arrays = {key: getattr(images, key).copy() for key in changed}
     for key, value in changed.items():
@@ -200,6 +236,6 @@ def _elsewhere(images: Images, table: pa.Table, size: np.ndarray, listed: bool) 
     return replace(
         images,
         **arrays,
-        files=[*images.files, *file.dictionary.to_pylist()],
+        files=[*images.files, *files],
         columns=[*images.columns, *name.dictionary.to_pylist()],
     )

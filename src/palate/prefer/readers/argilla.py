@@ -24,9 +24,9 @@ from palate.prefer.readers.annotated import (
     ranks_of_order,
     references_in,
 )
-from palate.prefer.readers.checked_set import checked_set
 from palate.prefer.readers.splits import files_by_split, of_split
 from palate.records import checked
+from palate.records.checked_set import checked_set
 from palate.records.parquet import parquet_rows
 from palate.records.ranked import RankedSet, Vote
 from palate.records.table_files import read_table

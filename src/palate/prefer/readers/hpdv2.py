@@ -21,9 +21,9 @@ from palate.core.errors import InputError
 from palate.core.values import shown
 from palate.prefer.aggregation import aggregate
 from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PAIR, PREFERENCE, RANK, SPLITS, SYSTEMS, USER
-from palate.prefer.readers.checked_set import checked_set
 from palate.prefer.readers.splits import of_split
 from palate.records import checked
+from palate.records.checked_set import checked_set
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote, rank
 from palate.records.table_files import read_table

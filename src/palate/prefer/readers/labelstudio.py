@@ -24,8 +24,8 @@ from palate.prefer.readers.annotated import (
     ranks_of_order,
     references_in,
 )
-from palate.prefer.readers.checked_set import checked_set
 from palate.records import checked
+from palate.records.checked_set import checked_set
 from palate.records.ranked import RankedSet, Vote
 from palate.records.table_files import read_table
 from palate.records.tally import Tally

@@ -19,8 +19,8 @@ from typing import Any
 
 from palate.core.errors import InputError
 from palate.prefer.aggregation import aggregate
-from palate.prefer.readers.checked_set import checked_set
 from palate.records import checked
+from palate.records.checked_set import checked_set
 from palate.records.image_folder import table_of
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote

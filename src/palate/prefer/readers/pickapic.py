@@ -21,9 +21,9 @@ from palate.prefer.formats.pickapic import (
     USER,
     schema,
 )
-from palate.prefer.readers.checked_set import checked_set
 from palate.prefer.readers.splits import files_by_split
 from palate.records import checked
+from palate.records.checked_set import checked_set
 from palate.records.parquet import parquet_columns, parquet_files, parquet_rows
 from palate.records.parquet_io import RowName
 from palate.records.ranked import RankedSet, Vote

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from palate.core.errors import InputError
-from palate.records.parquet import with_checked_images
 from palate.records.ranked import RankedSet
 
 
@@ -13,7 +12,7 @@ def checked_set(ranked: RankedSet) -> RankedSet:
     Raises:
         InputError: an image cannot be decoded, or the same image has two different ranks.
     """
-    ranked = with_checked_images(ranked)
+    ranked = ranked.with_images(image.checked() for image in ranked.images)
     places: dict[str, int] = {}
     for place, image in enumerate(ranked.images):
         before = places.setdefault(image.digest(), place)
