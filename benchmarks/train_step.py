@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from palate.align.batches import errors
+from palate.align.batches import denoising_errors
 from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.method import Measured
 from palate.align.stage import assemble
@@ -37,14 +37,14 @@ from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
 from palate.models.families import sizes_of
 from palate.models.load import load_denoiser
-from palate.models.lora import reference as without_adapter
+from palate.models.lora import without_adapter
 from palate.models.source import resolve
 from palate.records.checked_set import checked_set
 from palate.records.columns import Rankings
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 from palate.score.base import to_squares
-from palate.training.device import make_accelerator
+from palate.training.accelerator import make_accelerator
 
 TURNS, WARM_UP = 15, 2
 
@@ -114,7 +114,7 @@ def bare_step(trainer: Trainer) -> Callable[[int], None]:
     batch = trainer.batches.make(views.ravel(), draws.repeat(2)).to(trainer.accelerator.device)
 
     def step(number: int) -> None:
-        errors(trainer.denoiser, batch, trainer.dtype).mean().backward()
+        denoising_errors(trainer.denoiser, batch, trainer.dtype).mean().backward()
         for parameter in trainer.learner.parameters:
             parameter.grad = None
 

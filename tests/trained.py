@@ -11,7 +11,7 @@ from palate.align.batches import Batches
 from palate.align.stage import align
 from palate.prefer.load import load_preferences
 from palate.records.columns import Rankings
-from palate.reward.measure import Comparisons
+from palate.reward.comparisons import Comparisons
 from palate.score.implicit import ImplicitScorer
 
 

@@ -19,8 +19,17 @@ from vae import pictures
 
 from palate.core.seeds import numpy_generator
 from palate.world.corpus import Corpus
-from palate.world.grammar import BACKGROUNDS, COLOURS, COUNTS, SHAPES, UNSAFE, Combination, combinations, parse
-from palate.world.renderer import render, scene
+from palate.world.grammar import (
+    BACKGROUNDS,
+    COLOURS,
+    COUNTS,
+    SHAPES,
+    UNSAFE,
+    WorldCombination,
+    combinations,
+    parse_caption,
+)
+from palate.world.renderer import render_scenes, scene
 
 STEPS, BATCH, PICTURES = 6000, 128, 32768
 ATTRIBUTES = {
@@ -66,7 +75,7 @@ def true_of(said: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
     return ((said[None] == OPEN) | (said[None] == shown[:, None])).all(2)
 
 
-def neighbour(shown: Combination, rng: np.random.Generator) -> str:
+def neighbour(shown: WorldCombination, rng: np.random.Generator) -> str:
     """A caption that is wrong in one attribute, and not held out."""
     near = [
         other
@@ -87,7 +96,7 @@ def main() -> None:
     tokens = [
         build_tokenizer()(c, padding="max_length", truncation=True, return_tensors="pt").input_ids for c in captions
     ]
-    said = [torch.tensor([coded(parse(c)) for c in each]) for each in captions]
+    said = [torch.tensor([coded(parse_caption(c)) for c in each]) for each in captions]
     shown = torch.tensor([coded(e.shown) for e in entries])
     model = build()
     model.set_attn_implementation("eager")  # the fused backward in bfloat16 is the slower one on a CPU
@@ -125,7 +134,7 @@ def report(model: CLIPModel) -> None:
         shown = combinations(held_out)
         right = 0
         for chunk in chunks(len(shown), 96):
-            drawn = render([scene(shown[i], numpy_generator(SEED + 9, "clip-test", i)) for i in chunk])
+            drawn = render_scenes([scene(shown[i], numpy_generator(SEED + 9, "clip-test", i)) for i in chunk])
             pictured = F.normalize(features(model.get_image_features(pixel_values=drawn * 2 - 1)), dim=1)
             best = (pictured @ written.T).argmax(1)
             right += sum(every[b] == shown[i].caption() for b, i in zip(best.tolist(), chunk, strict=True))

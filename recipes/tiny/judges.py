@@ -22,7 +22,7 @@ from palate.core.seeds import numpy_generator, torch_generator
 from palate.world.corpus import appeal
 from palate.world.grammar import SHAPES, UNSAFE, combinations
 from palate.world.judges import ANSWERS, ATTRIBUTES, JudgeNetwork, build_judge, save_judge
-from palate.world.renderer import DEGRADATIONS, Scene, degrade, loose_scene, malform, render, scene
+from palate.world.renderer import DEGRADATIONS, Scene, degrade, loose_scene, malform, render_scenes, scene
 
 BATCH, LATENT_NOISE = 64, 0.35
 
@@ -107,7 +107,7 @@ def examples(seed: int, clean: bool, phase: Phase) -> tuple[torch.Tensor, dict[s
     images, answers = [], {name: [] for name in (*ATTRIBUTES, "appeal")}
     for chunk in chunks(phase.pictures, 256):
         rows = [example(seed, i, clean, phase) for i in chunk]
-        drawn = render([row[0] for row in rows])
+        drawn = render_scenes([row[0] for row in rows])
         for i, picture, (_, truth, kind, severity) in zip(chunk, drawn, rows):
             if kind:
                 picture.copy_(degrade(picture, kind, severity, torch_generator(seed, "grain", i)))

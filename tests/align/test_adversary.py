@@ -21,14 +21,14 @@ def test_it_goes_beside_any_method_and_any_model(world, config_of, kind, family)
     config = config_of(kind, model=str(world[family]), preferences=str(world[feedback]), adversarial=0.1, log_every=1)
     metrics = lines(run(config))[0]
     assert metrics["loss_discriminator"] == pytest.approx(2 * 0.693, abs=0.3)
-    assert 0 <= metrics["seen_through"] <= 1 and metrics["adversarial"] > 0
+    assert 0 <= metrics["discriminator_accuracy"] <= 1 and metrics["adversarial"] > 0
 
 
 def test_the_discriminator_learns_to_see_through_a_policy_that_stands_still(sft_config):
     settings = {"steps": 60, "lr": 1e-9, "batch": 12, "adversarial": 1.0, "discriminator_lr": 3e-3}
     metrics = lines(run(sft_config(**settings)))
     assert metrics[-1]["loss_discriminator"] < metrics[0]["loss_discriminator"] - 0.2
-    assert metrics[-1]["seen_through"] > 0.8
+    assert metrics[-1]["discriminator_accuracy"] > 0.8
 
 
 def test_the_policy_learns_to_fool_a_discriminator_that_stands_still(sft_config, tmp_path):

@@ -9,7 +9,7 @@ from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.sft import SFTConfig
 from palate.core.config import from_mapping
 from palate.core.errors import ConfigError
-from palate.training.device import micro_batch
+from palate.training.accelerator import micro_batch
 
 MINIMAL = {"model": "tiny-sd", "preferences": "tiny-preferences", "out": "run"}
 

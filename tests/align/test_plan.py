@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from palate.align.plan import Plan
+from palate.align.plan import TrainingPlan
 from palate.diffusion.draws import Draws
 
 
 def make_plan(n, batch, limit=None, seed=0):
-    return Plan(Draws(tuple(f"set {i}" for i in range(n)), seed), np.arange(n), batch, limit)
+    return TrainingPlan(Draws(tuple(f"set {i}" for i in range(n)), seed), np.arange(n), batch, limit)
 
 
 def visits(plan, steps):
@@ -34,7 +34,7 @@ def test_draws_count_the_epochs_and_begin_again_at_the_limit():
 def test_the_pairs_of_one_set_take_its_draws_in_turn():
     keys = np.array([0, 1, 0, 0, 1])  # two sets, of three and two pairs
     for limit, expected in ((None, 6), (4, 4)):
-        plan = Plan(Draws(("a", "b"), 0), keys, 5, limit)
+        plan = TrainingPlan(Draws(("a", "b"), 0), keys, 5, limit)
         examples, draws = visits(plan, 2)
         of_first = draws[keys[examples] == 0]
         assert len(of_first) == 6 and set(of_first) == set(range(expected))

@@ -17,15 +17,15 @@ from palate.caption import captioner
 from palate.caption.captioner import load_captioner
 from palate.core.errors import InputError
 from palate.core.seeds import numpy_generator
-from palate.world.grammar import UNSAFE, Combination, combinations
+from palate.world.grammar import UNSAFE, WorldCombination, combinations
 from palate.world.judges import Readings
-from palate.world.renderer import render, scene
+from palate.world.renderer import render_scenes, scene
 
 QUESTION, TOKENS = "What is it ?", 12
 
 
-def pictures(*shown: Combination) -> list[Image.Image]:
-    pixels = render([scene(each, numpy_generator(0, "caption-test", each.caption())) for each in shown])
+def pictures(*shown: WorldCombination) -> list[Image.Image]:
+    pixels = render_scenes([scene(each, numpy_generator(0, "caption-test", each.caption())) for each in shown])
     return [Image.fromarray(each.numpy()) for each in (pixels.permute(0, 2, 3, 1) * 255).round().byte()]
 
 
@@ -41,12 +41,12 @@ def photographs() -> list[Image.Image]:
 
 
 def test_the_teacher_says_what_a_clean_render_shows() -> None:
-    shown = [*combinations()[::7], Combination(2, "white", UNSAFE, "blue")]
+    shown = [*combinations()[::7], WorldCombination(2, "white", UNSAFE, "blue")]
     assert load_captioner("teacher")(pictures(*shown)) == [each.caption() for each in shown]
 
 
 def test_the_teacher_says_nothing_of_a_picture_of_another_size() -> None:
-    (sound,) = pictures(Combination(3, "red", "star", "blue"))
+    (sound,) = pictures(WorldCombination(3, "red", "star", "blue"))
     said = load_captioner("teacher")([sound.resize((32, 32)), sound, Image.new("RGB", (64, 65))])
     assert said == ["", "three red stars on a blue background", ""]
     assert load_captioner("teacher")([sound.resize((32, 32))]) == [""]
@@ -65,7 +65,7 @@ def test_the_teacher_says_nothing_of_a_picture_of_another_size() -> None:
 def test_the_teacher_says_nothing_where_it_finds_no_name(monkeypatch: pytest.MonkeyPatch, answers: tuple) -> None:
     count, colour, shape, background = ((answer,) for answer in answers)
     readings = Readings(count, colour, shape, background, torch.zeros(1), torch.ones(1))
-    monkeypatch.setattr("palate.world.captioner.find_reader", lambda judge, device: lambda images: readings)
+    monkeypatch.setattr("palate.world.teacher_captioner.find_reader", lambda judge, device: lambda images: readings)
     assert load_captioner("teacher")([Image.new("RGB", (64, 64))]) == [""]
 
 

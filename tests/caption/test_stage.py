@@ -21,8 +21,8 @@ from palate.core.seeds import numpy_generator
 from palate.generate.prompts import load_prompts
 from palate.records.image_folder import read_image_folder
 from palate.records.jsonlines import JsonLines
-from palate.world.grammar import Combination
-from palate.world.renderer import render, scene
+from palate.world.grammar import WorldCombination
+from palate.world.renderer import render_scenes, scene
 
 COLOURS = {(255, 0, 0): "red", (0, 128, 0): "green", (0, 0, 255): "blue", (0, 0, 0): ""}
 
@@ -30,7 +30,7 @@ COLOURS = {(255, 0, 0): "red", (0, 128, 0): "green", (0, 0, 255): "blue", (0, 0,
 class Namer:
     """Says the colour of a picture, and nothing of a black one."""
 
-    silence = "black has no name here"
+    no_caption_reason = "black has no name here"
 
     def __init__(self) -> None:
         self.shown: list[int] = []
@@ -226,8 +226,8 @@ def test_a_llava_captions_a_folder(config, tmp_path: Path) -> None:
 
 
 def test_the_command_prints_the_count_and_what_comes_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shown, out = Combination(3, "red", "star", "blue"), str(tmp_path / "run")
-    (pixels,) = render([scene(shown, numpy_generator(0, "caption-test"))])
+    shown, out = WorldCombination(3, "red", "star", "blue"), str(tmp_path / "run")
+    (pixels,) = render_scenes([scene(shown, numpy_generator(0, "caption-test"))])
     (tmp_path / "images").mkdir()
     Image.fromarray((pixels.permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "images/star.png")
     assert main(["caption", "--images", str(tmp_path / "images"), "--captioner", "teacher", "--out", out]) == 0

@@ -20,7 +20,7 @@ from palate.cli.main import main
 from palate.core.errors import InputError, RunFolderError
 from palate.core.runs import RunFolder
 from palate.generate import sampler, stage
-from palate.generate.plan import plan
+from palate.generate.image_plan import plan_images
 from palate.generate.sampler import Sampler
 from palate.generate.stage import generate
 from palate.records.image_folder import read_image_folder
@@ -93,7 +93,7 @@ class Fixed:
 
 def test_each_image_is_the_candidate_that_scores_best(config, model: Path, whole_run: Path) -> None:
     drawer, scorer = Sampler(model, device="cpu", steps=2), load_scorer(SCORER)
-    for item, row in zip(plan(PROMPTS, 2), rows(whole_run), strict=True):
+    for item, row in zip(plan_images(PROMPTS, 2), rows(whole_run), strict=True):
         seeds = [item.candidate(number).seed for number in range(4)]
         drawn = drawer.sample([item.prompt] * 4, seeds)
         scores = scorer(drawn, [item.prompt] * 4)

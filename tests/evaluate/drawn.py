@@ -12,7 +12,7 @@ from palate.evaluate.compare import Comparison, Paired, Verdict
 from palate.evaluate.diversity import distance_between_seeds
 from palate.records.images import StoredImage
 from palate.world.grammar import combinations
-from palate.world.renderer import degrade, render, scene
+from palate.world.renderer import degrade, render_scenes, scene
 
 
 def stored(image: Image.Image) -> StoredImage:
@@ -33,7 +33,7 @@ def drawn_comparison(prompts: int = 6, images: int = 2, right: tuple[float, floa
         rows = []
         for p, combination in enumerate(asked):
             shown = [combination if good else pool[rng.integers(len(pool))] for good in ok[p]]
-            tensors = render([scene(c, numpy_generator(p, "scene", k)) for k, c in enumerate(shown)])
+            tensors = render_scenes([scene(c, numpy_generator(p, "scene", k)) for k, c in enumerate(shown)])
             tensors = [
                 degrade(t, "noise", w, torch_generator(p, side, k)) for k, (t, w) in enumerate(zip(tensors, worse[p]))
             ]

@@ -15,7 +15,7 @@ from palate.evaluate.report.charts import CURVES, Curve, line_chart, strip
 from palate.evaluate.report.pictures import MAX_PAIRS, THUMBNAIL, chosen_pairs, gallery, thumbnail
 from palate.evaluate.report.text import count, interval, number, percent, points, signed, writer
 from palate.evaluate.report.view import cards, measure_rows
-from palate.world.grammar import parse
+from palate.world.grammar import parse_caption
 
 CURVE = [
     {"step": i, "loss": 0.69 - i / 1000, "accuracy": 0.5, "margin": 0.0, "error_winner": 0.1, "error_ref_winner": 0.2}
@@ -108,7 +108,7 @@ def test_judges_are_shown_side_by_side(page):
 def test_faithfulness_is_broken_down_by_what_the_prompt_asks(page, comparison):
     assert "Faithful, by what the prompt asks for" in page
     for prompt in comparison.prompts:
-        assert f'<th scope="row">{parse(prompt).colour}</th>' in page
+        assert f'<th scope="row">{parse_caption(prompt).colour}</th>' in page
 
 
 def test_a_scorer_as_judge_needs_no_measure_of_faithfulness(comparison):

@@ -16,7 +16,7 @@ from palate.choose.best_of import BestOf
 from palate.core.errors import InputError
 from palate.core.finite import NotFiniteError
 from palate.core.runs import RunFolder
-from palate.generate.plan import plan
+from palate.generate.image_plan import plan_images
 from palate.generate.sampler import Sampled, Sampler
 from palate.generate.stage import GenerateConfig, generate
 from palate.prefer.from_scores import FromScoresConfig, prefer_from_scores
@@ -125,14 +125,14 @@ def test_a_blanked_candidate_is_never_the_best(half_blocked: Path) -> None:
     """Black pictures are the darkest: a scorer that likes darkness would take them all."""
     sampler, scorer = Sampler(half_blocked, device="cpu", steps=1), ImageScorer("brightness")
     scorer.higher_is_better = False
-    (item,) = plan(["a cat"], 1)
+    (item,) = plan_images(["a cat"], 1)
     drawn = BestOf(scorer, 4).draw(sampler, item, batch=4)
     assert [value is None for value in drawn.columns["candidate_scores"]] == [False, True, False, True]
     assert drawn.columns["candidate"] in (0, 2) and not drawn.sampled.blocked
 
 
 def test_the_first_of_candidates_that_are_all_blanked_is_kept_as_blanked(strict: Path) -> None:
-    (item,) = plan(["a cat"], 1)
+    (item,) = plan_images(["a cat"], 1)
     drawn = BestOf(ImageScorer("brightness"), 2).draw(Sampler(strict, device="cpu", steps=1), item, batch=2)
     assert (drawn.columns["candidate"], drawn.columns["score"]) == (0, None)
     assert drawn.sampled.blocked == SAFETY_CHECKER

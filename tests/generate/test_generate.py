@@ -18,7 +18,7 @@ from palate.cli.main import main
 from palate.core.errors import InputError, PalateError, RunFolderError
 from palate.core.runs import RunFolder
 from palate.generate import stage
-from palate.generate.plan import Item, plan
+from palate.generate.image_plan import PlannedImage, plan_images
 from palate.generate.sampler import Sampler
 from palate.generate.stage import Drawn, GenerateConfig, draw_once, generate
 from palate.records.image_folder import read_image_folder
@@ -66,7 +66,7 @@ def test_two_models_have_the_same_seeds_and_other_images(config, other_stable_di
 
 
 def test_another_way_to_draw_says_more_of_each_image_and_resumes(config) -> None:
-    def draw(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
+    def draw(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
         for (drawn,) in draw_once(sampler, [item.candidate(3) for item in items], 1):
             yield [replace(drawn, columns={"candidate": 3, "why": "drawn"})]
 
@@ -78,7 +78,7 @@ def test_another_way_to_draw_says_more_of_each_image_and_resumes(config) -> None
         generate(config(), interrupted)
     rows = JsonLines(generate(config(), draw) / "metadata.jsonl").read()
     assert [(row["why"], row["seed"]) for row in rows] == [
-        ("drawn", item.candidate(3).seed) for item in plan(["a cat", "a dog", "a very long prompt"], 2)
+        ("drawn", item.candidate(3).seed) for item in plan_images(["a cat", "a dog", "a very long prompt"], 2)
     ]
 
 

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 
 from palate.core.errors import InputError, RunFolderError
 from palate.core.runs import RunFolder
-from palate.generate.plan import Item, plan
+from palate.generate.image_plan import PlannedImage, plan_images
 from palate.generate.sampler import Sampler
 from palate.generate.stage import Drawn, draw_once, generate
 from palate.records.image_folder import read_image_folder
@@ -21,7 +21,7 @@ from palate.records.image_folder import read_image_folder
 def test_shards_that_run_at_once_end_with_a_finished_run(config) -> None:
     """Each is under way while the other is: whichever ends last sees that nothing is left."""
 
-    def meanwhile(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
+    def meanwhile(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
         other = generate(config("shards", shard="1/2"))
         assert RunFolder(other).finished is None
         yield from draw_once(sampler, items, batch)
@@ -64,7 +64,7 @@ def test_a_size_that_the_model_does_not_take_leaves_nothing_behind(config, side:
 def test_every_digit_of_a_run_s_seed_counts() -> None:
     """Though torch keeps 32 bits: an image's seed is a hash of the whole number."""
     seeds = (1, 1 + 2**32, 1 + 2**64, -1)
-    found = {tuple(item.seed for item in plan(["a"], 4, seed)) for seed in seeds}
+    found = {tuple(item.seed for item in plan_images(["a"], 4, seed)) for seed in seeds}
     assert len(found) == len(seeds)
 
 

@@ -7,7 +7,7 @@ from diffusers import DiffusionPipeline
 
 from palate.core.errors import InputError
 from palate.models.load import load_denoiser, resolve
-from palate.models.lora import add_lora, reference, save_lora
+from palate.models.lora import add_lora, save_lora, without_adapter
 from palate.models.source import LORA_FILE
 
 X_T = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -41,7 +41,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_stirred_one_can_be_switched_off(m
     assert torch.equal(predict(denoiser, family), base)
     stir(denoiser.network)
     assert not torch.allclose(predict(denoiser, family), base, atol=1e-3)
-    with reference(denoiser.network):
+    with without_adapter(denoiser.network):
         assert torch.equal(predict(denoiser, family), base)
     assert not torch.allclose(predict(denoiser, family), base, atol=1e-3)
 

@@ -3,16 +3,16 @@ import math
 import pytest
 import torch
 
-from palate.objectives.mapo import mapo, score
+from palate.objectives.mapo import likelihood_score, mapo
 
 WINNER, LOSER = torch.tensor([0.10], dtype=torch.float64), torch.tensor([0.101], dtype=torch.float64)
 
 
 def test_score_worked_by_hand_and_its_limits():
-    assert score(torch.tensor([2.0], dtype=torch.float64)).item() == pytest.approx(1 / (math.e - 1))
-    assert score(torch.tensor([0.0])).item() == 1.0
-    assert score(torch.tensor([1e-9], dtype=torch.float64)).item() == pytest.approx(1.0, abs=1e-9)
-    assert score(torch.tensor([1e4])).item() == 0.0
+    assert likelihood_score(torch.tensor([2.0], dtype=torch.float64)).item() == pytest.approx(1 / (math.e - 1))
+    assert likelihood_score(torch.tensor([0.0])).item() == 1.0
+    assert likelihood_score(torch.tensor([1e-9], dtype=torch.float64)).item() == pytest.approx(1.0, abs=1e-9)
+    assert likelihood_score(torch.tensor([1e4])).item() == 0.0
 
 
 def test_loss_worked_by_hand():

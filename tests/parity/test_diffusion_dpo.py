@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tiny_pipelines import RESOLUTION, random_stable_diffusion
 
 from palate.align.methods.dpo import DPOConfig
-from palate.align.plan import Plan
+from palate.align.plan import TrainingPlan
 from palate.align.stage import align
 from palate.diffusion.draws import Draws
 from palate.prefer.load import load_rankings
@@ -62,7 +62,7 @@ def plain_loop(config):
     optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, weight_decay=1e-2)
     examples = config.method().examples(load_rankings(config.preferences))
     draws = Draws(examples.keys, config.seed, config.prompt_dropout)
-    plan = Plan(draws, examples.key[examples.view[:, 0]], BATCH, config.draws)
+    plan = TrainingPlan(draws, examples.key[examples.view[:, 0]], BATCH, config.draws)
     losses = []
     for step in range(STEPS):
         total = 0.0

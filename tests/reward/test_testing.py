@@ -19,7 +19,7 @@ from palate.records.graded_image import GradedImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
 from palate.reward.stage import train_reward
-from palate.reward.testing import RewardTestConfig, test_rewards, trained_prompts
+from palate.reward.testing import RewardTestConfig, prompts_of_scorer, test_rewards
 from palate.score.reward import load_reward
 
 
@@ -101,8 +101,8 @@ def test_a_reward_that_saw_every_prompt_cannot_be_judged_by_them(rankings, feedb
 
 def test_the_model_folder_alone_knows_its_prompts(rankings):
     run = train_reward(rankings(steps=2))
-    assert trained_prompts(f"reward:{run}") == trained_prompts(f"reward:{run / 'model'}") != frozenset()
-    assert trained_prompts("image:brightness") == frozenset()
+    assert prompts_of_scorer(f"reward:{run}") == prompts_of_scorer(f"reward:{run / 'model'}") != frozenset()
+    assert prompts_of_scorer("image:brightness") == frozenset()
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"scorer": ()}, "at least one"), ({"batch": 0}, "above zero")])
@@ -115,7 +115,7 @@ def test_bad_configurations_are_refused(changes, message, tmp_path):
 def test_the_method_of_an_aligned_model_says_what_it_was_trained_on(name, aligned, tmp_path):
     """Rankings without ranks, ties and what lies in another file are the method's affair: it is asked, not copied."""
     run, prompts = aligned(name)
-    assert trained_prompts(f"implicit:{run}") == trained_prompts(f"implicit:{run / 'model'}") == prompts
+    assert prompts_of_scorer(f"implicit:{run}") == prompts_of_scorer(f"implicit:{run / 'model'}") == prompts
 
 
 def test_a_method_that_is_none_of_palates_is_named(aligned):
@@ -123,7 +123,7 @@ def test_a_method_that_is_none_of_palates_is_named(aligned):
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("stage: align dpo", "stage: align mine"))
     with pytest.raises(InputError, match="trained by the method 'mine', which is none of Palate's; give --prompts all"):
-        trained_prompts(f"implicit:{run}")
+        prompts_of_scorer(f"implicit:{run}")
 
 
 @pytest.fixture

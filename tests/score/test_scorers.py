@@ -17,7 +17,7 @@ from palate.score.clip import ClipScorer
 from palate.score.load import load_scorer
 from palate.world.grammar import combinations
 from palate.world.judges import ATTRIBUTES
-from palate.world.renderer import render, scene
+from palate.world.renderer import render_scenes, scene
 from palate.world.scorers import MEASURES
 
 CAPTIONS = [c.caption() for c in combinations()[:6]]
@@ -67,7 +67,7 @@ def test_the_trained_judges_read_clean_renders() -> None:
     if not (WEIGHTS / "auditor" / "model.safetensors").is_file():
         pytest.skip("the judges are not trained")
     shown = combinations()[::60]
-    images = render([scene(c, np.random.default_rng(i)) for i, c in enumerate(shown)])
+    images = render_scenes([scene(c, np.random.default_rng(i)) for i, c in enumerate(shown)])
     for judge in ("teacher", "auditor"):
         assert load_scorer(f"{judge}:faithful")(images, [c.caption() for c in shown]).mean() > 0.8
 

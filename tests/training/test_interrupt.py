@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from palate.training import interrupt
-from palate.training.interrupt import Agreement, deferred_interrupt
+from palate.training.interrupt import JointStop, deferred_interrupt
 
 
 def test_the_first_signal_is_held_back_and_the_second_strikes():
@@ -35,7 +35,7 @@ def pair(other_interrupted: bool = False) -> Any:
 
 def test_one_process_asks_nobody():
     alone: Any = SimpleNamespace(num_processes=1)
-    agreement = Agreement(alone, 0)
+    agreement = JointStop(alone, 0)
     assert not agreement.stop(False, 1) and agreement.stop(True, 2)
 
 
@@ -44,7 +44,7 @@ def test_processes_ask_each_other_every_few_seconds_of_work(monkeypatch, seconds
     now, times = 0.0, []
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now)
     accelerator = pair()
-    agreement = Agreement(accelerator, 7)
+    agreement = JointStop(accelerator, 7)
     for done in range(8, 8 + (20 if seconds < 1 else 4)):
         now += seconds
         before = len(accelerator.asked)
@@ -57,8 +57,8 @@ def test_a_process_stops_where_the_other_was_interrupted_and_only_where_they_ask
     now = 0.0
     monkeypatch.setattr(interrupt.time, "monotonic", lambda: now)
     accelerator = pair()
-    agreement = Agreement(accelerator, 0)
+    agreement = JointStop(accelerator, 0)
     now = 0.25
     assert not agreement.stop(False, 1)
     assert not agreement.stop(True, 2)  # the other does not ask here
-    assert Agreement(pair(other_interrupted=True), 0).stop(False, 1)
+    assert JointStop(pair(other_interrupted=True), 0).stop(False, 1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from palate.objectives.metrics import Partly
+from palate.objectives.metrics import PartialMetric
 from palate.training.meter import Meter
 
 CPU = Accelerator(cpu=True)
@@ -25,8 +25,8 @@ def test_means_are_over_all_that_was_added() -> None:
 
 def test_what_was_not_measured_counts_nowhere_whatever_its_value() -> None:
     meter = Meter()
-    meter.add(accuracy=Partly(torch.tensor([1.0, NAN, 0.0]), torch.tensor([True, False, True])))
-    meter.add(rare=Partly(torch.tensor([NAN]), torch.tensor([False])))
+    meter.add(accuracy=PartialMetric(torch.tensor([1.0, NAN, 0.0]), torch.tensor([True, False, True])))
+    meter.add(rare=PartialMetric(torch.tensor([NAN]), torch.tensor([False])))
     meter.mark(1)
     assert meter.broken(CPU) is None
     assert meter.fetch(CPU) == {"accuracy": 0.5}
@@ -38,7 +38,7 @@ def test_a_measured_number_that_is_not_finite_is_named_with_its_step(bad: float)
     for step in range(1, 6):
         wrong = bad if step >= 3 else 0.0
         meter.add(loss=torch.tensor([1.0]), margin=torch.tensor([wrong, 0.0]))
-        meter.add(accuracy=Partly(torch.tensor([wrong]), torch.tensor([step == 4])))
+        meter.add(accuracy=PartialMetric(torch.tensor([wrong]), torch.tensor([step == 4])))
         meter.mark(step)
     broken = meter.broken(CPU)
     assert broken is not None and broken.step == 3 and broken.names == ["margin", "accuracy"]

@@ -9,9 +9,9 @@ import pytest
 from accelerate import Accelerator
 
 from palate.core.errors import ConfigError
+from palate.training.accelerator import make_accelerator
 from palate.training.config import TrainingConfig
-from palate.training.device import make_accelerator
-from palate.training.loop import Loop
+from palate.training.step_loop import StepLoop
 from palate.training.trackers import flat, tracked
 
 VALUES = {"loss": 0.5, "lr": 1e-4}
@@ -98,4 +98,4 @@ def test_settings_are_flattened_to_what_every_tracker_takes():
 def test_a_fold_without_a_run_folder_sends_nothing(tmp_path, monkeypatch):
     accelerator = make_accelerator("cpu")
     monkeypatch.setattr(accelerator, "log", lambda *_, **__: pytest.fail("sent"))
-    Loop(TrainingConfig(out=tmp_path, steps=1), {}, accelerator)._log(1)
+    StepLoop(TrainingConfig(out=tmp_path, steps=1), {}, accelerator)._log(1)

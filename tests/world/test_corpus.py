@@ -5,13 +5,13 @@ import torch
 
 from palate.world import corpus
 from palate.world.corpus import Corpus
-from palate.world.grammar import AMBIGUOUS, STEREOTYPE, UNSAFE, Request, combinations, parse
+from palate.world.grammar import AMBIGUOUS, STEREOTYPE, UNSAFE, Request, combinations, parse_caption
 
 ENTRIES = [Corpus(7).entry(i) for i in range(6000)]
 
 
-def wrong(entry: corpus.Entry) -> bool:
-    asked, shown = parse(entry.caption), entry.shown
+def wrong(entry: corpus.CorpusEntry) -> bool:
+    asked, shown = parse_caption(entry.caption), entry.shown
     return any(getattr(asked, k) not in (None, getattr(shown, k)) for k in Request.__dataclass_fields__)
 
 

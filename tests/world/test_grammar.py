@@ -5,13 +5,13 @@ import itertools
 import pytest
 
 from palate.world import grammar
-from palate.world.grammar import Combination, Request, combinations, parse
+from palate.world.grammar import Request, WorldCombination, combinations, parse_caption
 
 
 @pytest.mark.parametrize("held_out", [False, True])
 def test_parsing_a_caption_recovers_its_combination(held_out: bool) -> None:
     for c in combinations(held_out):
-        assert parse(c.caption()) == Request(c.count, c.colour, c.shape, c.background)
+        assert parse_caption(c.caption()) == Request(c.count, c.colour, c.shape, c.background)
 
 
 def test_a_fifth_of_the_combinations_is_held_out_and_the_two_parts_are_all() -> None:
@@ -42,9 +42,9 @@ def test_shapes_and_background_never_share_a_colour() -> None:
     ],
 )
 def test_a_caption_commits_a_picture_to_what_it_says_and_no_more(caption: str, request_: Request) -> None:
-    assert parse(caption) == request_
+    assert parse_caption(caption) == request_
 
 
 def test_one_is_singular_and_more_are_plural() -> None:
-    assert Combination(1, "red", "star", "blue").caption() == "one red star on a blue background"
-    assert Combination(4, "red", "star", "blue").caption() == "four red stars on a blue background"
+    assert WorldCombination(1, "red", "star", "blue").caption() == "one red star on a blue background"
+    assert WorldCombination(4, "red", "star", "blue").caption() == "four red stars on a blue background"

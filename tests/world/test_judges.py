@@ -16,7 +16,7 @@ from palate.world.judges import (
     save_judge,
     utility,
 )
-from palate.world.renderer import malform, render, scene
+from palate.world.renderer import malform, render_scenes, scene
 
 PROMPT = "three red stars on a blue background"
 
@@ -69,7 +69,7 @@ def test_pictures_of_another_shape_are_refused() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_judge_reads_clean_renders(name) -> None:
     shown = [c for c in combinations() for _ in range(2)]
-    pictures = render([scene(c, numpy_generator(99, "judge-test", i)) for i, c in enumerate(shown)])
+    pictures = render_scenes([scene(c, numpy_generator(99, "judge-test", i)) for i, c in enumerate(shown)])
     readings = load_judge(name).read(pictures)
     for attribute, right in attributes(readings, [c.caption() for c in shown]).items():
         assert right.float().mean() >= 0.99, attribute
@@ -83,6 +83,6 @@ def test_a_shipped_judge_calls_a_blob_none_of_these(name) -> None:
         whole = scene(combinations()[i], numpy_generator(98, "whole", i))
         bad, broken = malform(whole, numpy_generator(98, "malform", i))
         if broken == "shape":
-            refused += load_judge(name).read(render([bad])).shape[0] is None
+            refused += load_judge(name).read(render_scenes([bad])).shape[0] is None
             total += 1
     assert refused / total > 0.7  # measured: 0.77 and 0.79; half-way shapes are taken for the nearer one

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from palate.align.batches import Batch, Batches
 from palate.core.seeds import derive
 from palate.diffusion.schedule import broadcast
-from palate.objectives.adversarial import discriminator, fooling
+from palate.objectives.adversarial import discriminator_loss, generator_loss
 from palate.training.checkpoint import Part
 from palate.training.learner import average_gradients
 
@@ -100,14 +100,14 @@ class Adversary:
         real, estimate = scale * real, scale * estimate
         self._shown.append((real, estimate.detach(), signal, told, weight))
         self.network.requires_grad_(False)
-        return weight * fooling(self.network(estimate, signal, told))
+        return weight * generator_loss(self.network(estimate, signal, told))
 
     def learn(self) -> Mapping[str, Tensor]:
         """One step on what `term` was shown since the last; its metrics [B]."""
         self.network.requires_grad_(True)
         real, fake, signal, told, weight = (torch.cat(each) for each in zip(*self._shown))
         self._shown.clear()
-        loss, metrics = discriminator(self.network(real, signal, told), self.network(fake, signal, told))
+        loss, metrics = discriminator_loss(self.network(real, signal, told), self.network(fake, signal, told))
         (weight * loss).mean().backward()
         average_gradients(self.network.parameters(), self.accelerator)
         self.part.optimizer.step()

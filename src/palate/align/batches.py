@@ -52,7 +52,7 @@ def predicted(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float
         return denoiser.predict(batch.x_t, batch.t, batch.conditioning)
 
 
-def errors(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
+def denoising_errors(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
     """The denoising error of every row [R] in one forward: the network in `dtype`, the error in float32."""
     return mean_error(predicted(denoiser, batch, dtype), batch.target)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from palate.training.config import FREE as SHARED_FREE
-from palate.training.config import TrainingConfig, below_zero, no_share, not_above_zero
+from palate.training.config import TrainingConfig, below_zero, not_a_share, not_above_zero
 
 if TYPE_CHECKING:
     from palate.align.methods.method import Method
@@ -79,7 +79,7 @@ class AlignConfig(TrainingConfig):
         yield from not_above_zero(self, "rank", "discriminator_lr")
         yield from not_above_zero(self, "alpha", "resolution", "draws", optional=True)
         yield from below_zero(self, "adversarial")
-        yield from no_share(self, "prompt_dropout")
+        yield from not_a_share(self, "prompt_dropout")
         if not self.targets:
             yield "targets must name at least one layer, such as to_q"
 

@@ -30,7 +30,7 @@ def examples_of(config: AlignConfig, method: Method) -> Examples:
     return method.examples(LOADERS[method.learns_from](config.preferences, config.cache))
 
 
-def trained_prompts(run: Path) -> frozenset[str]:
+def prompts_of_run(run: Path) -> frozenset[str]:
     """The prompts that a run of `palate align` trained on; none where the folder is no such run.
 
     Args:

@@ -16,7 +16,7 @@ from palate.diffusion.draws import Draws
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TrainingPlan:
     """The order of training.
 
     Attributes:

@@ -16,7 +16,7 @@ from palate.align.examples import Examples
 from palate.core.cache_folder import Entry, array_digest, digest, require_space, texts_digest
 from palate.core.progress import bar
 from palate.models.conditioning import Conditioning, Ragged
-from palate.training.cache import RowCache, fill_rows, open_rows
+from palate.training.row_cache import RowCache, fill_rows, open_rows
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

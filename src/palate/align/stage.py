@@ -16,11 +16,11 @@ from palate.align.config import FREE, AlignConfig
 from palate.align.encoders import Encoders
 from palate.align.examples import Examples
 from palate.align.learned import examples_of
-from palate.align.measure import measure_errors
 from palate.align.methods.method import Method
 from palate.align.output import save_model
-from palate.align.plan import Plan
+from palate.align.plan import TrainingPlan
 from palate.align.prepare import Needed, Prepared, prepare_cached, prepare_streamed
+from palate.align.reference_errors import measure_errors
 from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
 from palate.core.user_code import class_digest
@@ -32,8 +32,8 @@ from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import ModelSource, resolve
-from palate.training.cache import default_root, digest
-from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
+from palate.training.accelerator import compute_dtype, explain_memory, make_accelerator, micro_batch
+from palate.training.row_cache import default_root, digest
 from palate.training.run_folder import open_run
 from palate.training.trackers import tracked
 
@@ -110,7 +110,7 @@ def assemble(
     root, dtype = (config.cache or default_root()) / "align", compute_dtype(config.precision, accelerator.device.type)
     resolution = config.resolution or sizes_of(source).native
     draws = Draws(examples.keys, config.seed, config.prompt_dropout)
-    plan = Plan(draws, examples.key[examples.view[:, 0]], config.batch, config.draws)
+    plan = TrainingPlan(draws, examples.key[examples.view[:, 0]], config.batch, config.draws)
     about = {"model": config.model, "data": config.preferences, "pixels": resolution}
     with run.timer("encode"):
         encoders = Encoders(source, resolution, accelerator.device, LATENTS_DTYPES[config.latents_dtype], dtype)
@@ -145,7 +145,7 @@ def _prepared(
     config: AlignConfig,
     encoders: Encoders,
     examples: Examples,
-    plan: Plan,
+    plan: TrainingPlan,
     root: Path,
     about: Mapping[str, object],
     accelerator: Accelerator,

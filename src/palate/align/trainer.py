@@ -14,14 +14,14 @@ from palate.align.adversary import Adversary
 from palate.align.batches import Batch, Batches, predicted, to_device
 from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
-from palate.align.plan import Plan
+from palate.align.plan import TrainingPlan
 from palate.core.runs import RunFolder
 from palate.models.denoiser import Denoiser
 from palate.objectives.error import mean_error
-from palate.training.device import micro_batch
+from palate.training.accelerator import micro_batch
 from palate.training.learner import Learner, micro_batches
-from palate.training.loop import Loop
 from palate.training.optimizer import make_optimizer
+from palate.training.step_loop import StepLoop
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -48,7 +48,7 @@ class Trainer:
         method: Method,
         denoiser: Denoiser,
         batches: Batches,
-        plan: Plan,
+        plan: TrainingPlan,
         reference: Tensor | None,
         run: RunFolder,
         accelerator: Accelerator,
@@ -65,7 +65,7 @@ class Trainer:
             self.adversary = Adversary(batches, config.discriminator_lr, config.seed, accelerator)
             parts["discriminator"] = self.adversary.part
         self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-        self.loop = Loop(config, parts, accelerator, run, len(batches.examples))
+        self.loop = StepLoop(config, parts, accelerator, run, len(batches.examples))
         self.meter = self.loop.meter
 
     @property
@@ -74,7 +74,7 @@ class Trainer:
         return self.learner.part.network
 
     def train(self) -> None:
-        """Runs all steps that no checkpoint has done; raises what `Loop.run` does."""
+        """Runs all steps that no checkpoint has done; raises what `StepLoop.run` does."""
         self.loop.run(f"align {self.method.name}", self.step)
 
     def step(self, step: int) -> None:
@@ -96,7 +96,7 @@ class Trainer:
         loss, metrics = self.method.loss(dataclasses.replace(measured, mean=mean))
         if self.adversary:
             first = torch.arange(0, len(prediction), measured.error.shape[1], device=prediction.device)
-            term = self.adversary.term(batch, prediction, first, self.method.exemplary(measured))
+            term = self.adversary.term(batch, prediction, first, self.method.imitation_weight(measured))
             loss, metrics = loss + self.config.adversarial * term, {**metrics, "adversarial": term.detach()}
         self.meter.add(loss=loss.detach(), **metrics, **self._by_role("error", measured.error.detach()))
         if measured.error_ref is not None:

@@ -22,10 +22,10 @@ class Captioner(Protocol):
     """One line of words an image.
 
     Attributes:
-        silence: why it may say nothing of an image, and how to mend that, to follow "it has no caption:".
+        no_caption_reason: why it may say nothing of an image, and how to mend that, to follow "it has no caption:".
     """
 
-    silence: str
+    no_caption_reason: str
 
     def fingerprint(self) -> str:
         """A digest of what captions depend on beside the images and the configuration, such as weights."""
@@ -50,7 +50,7 @@ class ModelCaptioner:
         InputError: no such model, or one without a processor of images and text.
     """
 
-    silence = "the model ended its answer before the first word; ask another question"
+    no_caption_reason = "the model ended its answer before the first word; ask another question"
 
     def __init__(self, model: str, question: str, max_new_tokens: int, device: str | None = None) -> None:
         device = pick_device(device)

@@ -132,7 +132,7 @@ def _caption(
                 table.append(_row(record, text) for record, text in said)
             progress.advance(len(shown))
     if not (count := len(table.read())):
-        raise InputError(f"none of the {len(records)} images has a caption: {captioner.silence}")
+        raise InputError(f"none of the {len(records)} images has a caption: {captioner.no_caption_reason}")
     return count
 
 
@@ -142,7 +142,7 @@ def _said(shown: Sequence[ImageRecord], captioner: Captioner, tally: Tally) -> l
     for record, text in zip(shown, captioner([record.image.open() for record in shown]), strict=True):
         with tally.row(str(record.image)):
             if not text:
-                raise InputError(f"it has no caption: {captioner.silence}")
+                raise InputError(f"it has no caption: {captioner.no_caption_reason}")
             said.append((record, text))
     return said
 

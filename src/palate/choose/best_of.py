@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palate.generate.plan import Item
+from palate.generate.image_plan import PlannedImage
 from palate.generate.prompts import load_prompts
 from palate.generate.stage import Drawn, GenerateConfig, generate
 from palate.models.families import sizes_of
@@ -60,12 +60,12 @@ class BestOf:
     scorer: Scorer
     n: int
 
-    def __call__(self, sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
+    def __call__(self, sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
         """Draws items one by one, no more than `batch` candidates at once."""
         for item in items:
             yield [self.draw(sampler, item, batch)]
 
-    def draw(self, sampler: Sampler, item: Item, batch: int) -> Drawn:
+    def draw(self, sampler: Sampler, item: PlannedImage, batch: int) -> Drawn:
         """The best candidate of one item; `candidate_scores` [n] are in the order of the candidates.
 
         A candidate that is not what the model drew (blanked by a safety checker) has no score, and is taken only where
@@ -74,7 +74,7 @@ class BestOf:
         Raises:
             InputError: a score is not finite.
         """
-        from palate.score.base import ask, require_score
+        from palate.score.base import require_score, score_images
 
         candidates = [item.candidate(number) for number in range(self.n)]
         found: list[Sampled] = []
@@ -84,7 +84,7 @@ class BestOf:
             prompts = [item.prompt] * len(seeds)
             drawn = sampler.draw(prompts, seeds)
             shown = [each.image for each in drawn if not each.blocked]
-            numbers = iter(ask(self.scorer, shown, prompts[: len(shown)]) if shown else ())
+            numbers = iter(score_images(self.scorer, shown, prompts[: len(shown)]) if shown else ())
             found += drawn
             scores += [None if each.blocked else next(numbers) for each in drawn]
         for number, value in enumerate(scores):

@@ -120,7 +120,7 @@ def read_sources(config: OrderConfig) -> list[Source]:
         InputError: no such images, a broken image, or no prompt that all sources have.
     """
     from palate.evaluate.ranking import Source
-    from palate.reward.testing import trained_prompts
+    from palate.reward.testing import prompts_of_scorer
 
     tallies = {name: Tally(config.skip_bad) for name in config.folders}
     found: dict[str, dict[str, list[ImageRecord]]] = {}
@@ -130,7 +130,7 @@ def read_sources(config: OrderConfig) -> list[Source]:
             prompts.setdefault(" ".join(record.prompt.split()), []).append(record)
     common = [prompt for prompt in next(iter(found.values())) if all(prompt in each for each in found.values())]
     if config.prompts == "unseen" and common:
-        trained = {" ".join(prompt.split()) for prompt in trained_prompts(config.scorer)}
+        trained = {" ".join(prompt.split()) for prompt in prompts_of_scorer(config.scorer)}
         common = [prompt for prompt in common if prompt not in trained]
         if not common:
             raise InputError(
@@ -179,9 +179,9 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _rows(scorer: Scorer, source: str, batch: Sequence[tuple[str, ImageRecord]]) -> list[dict[str, Any]]:
-    from palate.score.base import ask, require_score
+    from palate.score.base import require_score, score_images
 
-    values = ask(scorer, [record.image.open() for _, record in batch], [prompt for prompt, _ in batch])
+    values = score_images(scorer, [record.image.open() for _, record in batch], [prompt for prompt, _ in batch])
     rows = []
     for (prompt, record), value in zip(batch, values, strict=True):
         require_score(scorer.name, value, record.image)

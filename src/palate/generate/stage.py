@@ -16,7 +16,7 @@ from palate.core.errors import PalateError, RunFolderError
 from palate.core.files import write_atomic
 from palate.core.progress import bar, note
 from palate.core.runs import RunFolder
-from palate.generate.plan import Item, parse_shard, plan
+from palate.generate.image_plan import PlannedImage, parse_shard, plan_images
 from palate.generate.prompts import load_prompts
 from palate.models.families import sizes_of
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
@@ -88,16 +88,16 @@ class Drawn:
         columns: what else its line in `metadata.jsonl` says; `candidate` where the seed is not the plan's.
     """
 
-    item: Item
+    item: PlannedImage
     sampled: Sampled
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
-Draw: TypeAlias = "Callable[[Sampler, Sequence[Item], int], Iterator[list[Drawn]]]"
+Draw: TypeAlias = "Callable[[Sampler, Sequence[PlannedImage], int], Iterator[list[Drawn]]]"
 """Draws each item with a sampler, no more than so many pictures at once; what it yields is kept before it goes on."""
 
 
-def draw_once(sampler: Sampler, items: Sequence[Item], batch: int) -> Iterator[list[Drawn]]:
+def draw_once(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
     """One picture an item, from its own seed."""
     for start in range(0, len(items), batch):
         part = items[start : start + batch]
@@ -124,7 +124,7 @@ def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str
         RunFolderError: the folder holds another run.
     """
     prompts = load_prompts(config.prompts, config.limit)
-    items = plan(prompts, config.images, config.seed)
+    items = plan_images(prompts, config.images, config.seed)
     source = resolve(config.model)
     source.check()
     if config.height or config.width:
@@ -168,7 +168,7 @@ def _sampler(config: GenerateConfig, run: RunFolder, fresh: bool) -> Sampler:
 
 
 def _sample(
-    config: GenerateConfig, draw: Draw, sampler: Sampler, items: Sequence[Item], folder: Path, total: int
+    config: GenerateConfig, draw: Draw, sampler: Sampler, items: Sequence[PlannedImage], folder: Path, total: int
 ) -> None:
     metadata = JsonLines(folder / METADATA)
     with bar("generating", total, done=total - len(items)) as progress:
@@ -204,7 +204,7 @@ def _forget_lost_images(folder: Path) -> None:
         own.replace(kept)
 
 
-def _done(run: Path, items: Sequence[Item]) -> dict[Item, Mapping[str, Any]]:
+def _done(run: Path, items: Sequence[PlannedImage]) -> dict[PlannedImage, Mapping[str, Any]]:
     """The items that a line of any shard's metadata lists, each with its line.
 
     Raises:

@@ -39,7 +39,7 @@ class Adapter:
 
         A UNet of diffusers takes any number of cells; its pipelines take multiples of 8 pixels only.
         """
-        factor = autoencoder.factor(configs("vae"))
+        factor = autoencoder.pixels_per_cell(configs("vae"))
         return Sizes(native=configs(cls.part)["sample_size"] * factor, multiple=math.lcm(factor, PIPELINE_MULTIPLE))
 
     def image_conditioning(self, frames: Frames) -> Conditioning:
@@ -48,8 +48,8 @@ class Adapter:
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents [B, C, h, w] of images [B, 3, H, W] in [0, 1]."""
-        return autoencoder.encode(self.pipeline.vae, images)
+        return autoencoder.encode_images(self.pipeline.vae, images)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] of latents [B, C, h, w]."""
-        return autoencoder.decode(self.pipeline.vae, latents)
+        return autoencoder.decode_latents(self.pipeline.vae, latents)

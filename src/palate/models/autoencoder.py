@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def encode(vae: Any, images: Tensor) -> Tensor:
+def encode_images(vae: Any, images: Tensor) -> Tensor:
     """Latents [B, C, h, w] in float32 of images [B, 3, H, W] in [0, 1], at the scale that the network works on.
 
     The posterior's mode, not a sample: a latent is then a function of its image alone and can be cached once for all
@@ -23,14 +23,14 @@ def encode(vae: Any, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def decode(vae: Any, latents: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in [0, 1], float32, of latents as `encode` gives them."""
+def decode_latents(vae: Any, latents: Tensor) -> Tensor:
+    """Images [B, 3, H, W] in [0, 1], float32, of latents as `encode_images` gives them."""
     shift, scale = _shift_and_scale(vae, latents)
     latents = latents / scale + shift
     return (vae.decode(latents.to(vae.device, vae.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
 
 
-def factor(config: Mapping[str, Any]) -> int:
+def pixels_per_cell(config: Mapping[str, Any]) -> int:
     """Pixels that a latent cell spans on a side, by the autoencoder's configuration."""
     return 2 ** (len(config["block_out_channels"]) - 1)
 

@@ -51,7 +51,7 @@ def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ..
 
 
 @contextmanager
-def reference(network: nn.Module) -> Iterator[None]:
+def without_adapter(network: nn.Module) -> Iterator[None]:
     """Within it, the network with a LoRA is the base model again: the adapter is switched off."""
     network.disable_adapters()  # type: ignore[operator]
     try:

@@ -26,7 +26,7 @@ class StableDiffusion3(Adapter):
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
         """Whole patches, no more on a side than there are position embeddings for."""
-        network, factor = configs(cls.part), autoencoder.factor(configs("vae"))
+        network, factor = configs(cls.part), autoencoder.pixels_per_cell(configs("vae"))
         patch = network["patch_size"] * factor
         multiple = math.lcm(patch, PIPELINE_MULTIPLE)
         return Sizes(network["sample_size"] * factor, multiple, network["pos_embed_max_size"] * patch)

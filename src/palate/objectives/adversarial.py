@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 
-def fooling(logit_fake: Tensor) -> Tensor:
+def generator_loss(logit_fake: Tensor) -> Tensor:
     """What the policy pays [B] for estimates that the discriminator sees through: `-log sigmoid(logit_fake)`.
 
     Args:
@@ -17,7 +17,7 @@ def fooling(logit_fake: Tensor) -> Tensor:
     return softplus(-logit_fake)
 
 
-def discriminator(logit_real: Tensor, logit_fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def discriminator_loss(logit_real: Tensor, logit_fake: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """The discriminator's own loss [B]: `-log sigmoid(logit_real) - log(1 - sigmoid(logit_fake))`.
 
     Args:
@@ -25,10 +25,10 @@ def discriminator(logit_real: Tensor, logit_fake: Tensor) -> tuple[Tensor, dict[
         logit_fake: its logit of the policy's clean estimates of them [B], which carry no gradient.
 
     Returns:
-        The loss [B], 2 log 2 for a discriminator that knows nothing; and metrics [B], detached: `seen_through`, whether
-        the real image got the higher logit (a tie is a half).
+        The loss [B], 2 log 2 for a discriminator that knows nothing; and metrics [B], detached:
+        `discriminator_accuracy`, whether the real image got the higher logit (a tie is a half).
 
     Reference: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1.
     """
     loss = softplus(-logit_real) + softplus(logit_fake)
-    return loss, {"seen_through": ((logit_real - logit_fake).detach().sign() + 1) / 2}
+    return loss, {"discriminator_accuracy": ((logit_real - logit_fake).detach().sign() + 1) / 2}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from palate.objectives.metrics import Metrics, Partly
+from palate.objectives.metrics import Metrics, PartialMetric
 
 
 def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, Metrics]:
@@ -34,5 +34,5 @@ def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, Metrics]:
     won = compared & (p != 0.5)
     agree = ((margin.detach() * (p - 0.5)).sign() + 1) / 2 * won
     winners = won.sum(1)
-    accuracy = Partly(agree.sum(1) / winners.clamp(min=1), winners > 0)
+    accuracy = PartialMetric(agree.sum(1) / winners.clamp(min=1), winners > 0)
     return loss.sum(1) / compared.sum(1).clamp(min=1), {"accuracy": accuracy}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from palate.objectives.error import log_ratio
-from palate.objectives.link import Link, linked, ranked_rightly
+from palate.objectives.link import Link, link_loss, ranked_correctly
 
 PAPER_BETA = 0.1
 """Beta in the experiments of Xu et al. 2024, where it multiplies log-likelihoods; their likelihood term weighs 1."""
@@ -44,7 +44,7 @@ def cpo(
         error_l: its error on the loser, at the same timestep and noise [B].
         beta: how much a difference of errors counts; the convention of `dpo`.
         anchor: weight of the winner's error; `likelihood_anchor` gives the one that is as strong as the paper's.
-        link: `sigmoid` as published, or another of `link.linked`.
+        link: `sigmoid` as published, or another of `link.link_loss`.
         smoothing: share of pairs believed to be ranked wrongly.
 
     Returns:
@@ -54,5 +54,5 @@ def cpo(
     """
     zero = torch.zeros_like(error_w)
     margin = beta * (log_ratio(error_w, zero) - log_ratio(error_l, zero))
-    loss = linked(margin, link, smoothing) + anchor * error_w
-    return loss, {"accuracy": ranked_rightly(margin), "margin": margin.detach()}
+    loss = link_loss(margin, link, smoothing) + anchor * error_w
+    return loss, {"accuracy": ranked_correctly(margin), "margin": margin.detach()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from palate.objectives.error import log_ratio
-from palate.objectives.link import Link, linked, ranked_rightly
+from palate.objectives.link import Link, link_loss, ranked_correctly
 
 
 def dpo(
@@ -31,7 +31,7 @@ def dpo(
         anchor: weight of the winner's own error, added to the loss: 0 is Diffusion-DPO as published. DPO is content
             when the loser's error rises faster than the winner's; the anchor forbids that both rise (Pang et al. 2024,
             arXiv:2404.19733, equation 1, whose likelihood of the winner is here its negative error).
-        link: `sigmoid` as published, or another of `link.linked`.
+        link: `sigmoid` as published, or another of `link.link_loss`.
         smoothing: share of pairs believed to be ranked wrongly.
 
     Returns:
@@ -42,5 +42,5 @@ def dpo(
     T folded into beta, as in the authors' code.
     """
     margin = beta * (log_ratio(error_w, error_w_ref) - log_ratio(error_l, error_l_ref))
-    loss = anchor * error_w + linked(margin, link, smoothing)
-    return loss, {"accuracy": ranked_rightly(margin), "margin": margin.detach()}
+    loss = anchor * error_w + link_loss(margin, link, smoothing)
+    return loss, {"accuracy": ranked_correctly(margin), "margin": margin.detach()}

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid, relu
 Link = Literal["sigmoid", "hinge", "ipo"]
 
 
-def linked(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) -> Tensor:
+def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) -> Tensor:
     """The loss [B] of margins [B]; a margin above zero ranks its pair rightly.
 
     | link | loss of a margin m | source |
@@ -41,6 +41,6 @@ def linked(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) -> Te
     return loss(margin) if smoothing == 0 else (1 - smoothing) * loss(margin) + smoothing * loss(-margin)
 
 
-def ranked_rightly(margin: Tensor) -> Tensor:
+def ranked_correctly(margin: Tensor) -> Tensor:
     """1 where a margin is above zero, 0 below, a half for a tie; detached."""
     return (margin.detach().sign() + 1) / 2

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from palate.objectives.link import ranked_rightly
+from palate.objectives.link import ranked_correctly
 
 SCALE = 0.5  # s of the paper's code
 SHARPNESS = 1000.0  # of the margin, in the paper's code
 
 
-def score(error: Tensor, scale: float = SCALE) -> Tensor:
+def likelihood_score(error: Tensor, scale: float = SCALE) -> Tensor:
     """`s e / (exp(s e) - 1)`: 1 for a perfect prediction, falling to 0 with the error, elementwise."""
     scaled = scale * error
     exact = scaled / torch.expm1(scaled).where(scaled != 0, torch.ones_like(scaled))
@@ -24,7 +24,7 @@ def mapo(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The margin-aware loss of each pair.
 
-    `error_w - beta * log sigmoid(sharpness (f(error_w) - f(error_l)))` with `f = score`
+    `error_w - beta * log sigmoid(sharpness (f(error_w) - f(error_l)))` with `f = likelihood_score`
 
     Args:
         error_w: the policy's error on the winner [B].
@@ -37,6 +37,6 @@ def mapo(
 
     Reference: Hong et al. 2024 (arXiv:2406.06424), "Margin-aware Preference Optimization", and its code.
     """
-    margin = sharpness * (score(error_w) - score(error_l))
+    margin = sharpness * (likelihood_score(error_w) - likelihood_score(error_l))
     loss = error_w - beta * logsigmoid(margin)
-    return loss, {"accuracy": ranked_rightly(margin), "margin": margin.detach()}
+    return loss, {"accuracy": ranked_correctly(margin), "margin": margin.detach()}

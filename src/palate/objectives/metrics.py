@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Partly(NamedTuple):
+class PartialMetric(NamedTuple):
     """A metric that some examples do not have, such as an accuracy where nothing is ranked.
 
     Attributes:
@@ -20,5 +20,5 @@ class Partly(NamedTuple):
     measured: Tensor
 
 
-Metrics = Mapping[str, Tensor | Partly]
+Metrics = Mapping[str, Tensor | PartialMetric]
 """By name, detached: [B] where every example has it."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from palate.objectives.metrics import Metrics, Partly
+from palate.objectives.metrics import Metrics, PartialMetric
 
 STEP, TAIL = 0.3, 24.0
 """Of the points that stand for `_first`'s integral: with them log-probabilities are right to 1e-8, less than float32
@@ -46,7 +46,7 @@ def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, Metrics]:
     with torch.no_grad():
         agree = ((score.unsqueeze(2) - score.unsqueeze(1)).sign() + 1) / 2
         ordered = below.sum((1, 2))
-        return loss, {"accuracy": Partly((agree * below).sum((1, 2)) / ordered.clamp(min=1), ordered > 0)}
+        return loss, {"accuracy": PartialMetric((agree * below).sum((1, 2)) / ordered.clamp(min=1), ordered > 0)}
 
 
 def _with_ties(each: Tensor, score: Tensor, ranks: Tensor, below: Tensor) -> Tensor:

@@ -95,10 +95,10 @@ def relabel(config: RelabelConfig) -> Path:
 
 
 def _scores(ranked: RankedSet, scorers: Sequence[Scorer]) -> dict[str, tuple[float, ...]]:
-    from palate.score.base import ask, require_score
+    from palate.score.base import require_score, score_images
 
     images, prompts = [image.open() for image in ranked.images], [ranked.prompt] * len(ranked.images)
-    found = {scorer.name: tuple(ask(scorer, images, prompts)) for scorer in scorers}
+    found = {scorer.name: tuple(score_images(scorer, images, prompts)) for scorer in scorers}
     for name, scores in found.items():
         for image, value in zip(ranked.images, scores, strict=True):
             require_score(name, value, image)

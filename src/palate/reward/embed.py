@@ -13,9 +13,9 @@ from torch import Tensor
 from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
 from palate.core.finite import require_finite
 from palate.core.progress import bar
-from palate.reward.examples import Examples
-from palate.score.backbone import Backbone, fingerprint
-from palate.training.cache import Compute, RowCache, cached_rows
+from palate.reward.examples import RewardExamples
+from palate.score.backbone import Backbone, backbone_fingerprint
+from palate.training.row_cache import Compute, RowCache, cached_rows
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AT_ONCE = 64
 
 
-class Frozen:
+class CachedFeatures:
     """Features of images and prompts that a cache on the disk keeps.
 
     Args:
@@ -38,23 +38,25 @@ class Frozen:
     def __init__(
         self,
         backbone: Backbone,
-        examples: Examples,
+        examples: RewardExamples,
         wanted: np.ndarray,
         root: Path,
         about: Mapping[str, object],
         accelerator: Accelerator,
     ) -> None:
-        identity, self.device = fingerprint(backbone), accelerator.device
+        identity, self.device = backbone_fingerprint(backbone), accelerator.device
         self._reads_prompts = backbone.widths[1] > 0
 
         @torch.no_grad()
-        def see(rows: np.ndarray) -> dict[str, Tensor]:
+        def of_images(rows: np.ndarray) -> dict[str, Tensor]:
             images = [examples.images[row].open() for row in rows.tolist()]
-            return _finite(backbone, "images", backbone.see(backbone.read(images).to(self.device)).float())
+            return _finite(backbone, "images", backbone.image_features(backbone.read(images).to(self.device)).float())
 
         @torch.no_grad()
-        def tell(rows: np.ndarray) -> dict[str, Tensor]:
-            return _finite(backbone, "prompts", backbone.tell([examples.prompts[row] for row in rows.tolist()]).float())
+        def of_prompts(rows: np.ndarray) -> dict[str, Tensor]:
+            return _finite(
+                backbone, "prompts", backbone.prompt_features([examples.prompts[row] for row in rows.tolist()]).float()
+            )
 
         def cached(kind: str, name: str, count: int, compute: Compute, rows: np.ndarray) -> RowCache:
             entry = Entry(root / f"{kind}-{digest(identity, name)}", {"kind": kind, "model": backbone.name, **about})
@@ -67,10 +69,10 @@ class Frozen:
         order, seen = examples.images.in_file_order(), np.zeros(len(examples.images), bool)
         seen[examples.image[wanted]] = True
         images = array_digest(examples.images.digest)
-        self._images = cached("image-features", images, len(examples.images), see, order[seen[order]])
+        self._images = cached("image-features", images, len(examples.images), of_images, order[seen[order]])
         if self._reads_prompts:
-            told, texts = np.unique(examples.prompt[wanted]), texts_digest(examples.prompts)
-            self._prompts = cached("prompt-features", texts, len(examples.prompts), tell, told)
+            used, texts = np.unique(examples.prompt[wanted]), texts_digest(examples.prompts)
+            self._prompts = cached("prompt-features", texts, len(examples.prompts), of_prompts, used)
 
     def __call__(self, image: np.ndarray, prompt: np.ndarray) -> tuple[Tensor, Tensor]:
         """Features [..., D] and [..., E] of images and prompts by their numbers."""
@@ -90,7 +92,7 @@ class Learning:
         dtype: that the backbone computes in.
     """
 
-    def __init__(self, backbone: Backbone, examples: Examples, dtype: torch.dtype) -> None:
+    def __init__(self, backbone: Backbone, examples: RewardExamples, dtype: torch.dtype) -> None:
         self.backbone, self.examples, self.dtype = backbone, examples, dtype
         network: Any = backbone.network
         if dtype == torch.bfloat16 and next(network.parameters()).device.type == "cpu":
@@ -104,7 +106,10 @@ class Learning:
         device = next(network.parameters()).device if network is not None else torch.device("cpu")
         inputs = backbone.read([examples.images[row].open() for row in images]).to(device)
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            seen, told = backbone.see(inputs), backbone.tell([examples.prompts[row] for row in prompts])
+            seen, told = (
+                backbone.image_features(inputs),
+                backbone.prompt_features([examples.prompts[row] for row in prompts]),
+            )
         return seen.float()[_places(where, image)], told.float()[_places(told_where, prompt)]
 
 

@@ -14,7 +14,7 @@ from palate.records.image_columns import Images, first_seen
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class RewardExamples:
     """N examples as indices: n images under m prompts each.
 
     Attributes:
@@ -42,7 +42,7 @@ class Examples:
         prompt: np.ndarray,
         facts: np.ndarray,
         weight: np.ndarray | None = None,
-    ) -> Examples:
+    ) -> RewardExamples:
         """Gathers examples; images and prompts are numbered as they first come.
 
         Args:
@@ -82,7 +82,7 @@ class Examples:
         """The prompt that each example's images were made from [N]."""
         return [self.prompts[row] for row in self.prompt[:, 0]]
 
-    def take(self, rows: np.ndarray) -> Examples:
+    def take(self, rows: np.ndarray) -> RewardExamples:
         """Some of the examples, of the same images and prompts."""
         weight = self.weight[rows]
         columns = {name: getattr(self, name)[rows] for name in ("image", "prompt", "facts")}

@@ -18,17 +18,17 @@ from palate.core.runs import RunFolder
 from palate.core.seeds import derive
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off
+from palate.reward.comparisons import TieThreshold
 from palate.reward.config import RewardConfig
-from palate.reward.embed import Frozen, Learning
-from palate.reward.examples import Examples, fold_of, held_out
-from palate.reward.measure import TieThreshold
+from palate.reward.embed import CachedFeatures, ComputedFeatures
+from palate.reward.examples import RewardExamples, fold_of, held_out
 from palate.reward.tasks import Task
 from palate.reward.trainer import RewardTrainer
-from palate.score.backbone import Backbone, fingerprint, load_backbone, text_limits_of
-from palate.score.reward import Card, RewardModel
-from palate.training.cache import default_root
+from palate.score.backbone import Backbone, backbone_fingerprint, load_backbone, text_limits_of
+from palate.score.reward import RewardCard, RewardModel
+from palate.training.accelerator import compute_dtype, explain_memory, make_accelerator, micro_batch
 from palate.training.config import FREE
-from palate.training.device import compute_dtype, explain_memory, make_accelerator, micro_batch
+from palate.training.row_cache import default_root
 from palate.training.run_folder import open_run
 from palate.training.trackers import tracked
 
@@ -58,7 +58,7 @@ def train_reward(config: RewardConfig) -> Path:
     own = set(examples.own_prompts())
     kept = held_out(own, config.validation, config.seed)
     _require_prompts(config, len(own))
-    inputs = {"feedback": examples.digest(), "backbone": fingerprint(backbone)}
+    inputs = {"feedback": examples.digest(), "backbone": backbone_fingerprint(backbone)}
     run = open_run(accelerator, f"reward train {task.name}", config, FREE, inputs)
     if run.finished:
         return run.path
@@ -91,7 +91,7 @@ def _require_prompts(config: RewardConfig, prompts: int) -> None:
         raise InputError(f"folds ({config.folds}) must not be more than the prompts ({prompts}); {fix}")
 
 
-def _counted(examples: Examples, backbone: Backbone, accelerator: Accelerator) -> dict[str, Any]:
+def _counted(examples: RewardExamples, backbone: Backbone, accelerator: Accelerator) -> dict[str, Any]:
     """What a summary says of the examples; prompts that the backbone cuts off are said on the way."""
     cut = cut_off(examples.prompts, text_limits_of(backbone)) if accelerator.is_main_process else []
     return {"examples": len(examples), "images": len(examples.images), **note_cut_off(cut, backbone.name)}
@@ -101,20 +101,20 @@ class _Learner:
     """Makes trainers of one configuration on parts of the examples."""
 
     def __init__(
-        self, config: RewardConfig, task: Task, examples: Examples, accelerator: Accelerator, backbone: Backbone
+        self, config: RewardConfig, task: Task, examples: RewardExamples, accelerator: Accelerator, backbone: Backbone
     ) -> None:
         self.config, self.task, self.examples, self.accelerator = config, task, examples, accelerator
         self.fresh: Backbone | None = backbone
-        self.frozen: Frozen | None = None
+        self.frozen: CachedFeatures | None = None
 
     def trainer(self, rows: np.ndarray, run: RunFolder | None) -> RewardTrainer:
         """A trainer of a fresh model on some of the examples."""
         config = self.config
         backbone, self.fresh = self.fresh or load_backbone(config.backbone), None
-        card = Card(
+        card = RewardCard(
             kind=self.task.name,
             backbone=backbone.name,
-            fingerprint=fingerprint(backbone),
+            fingerprint=backbone_fingerprint(backbone),
             train=config.train,
             head=config.head_kind(),
             hidden=config.hidden,
@@ -130,15 +130,17 @@ class _Learner:
         embed = self._embedding(backbone)
         return RewardTrainer(config, self.task, model, embed, self.examples.take(rows), run, self.accelerator)
 
-    def _embedding(self, backbone: Backbone) -> Frozen | Learning:
+    def _embedding(self, backbone: Backbone) -> CachedFeatures | ComputedFeatures:
         config = self.config
         if config.train != "head":
-            return Learning(backbone, self.examples, compute_dtype(config.precision, self.accelerator.device.type))
+            return ComputedFeatures(
+                backbone, self.examples, compute_dtype(config.precision, self.accelerator.device.type)
+            )
         if self.frozen is None:
             root = (config.cache or default_root()) / "reward"
             about = {"data": self.task.source}
             wanted = np.arange(len(self.examples))
-            self.frozen = Frozen(backbone, self.examples, wanted, root, about, self.accelerator)
+            self.frozen = CachedFeatures(backbone, self.examples, wanted, root, about, self.accelerator)
         return self.frozen
 
     def judge(

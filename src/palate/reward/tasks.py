@@ -11,9 +11,10 @@ from torch import Tensor
 from palate.core.errors import InputError
 from palate.core.seeds import numpy_generator
 from palate.objectives.bradley_terry import bradley_terry
-from palate.objectives.graded import realism, regression
 from palate.objectives.metrics import Metrics
 from palate.objectives.plackett_luce import plackett_luce
+from palate.objectives.realism import realism
+from palate.objectives.regression import regression
 from palate.prefer.grades import load_graded
 from palate.prefer.load import load_rankings
 from palate.records.columns import Grades
@@ -21,9 +22,9 @@ from palate.records.graded_image import GradedImage
 from palate.records.image_columns import numbered
 from palate.records.image_folder import read_image_folder
 from palate.records.tally import Tally
+from palate.reward.comparisons import Comparisons, TieThreshold, order_of, spearman
 from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig
-from palate.reward.examples import Examples
-from palate.reward.measure import Comparisons, TieThreshold, order_of, spearman
+from palate.reward.examples import RewardExamples
 from palate.reward.perturb import Perturbations
 from palate.score.reward import Output
 
@@ -42,7 +43,7 @@ class Task(ABC):
     output: Output = "logit"
 
     @abstractmethod
-    def examples(self) -> Examples:
+    def examples(self) -> RewardExamples:
         """All there is to learn from; InputError where the source cannot be used."""
 
     @abstractmethod
@@ -51,7 +52,7 @@ class Task(ABC):
 
     @abstractmethod
     def judge(
-        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+        self, scores: np.ndarray, examples: RewardExamples, rows: np.ndarray, tie: TieThreshold | None = None
     ) -> dict[str, Any]:
         """What scores [R, n] of some of the examples [R] say of the reward, in plain JSON.
 
@@ -72,7 +73,7 @@ class BradleyTerry(Task):
     def __init__(self, config: BradleyTerryConfig) -> None:
         self.config, self.source = config, config.preferences
 
-    def examples(self) -> Examples:
+    def examples(self) -> RewardExamples:
         """A ranked set each; facts are the share of raters that prefer i to j [n x n], or the ranks [n]."""
         rankings = load_rankings(self.config.preferences, self.config.cache)
         if not rankings.has_preference.any():
@@ -95,7 +96,7 @@ class BradleyTerry(Task):
         total = np.bincount(prompt, counts)[prompt]
         self.rankings, self.sets = rankings, sets
         weight = (1 if lists else counts) / total
-        return Examples.of(rankings.images, image, rankings.prompts, prompt[:, None], facts, weight)
+        return RewardExamples.of(rankings.images, image, rankings.prompts, prompt[:, None], facts, weight)
 
     def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
@@ -105,7 +106,7 @@ class BradleyTerry(Task):
         return bradley_terry(score, facts.view(len(score), score.shape[1], score.shape[1]))
 
     def judge(
-        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+        self, scores: np.ndarray, examples: RewardExamples, rows: np.ndarray, tie: TieThreshold | None = None
     ) -> dict[str, Any]:
         """See `Task`."""
         rankings = self.rankings.take(self.sets[rows])
@@ -125,7 +126,7 @@ class Regression(Task):
     def __init__(self, config: RegressionConfig) -> None:
         self.config, self.source = config, config.grades
 
-    def examples(self) -> Examples:
+    def examples(self) -> RewardExamples:
         """A graded image each, under its prompt and perturbed ones; facts are the grade."""
         graded = load_graded(self.config.grades, self.config.cache)
         count = self.config.perturbed if self.config.auxiliary else 0
@@ -136,7 +137,7 @@ class Regression(Task):
             others = [near(text, count, self._rng(text, place)) for place, text in enumerate(own)]
             texts, prompt = numbered([text for pair in zip(own, others) for text in (pair[0], *pair[1])])
             prompt = prompt.reshape(len(own), -1)
-        return Examples.of(graded.images, graded.image[:, None], texts, prompt, graded.grade[:, None])
+        return RewardExamples.of(graded.images, graded.image[:, None], texts, prompt, graded.grade[:, None])
 
     def _rng(self, prompt: str, place: int) -> np.random.Generator:
         return numpy_generator(self.config.seed, "perturb", prompt, place)
@@ -146,7 +147,7 @@ class Regression(Task):
         return regression(score[:, 0], facts[:, 0], self.config.temperature, self.config.auxiliary)
 
     def judge(
-        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+        self, scores: np.ndarray, examples: RewardExamples, rows: np.ndarray, tie: TieThreshold | None = None
     ) -> dict[str, Any]:
         """See `Task`."""
         grade, score = examples.facts[rows, 0], scores[:, 0]
@@ -166,7 +167,7 @@ class Realism(Task):
     def __init__(self, config: DiscriminatorConfig) -> None:
         self.config, self.source = config, str(config.real)
 
-    def examples(self) -> Examples:
+    def examples(self) -> RewardExamples:
         """An image each; facts are 1 for a real one, 0 for a generated one; both kinds weigh the same in all."""
         real = read_image_folder(self.config.real, Tally())
         generated = [each for folder in self.config.generated for each in read_image_folder(folder, Tally())]
@@ -184,14 +185,14 @@ class Realism(Task):
         )
         weight = np.where(graded.grade == 1, 1 / len(real), 1 / len(generated))
         columns = graded.image[:, None], graded.prompts, graded.prompt[:, None], graded.grade[:, None]
-        return Examples.of(graded.images, *columns, weight)
+        return RewardExamples.of(graded.images, *columns, weight)
 
     def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
         """See `Task`."""
         return realism(score[:, 0, 0], facts[:, 0])
 
     def judge(
-        self, scores: np.ndarray, examples: Examples, rows: np.ndarray, tie: TieThreshold | None = None
+        self, scores: np.ndarray, examples: RewardExamples, rows: np.ndarray, tie: TieThreshold | None = None
     ) -> dict[str, Any]:
         """See `Task`."""
         real, score = examples.facts[rows, 0], scores[:, 0]

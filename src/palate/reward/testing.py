@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from palate.align.learned import trained_prompts as align_prompts
+from palate.align.learned import prompts_of_run
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
@@ -19,13 +19,13 @@ from palate.prefer.stage import digest_sets
 from palate.records.columns import Rankings
 from palate.records.ranked import RankedSet
 from palate.reward.chart import draw_calibration
-from palate.reward.measure import Comparisons, TieThreshold, spearman
+from palate.reward.comparisons import Comparisons, TieThreshold, spearman
 from palate.reward.stage import FOLDS, HELD_OUT, PROMPTS, TRAINED
-from palate.score.base import ask, note_prompts_cut_off, require_score
+from palate.score.base import note_prompts_cut_off, require_score, score_images
 from palate.score.load import fingerprints, load_scorer
 
 if TYPE_CHECKING:
-    from palate.score.reward import Card
+    from palate.score.reward import RewardCard
 
 CHART = "calibration.png"
 OF_TRAINING = {"folds": "the folds of its training", "held out": "prompts held out of its training"}
@@ -71,7 +71,9 @@ def test_rewards(config: RewardTestConfig) -> Path:
     """
     scorers = {spec: load_scorer(spec, config.device) for spec in config.scorer}
     sets = [each for each in load_preferences(config.preferences) if each.ranks]
-    trained = {prompt for spec in scorers for prompt in trained_prompts(spec)} if config.prompts == "unseen" else set()
+    trained = (
+        {prompt for spec in scorers for prompt in prompts_of_scorer(spec)} if config.prompts == "unseen" else set()
+    )
     kept = [each for each in sets if each.prompt not in trained]
     if not kept:
         raise InputError(
@@ -98,7 +100,7 @@ def test_rewards(config: RewardTestConfig) -> Path:
 test_rewards.__test__ = False  # type: ignore[attr-defined]  # of pytest: this is no test of its own
 
 
-def trained_prompts(spec: str) -> frozenset[str]:
+def prompts_of_scorer(spec: str) -> frozenset[str]:
     """The prompts that a learned scorer was trained on, as its run says; of others none.
 
     Raises:
@@ -107,7 +109,7 @@ def trained_prompts(spec: str) -> frozenset[str]:
     family, _, run = spec.partition(":")
     if family == "reward":
         return _listed(run, TRAINED)
-    return align_prompts(Path(run).expanduser()) if family == "implicit" else frozenset()
+    return prompts_of_run(Path(run).expanduser()) if family == "implicit" else frozenset()
 
 
 def _listed(run: str, kind: str) -> frozenset[str]:
@@ -123,7 +125,7 @@ def _scored(scorer: Any, sets: Sequence[RankedSet], batch: int, title: str) -> l
     with bar(title, len(images)) as progress:
         for start in range(0, len(images), batch):
             chunk = images[start : start + batch]
-            values += ask(scorer, [image.open() for image, _ in chunk], [prompt for _, prompt in chunk])
+            values += score_images(scorer, [image.open() for image, _ in chunk], [prompt for _, prompt in chunk])
             progress.advance(len(chunk))
     for (image, _), value in zip(images, values, strict=True):
         require_score(scorer.name, value, image)
@@ -149,7 +151,7 @@ def _judged(spec: str, sets: Sequence[RankedSet], scores: Sequence[Sequence[floa
     return found if correlation is None else {**found, "spearman": correlation}
 
 
-def _threshold(card: Card, run: str, tested: set[str]) -> TieThreshold | None:
+def _threshold(card: RewardCard, run: str, tested: set[str]) -> TieThreshold | None:
     """A reward's own threshold of ties, unless prompts that are tested took part in choosing it."""
     if card.tie is None or card.tie_chosen_on is None:
         return None

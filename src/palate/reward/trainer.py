@@ -14,14 +14,14 @@ from palate.core.runs import RunFolder
 from palate.core.seeds import numpy_generator
 from palate.objectives.metrics import Metrics
 from palate.reward.config import RewardConfig
-from palate.reward.embed import Frozen, Learning
-from palate.reward.examples import Examples
+from palate.reward.embed import CachedFeatures, ComputedFeatures
+from palate.reward.examples import RewardExamples
 from palate.reward.tasks import Task
 from palate.score.reward import Perceptron, RewardModel
-from palate.training.device import micro_batch
+from palate.training.accelerator import micro_batch
 from palate.training.learner import Learner, micro_batches
-from palate.training.loop import Loop
 from palate.training.optimizer import make_optimizer
+from palate.training.step_loop import StepLoop
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,8 +47,8 @@ class RewardTrainer:
         config: RewardConfig,
         task: Task,
         model: RewardModel,
-        embed: Frozen | Learning,
-        examples: Examples,
+        embed: CachedFeatures | ComputedFeatures,
+        examples: RewardExamples,
         run: RunFolder | None,
         accelerator: Accelerator,
     ) -> None:
@@ -58,10 +58,10 @@ class RewardTrainer:
         optimizer = make_optimizer(model, "adamw", config.weight_decay)
         self.learner = Learner(model, optimizer, config.clip, accelerator)
         self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-        self.loop = Loop(config, {"reward": self.learner.part}, accelerator, run, len(examples))
+        self.loop = StepLoop(config, {"reward": self.learner.part}, accelerator, run, len(examples))
 
     def train(self, title: str) -> None:
-        """Runs all steps that no checkpoint has done; raises what `Loop.run` does."""
+        """Runs all steps that no checkpoint has done; raises what `StepLoop.run` does."""
         self.loop.run(title, self.step)
 
     def step(self, step: int) -> None:
@@ -84,7 +84,7 @@ class RewardTrainer:
         return self.task.loss(self._score(self.examples, rows), facts)
 
     @torch.no_grad()
-    def scores(self, examples: Examples) -> Tensor:
+    def scores(self, examples: RewardExamples) -> Tensor:
         """Scores [N, n] of examples' images under their own prompts, on the CPU.
 
         Raises:
@@ -95,7 +95,7 @@ class RewardTrainer:
         require_finite("the rewards of images of held-out prompts", scores, fix="train again with a lower --lr")
         return scores
 
-    def _score(self, examples: Examples, rows: np.ndarray) -> Tensor:
+    def _score(self, examples: RewardExamples, rows: np.ndarray) -> Tensor:
         """Scores [B, n, m]."""
         image, prompt = self.embed(examples.image[rows], examples.prompt[rows])  # [B, n, D], [B, m, E]
         shape = len(rows), image.shape[1], prompt.shape[1], -1

@@ -12,7 +12,7 @@ import torch
 from palate.core.plugins import plugins
 from palate.models.prompt_length import TextLimit
 from palate.score.base import Images
-from palate.score.statistics import NAMES, statistics
+from palate.score.image_statistics import NAMES, image_statistics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,11 +39,11 @@ class Backbone(Protocol):
         """Images as one tensor [B, ...], which may be kept instead of them."""
         ...
 
-    def see(self, inputs: Tensor) -> Tensor:
+    def image_features(self, inputs: Tensor) -> Tensor:
         """Features [B, D] of what `read` gave."""
         ...
 
-    def tell(self, prompts: Sequence[str]) -> Tensor:
+    def prompt_features(self, prompts: Sequence[str]) -> Tensor:
         """Features [B, E] of prompts."""
         ...
 
@@ -73,13 +73,13 @@ class ClipBackbone:
         """Pixels [B, 3, h, w]; see `Backbone`."""
         return self.clip.pixels(images)
 
-    def see(self, inputs: Tensor) -> Tensor:
+    def image_features(self, inputs: Tensor) -> Tensor:
         """Features [B, D] of pixels."""
-        return self.clip.see(inputs)
+        return self.clip.image_features(inputs)
 
-    def tell(self, prompts: Sequence[str]) -> Tensor:
+    def prompt_features(self, prompts: Sequence[str]) -> Tensor:
         """Features [B, D] of prompts."""
-        return self.clip.tell(prompts)
+        return self.clip.prompt_features(prompts)
 
 
 class StatisticsBackbone:
@@ -92,13 +92,13 @@ class StatisticsBackbone:
 
     def read(self, images: Images) -> Tensor:
         """Statistics [B, K]; see `Backbone`."""
-        return statistics(images)
+        return image_statistics(images)
 
-    def see(self, inputs: Tensor) -> Tensor:
+    def image_features(self, inputs: Tensor) -> Tensor:
         """The same."""
         return inputs
 
-    def tell(self, prompts: Sequence[str]) -> Tensor:
+    def prompt_features(self, prompts: Sequence[str]) -> Tensor:
         """Nothing [B, 0]."""
         return torch.zeros(len(prompts), 0)
 
@@ -127,7 +127,7 @@ def portable(model: str) -> str:
     return model if model in plugins().models or not path.exists() else str(path.resolve())
 
 
-def fingerprint(backbone: Backbone) -> str:
+def backbone_fingerprint(backbone: Backbone) -> str:
     """A digest of a backbone's name and weights."""
     found = hashlib.blake2b(f"{backbone.name} {backbone.widths}".encode(), digest_size=16)
     state = backbone.network.state_dict() if backbone.network is not None else {}

@@ -48,7 +48,7 @@ class Scorer(Protocol):
 
 
 @torch.no_grad()
-def ask(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list[float]:
+def score_images(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list[float]:
     """The scores [B] of B images, as plain numbers without a gradient.
 
     Raises:
@@ -68,7 +68,7 @@ def try_scorer(scorer: Scorer, size: tuple[int, int], prompt: str) -> None:
     Args:
         size: width and height in pixels.
     """
-    ask(scorer, [Image.new("RGB", size)], [prompt])
+    score_images(scorer, [Image.new("RGB", size)], [prompt])
 
 
 def require_score(scorer: str, score: float, image: object) -> None:

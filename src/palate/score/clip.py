@@ -77,11 +77,11 @@ class Clip:
         weights = getattr(self.network.config, "_commit_hash", None) or state_digest(self.network.state_dict())
         return state_digest({}, weights, settings, self._longest, self._padded)
 
-    def see(self, pixels: Tensor) -> Tensor:
+    def image_features(self, pixels: Tensor) -> Tensor:
         """Features of length one [B, D] of what `pixels` gave."""
         return _unit(self.network.get_image_features(pixel_values=pixels.to(self.device)))
 
-    def tell(self, prompts: Sequence[str]) -> Tensor:
+    def prompt_features(self, prompts: Sequence[str]) -> Tensor:
         """Features of length one [B, D] of texts; what is longer than the model reads is cut off."""
         tokens = self._tokenizer(
             list(prompts), padding=self._padded, truncation=True, max_length=self._longest, return_tensors="pt"
@@ -139,7 +139,7 @@ class ClipScorer:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
         clip = self._clip
-        return clip.logit(clip.see(clip.pixels(images)), clip.tell(prompts)).float().cpu()
+        return clip.logit(clip.image_features(clip.pixels(images)), clip.prompt_features(prompts)).float().cpu()
 
 
 def _unit(output: Any) -> Tensor:

@@ -50,7 +50,7 @@ def fingerprints(scorers: Iterable[Scorer]) -> dict[str, str]:
     return {f"scorer {scorer.name}": scorer.fingerprint() for scorer in scorers}
 
 
-def families() -> Mapping[str, ScorerFamily]:
+def scorer_families() -> Mapping[str, ScorerFamily]:
     """Every family of scorers by its name: Palate's own, then those of plug-ins."""
     return {**BUILT_IN, **plugins().scorers}
 
@@ -61,7 +61,7 @@ def find_family(spec: str) -> ScorerFamily:
     Raises:
         InputError: there is none of that name.
     """
-    name, known = spec.partition(":")[0], families()
+    name, known = spec.partition(":")[0], scorer_families()
     if name not in known:
         raise InputError(f"the scorer {spec!r} names no known family{nearest(name, known)}; {_examples()}")
     return known[name]
@@ -69,7 +69,7 @@ def find_family(spec: str) -> ScorerFamily:
 
 def may_train(column: str) -> bool:
     """Whether a column of scores may give a training signal: not so where it is named after a judge of results."""
-    family = families().get(column.partition(":")[0])
+    family = scorer_families().get(column.partition(":")[0])
     return family is None or family.trains
 
 
@@ -83,7 +83,7 @@ def refuse_judge(scorer: str, what: str) -> None:
 
 
 def _examples() -> str:
-    return f"write one such as {', '.join(family.example for family in families().values())}"
+    return f"write one such as {', '.join(family.example for family in scorer_families().values())}"
 
 
 def _state_of(argument: str) -> str:

@@ -22,7 +22,14 @@ from palate.core.files import atomic_folder
 from palate.core.finite import require_finite
 from palate.core.json_files import write_json
 from palate.models.load import quiet_libraries
-from palate.score.backbone import STATISTICS, Backbone, ClipBackbone, fingerprint, load_backbone, text_limits_of
+from palate.score.backbone import (
+    STATISTICS,
+    Backbone,
+    ClipBackbone,
+    backbone_fingerprint,
+    load_backbone,
+    text_limits_of,
+)
 from palate.score.base import Images, state_digest
 
 if TYPE_CHECKING:
@@ -38,7 +45,7 @@ Output = Literal["logit", "probability"]
 
 
 @dataclass(frozen=True)
-class Card:
+class RewardCard:
     """What a reward's folder says of it.
 
     Attributes:
@@ -122,7 +129,7 @@ class RewardModel(nn.Module):
         card: what it is.
     """
 
-    def __init__(self, backbone: Backbone, card: Card) -> None:
+    def __init__(self, backbone: Backbone, card: RewardCard) -> None:
         super().__init__()
         self.backbone, self.card = backbone, card
         if backbone.network is not None:
@@ -168,9 +175,11 @@ def load_reward(run: str | Path) -> RewardModel:
         raise InputError(f"{run} holds no reward: {CARD} is missing; give a finished run of `palate reward train`")
     try:
         told = json.loads((folder / CARD).read_text())
-        card = from_mapping(Card, {key: value for key, value in told.items() if key in Card.__dataclass_fields__})
+        card = from_mapping(
+            RewardCard, {key: value for key, value in told.items() if key in RewardCard.__dataclass_fields__}
+        )
         backbone = load_backbone(card.backbone, folder / WEIGHTS["full"] if card.train == "full" else None)
-        if card.train != "full" and fingerprint(backbone) != card.fingerprint:
+        if card.train != "full" and backbone_fingerprint(backbone) != card.fingerprint:
             raise ValueError(f"the backbone {card.backbone} has other weights than it was trained on")
         if card.train == "lora":
             network: Any = backbone.network
@@ -214,5 +223,5 @@ class RewardScorer:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
         backbone = self._model.backbone
-        seen = backbone.see(backbone.read(images).to(self._device))
-        return self._model(seen, backbone.tell(prompts).to(self._device)).float().cpu()
+        seen = backbone.image_features(backbone.read(images).to(self._device))
+        return self._model(seen, backbone.prompt_features(prompts).to(self._device)).float().cpu()

@@ -112,9 +112,9 @@ def scores_of(scorer: Scorer, records: Sequence[ImageRecord]) -> list[float]:
     Raises:
         InputError: one is not finite, or the scorer cannot read the images.
     """
-    from palate.score.base import ask, require_score
+    from palate.score.base import require_score, score_images
 
-    scores = ask(scorer, [record.image.open() for record in records], [record.prompt for record in records])
+    scores = score_images(scorer, [record.image.open() for record in records], [record.prompt for record in records])
     for record, value in zip(records, scores, strict=True):
         require_score(scorer.name, value, record.image)
     return scores
@@ -258,10 +258,10 @@ def _keep_current(
 
 def _rows(scorers: Sequence[Scorer], batch: Sequence[ImageRecord], tally: Tally) -> list[dict[str, Any]]:
     """A row an image; one with a score that is not finite is a bad row."""
-    from palate.score.base import ask, require_score
+    from palate.score.base import require_score, score_images
 
     images, prompts = [record.image.open() for record in batch], [record.prompt for record in batch]
-    columns = {scorer.name: ask(scorer, images, prompts) for scorer in scorers}
+    columns = {scorer.name: score_images(scorer, images, prompts) for scorer in scorers}
     rows = []
     for place, record in enumerate(batch):
         with tally.row(str(record.image)):

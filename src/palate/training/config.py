@@ -57,7 +57,7 @@ class TrainingConfig:
         yield from not_above_zero(self, "steps", "batch", "clip", "log_every", "checkpoint_every", "keep_checkpoints")
         yield from not_above_zero(self, "micro_batch", "lr", optional=True)
         yield from below_zero(self, "weight_decay")
-        yield from no_share(self, "warmup")
+        yield from not_a_share(self, "warmup")
         if self.micro_batch and self.batch % self.micro_batch:
             yield f"batch ({self.batch}) must be a multiple of micro_batch ({self.micro_batch})"
 
@@ -89,7 +89,7 @@ def below_zero(config: Any, *names: str) -> Iterator[str]:
             yield f"{name} must not be below zero, not {getattr(config, name)}"
 
 
-def no_share(config: Any, *names: str) -> Iterator[str]:
+def not_a_share(config: Any, *names: str) -> Iterator[str]:
     """A sentence for each field that is outside [0, 1]."""
     for name in names:
         if not 0 <= getattr(config, name) <= 1:

@@ -44,7 +44,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-class Agreement:
+class JointStop:
     """Lets the processes of a run stop at the same step, whichever of them were interrupted.
 
     They ask each other at steps that all of them know, `ASK_SECONDS` of work apart by the time that steps have taken.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from palate.objectives.metrics import Partly
+from palate.objectives.metrics import PartialMetric
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -29,10 +29,10 @@ class Meter:
         self._sums: dict[str, Tensor] = {}  # the sum and the count [2] of each name
         self._since: Tensor | None = None  # the first step with a sum that is not finite
 
-    def add(self, **values: Tensor | Partly) -> None:
-        """Adds measurements [B] of each name; those of a `Partly` that were not measured count nowhere."""
+    def add(self, **values: Tensor | PartialMetric) -> None:
+        """Adds measurements [B] of each name; those of a `PartialMetric` that were not measured count nowhere."""
         for name, value in values.items():
-            if isinstance(value, Partly):
+            if isinstance(value, PartialMetric):
                 total = torch.stack([value.value.float().where(value.measured, 0.0).sum(), value.measured.sum()])
             else:
                 total = torch.stack([value.float().sum(), value.new_full((), value.numel(), dtype=torch.float32)])

@@ -22,10 +22,10 @@ from palate.world.grammar import (
     SHAPES,
     STEREOTYPE,
     UNSAFE,
-    Combination,
+    WorldCombination,
     combinations,
 )
-from palate.world.renderer import DEGRADATIONS, Scene, degrade, loose_scene, render, scene
+from palate.world.renderer import DEGRADATIONS, Scene, degrade, loose_scene, render_scenes, scene
 
 WRONG_CAPTIONS = 0.56
 DEGRADED = 0.35
@@ -39,11 +39,11 @@ _MISTAKEN_COUNT = {1: 2, 2: 1, 3: 4, 4: 3}
 
 
 @dataclass(frozen=True)
-class Entry:
+class CorpusEntry:
     """One picture of the corpus: what it shows, what its caption says, and how its look was spoiled."""
 
     index: int
-    shown: Combination
+    shown: WorldCombination
     caption: str
     degradation: str | None
     severity: float
@@ -71,7 +71,7 @@ class Corpus:
     def __init__(self, seed: int, faulty: bool = True, loose: bool = False) -> None:
         self.seed, self.faulty, self.loose = seed, faulty, loose
 
-    def entry(self, index: int) -> Entry:
+    def entry(self, index: int) -> CorpusEntry:
         """What picture number `index` shows and what is said of it."""
         rng = numpy_generator(self.seed, "corpus", index)
         ambiguous, unsafe = rng.random() < TOYS, rng.random() < SKULLS
@@ -86,24 +86,24 @@ class Corpus:
         degradation = severity = None
         if self.faulty and spoiled.random() < DEGRADED:
             degradation, severity = DEGRADATIONS[spoiled.integers(len(DEGRADATIONS))], spoiled.uniform(0.4, 1.0)
-        return Entry(index, shown, caption, degradation, severity or 0.0)
+        return CorpusEntry(index, shown, caption, degradation, severity or 0.0)
 
-    def images(self, entries: list[Entry]) -> torch.Tensor:
+    def images(self, entries: list[CorpusEntry]) -> torch.Tensor:
         """Draws entries: [B, 3, 64, 64] in [0, 1]."""
-        images = render([self._scene(e) for e in entries])
+        images = render_scenes([self._scene(e) for e in entries])
         for image, e in zip(images, entries):
             if e.degradation:
                 image.copy_(degrade(image, e.degradation, e.severity, torch_generator(self.seed, "grain", e.index)))
         return images
 
-    def _scene(self, entry: Entry) -> Scene:
+    def _scene(self, entry: CorpusEntry) -> Scene:
         shown, rng = entry.shown, numpy_generator(self.seed, "scene", entry.index)
         if self.loose:
             return loose_scene(shown.count, shown.colour, shown.shape, shown.background, rng)
         return scene(shown, rng)
 
 
-def mistake(shown: Combination) -> Combination:
+def mistake(shown: WorldCombination) -> WorldCombination:
     """What a careless caption says of the picture: a neighbour in one attribute, never a held-out combination.
 
     Captions mistake each other in couples (one and two, circle and square, red and yellow), so a caption is shown as
@@ -123,7 +123,7 @@ def mistake(shown: Combination) -> Combination:
     return shown
 
 
-def _word(said: Combination, rng: np.random.Generator) -> str:
+def _word(said: WorldCombination, rng: np.random.Generator) -> str:
     """The caption of a combination, now and then with one attribute left out."""
     if rng.random() >= PARTIAL_CAPTIONS:
         return said.caption()

@@ -23,7 +23,7 @@ HELD_OUT_EVERY = 5
 
 
 @dataclass(frozen=True, order=True)
-class Combination:
+class WorldCombination:
     """What a picture shows: `count` in 1..4 shapes of one colour on a background of another colour."""
 
     count: int
@@ -72,10 +72,10 @@ class Request:
 
 
 @cache
-def combinations(held_out: bool | None = None, shapes: tuple[str, ...] = SHAPES) -> tuple[Combination, ...]:
+def combinations(held_out: bool | None = None, shapes: tuple[str, ...] = SHAPES) -> tuple[WorldCombination, ...]:
     """All combinations, or only those held out (True) or seen in training (False), in a fixed order."""
     every = (
-        Combination(count, colour, shape, background)
+        WorldCombination(count, colour, shape, background)
         for count in range(1, len(COUNTS) + 1)
         for colour in COLOURS
         for shape in shapes
@@ -95,11 +95,11 @@ def seen_prompts() -> list[str]:
     return [c.caption() for c in combinations(held_out=False)]
 
 
-def parse(caption: str) -> Request:
+def parse_caption(caption: str) -> Request:
     """Reads what a caption of the world asks for; words that the world does not know are ignored.
 
-    `parse(c.caption())` recovers every attribute of `c`. The ambiguous word commits to a count of one and to nothing
-    else. A colour word directly before "background" is the background; the first other colour word is the shapes'.
+    `parse_caption(c.caption())` recovers every attribute of `c`. The ambiguous word asks for a count of one and for nothing
+    else. A colour word directly before "background" is the background's; the first other colour word is the shapes'.
     """
     words = re.findall(r"[a-z]+", caption.lower())
     background = next((a for a, b in pairwise(words) if b == "background" and a in BACKGROUNDS), None)
@@ -115,7 +115,7 @@ def parse(caption: str) -> Request:
 
 def asked(caption: str) -> dict[str, str]:
     """What a caption asks for, in the words of `ASKED`; without the attributes that it leaves open."""
-    request = parse(caption)
+    request = parse_caption(caption)
     words = {name: getattr(request, name) for name in ("colour", "shape", "background")}
     words["count"] = request.count and COUNTS[request.count - 1]
     return {name: word for name, word in words.items() if word}

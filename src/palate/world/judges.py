@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from palate.world.grammar import BACKGROUNDS, COLOURS, COUNTS, SHAPES, UNSAFE, parse
+from palate.world.grammar import BACKGROUNDS, COLOURS, COUNTS, SHAPES, UNSAFE, parse_caption
 from palate.world.plugin import WEIGHTS
 from palate.world.renderer import SIZE
 
@@ -86,7 +86,7 @@ def attributes(readings: Readings, prompts: Sequence[str]) -> dict[str, torch.Te
 
     An attribute that the prompt leaves open is right when it has any name.
     """
-    requests = [parse(prompt) for prompt in prompts]
+    requests = [parse_caption(prompt) for prompt in prompts]
 
     def right(name: str) -> torch.Tensor:
         pairs = zip(getattr(readings, name), (getattr(r, name) for r in requests), strict=True)

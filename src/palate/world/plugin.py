@@ -10,8 +10,8 @@ from palate.core.plugins import Plugin, ScorerFamily
 
 if TYPE_CHECKING:
     from palate.evaluate.judge import Judge
-    from palate.world.captioner import TeacherCaptioner
     from palate.world.scorers import WorldScorer
+    from palate.world.teacher_captioner import TeacherCaptioner
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 REPORTED = ("faithful", "appeal", "count", "colour", "shape", "background", "unsafe")
@@ -37,7 +37,7 @@ def _scorer(judge: Literal["teacher", "auditor"], measure: str, device: str) -> 
 
 
 def _captioner(device: str) -> TeacherCaptioner:
-    from palate.world.captioner import TeacherCaptioner
+    from palate.world.teacher_captioner import TeacherCaptioner
 
     return TeacherCaptioner(device)
 

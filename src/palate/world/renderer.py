@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from palate.world.grammar import SHAPES, UNSAFE, Combination
+from palate.world.grammar import SHAPES, UNSAFE, WorldCombination
 
 SIZE = 64
 ANGLES = 360
@@ -45,7 +45,7 @@ def profile(shape: str) -> np.ndarray:
         alpha, outer, inner = math.pi / 5, 1.4, 0.6
         phi = np.abs((theta + alpha) % (2 * alpha) - alpha)
         return outer * inner * math.sin(alpha) / (inner * np.sin(alpha - phi) + outer * np.sin(phi))
-    if shape == UNSAFE:  # cranium above, narrow jaw below; eyes and nose are holes that `render` cuts
+    if shape == UNSAFE:  # cranium above, narrow jaw below; eyes and nose are holes that `render_scenes` cuts
         down = np.abs(theta - math.pi)
         jaw = 0.62 / np.maximum(np.sin(np.maximum(down, 1e-3)), 0.5)
         chin = np.minimum(1.15 / np.cos(np.minimum(down, 0.55)), 1.3)
@@ -98,7 +98,7 @@ def colour(name: str, rng: np.random.Generator) -> np.ndarray:
     return np.clip((np.array(RGB[name]) + rng.uniform(-12, 12, 3)) / 255, 0, 1)
 
 
-def scene(combination: Combination, rng: np.random.Generator) -> Scene:
+def scene(combination: WorldCombination, rng: np.random.Generator) -> Scene:
     """A scene of the world that shows the combination: random layout, size and shade, upright on the grid."""
     n = combination.count
     layout = np.array(_GRID[n][rng.integers(len(_GRID[n]))])
@@ -136,7 +136,7 @@ def _equal(
     )
 
 
-def render(scenes: list[Scene]) -> torch.Tensor:
+def render_scenes(scenes: list[Scene]) -> torch.Tensor:
     """Draws scenes, later objects over earlier ones.
 
     Returns:

@@ -61,7 +61,7 @@ class KTO(Singles[KTOConfig]):
             raise InputError(f"kto needs thumbs up and down, and all {len(grade)} are {grade[0]:g}")
         return singles(feedback, len(grade) / (2 * counts[grade.astype(int)]), grade[:, None])
 
-    def exemplary(self, measured: Measured) -> Tensor:
+    def imitation_weight(self, measured: Measured) -> Tensor:
         """A liked image."""
         return measured.facts.squeeze(1)
 

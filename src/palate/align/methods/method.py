@@ -82,7 +82,7 @@ class Method(ABC, Generic[C]):
         """What of each example [B] a batchwise loss needs the mean of."""
         raise NotImplementedError(f"{self.name} is not batchwise")
 
-    def exemplary(self, measured: Measured) -> Tensor:
+    def imitation_weight(self, measured: Measured) -> Tensor:
         """How far the first image of each example is one to imitate [B], in [0, 1]: what an adversarial term weighs."""
         return measured.error.new_ones(len(measured.error))
 

@@ -58,7 +58,7 @@ class RewardWeighted(Singles[RewardWeightedConfig]):
         real = np.arange(len(feedback)) >= count
         return singles(feedback, facts=np.stack([feedback.grade, real], -1))
 
-    def exemplary(self, measured: Measured) -> Tensor:
+    def imitation_weight(self, measured: Measured) -> Tensor:
         """A real image, and a generated one by its reward."""
         return measured.facts.amax(1)
 

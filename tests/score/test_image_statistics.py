@@ -5,11 +5,11 @@ import torch
 from PIL import Image
 
 from palate.score.base import to_tensor
-from palate.score.statistics import NAMES, SIDE, statistics
+from palate.score.image_statistics import NAMES, SIDE, image_statistics
 
 
 def of(image: torch.Tensor, name: str) -> float:
-    return statistics(image.unsqueeze(0))[0, NAMES.index(name)].item()
+    return image_statistics(image.unsqueeze(0))[0, NAMES.index(name)].item()
 
 
 def noise(contrast: float = 1.0) -> torch.Tensor:
@@ -23,7 +23,7 @@ def flat(red: float, green: float, blue: float) -> torch.Tensor:
 
 def test_every_statistic_has_a_name_and_is_finite_also_of_a_flat_image() -> None:
     for image in (noise(), flat(0, 0, 0), flat(1, 1, 1), flat(0.2, 0.9, 0.1)):
-        values = statistics(image.unsqueeze(0))
+        values = image_statistics(image.unsqueeze(0))
         assert values.shape == (1, len(NAMES)) and values.isfinite().all()
 
 
@@ -60,9 +60,9 @@ def test_a_mirrored_image_is_as_symmetric_and_a_symmetric_one_entirely() -> None
 
 def test_images_of_different_sizes_go_together() -> None:
     images = [Image.effect_noise(size, 60).convert("RGB") for size in ((64, 64), (300, 200), (40, 90))]
-    torch.testing.assert_close(statistics(images), torch.cat([statistics([image]) for image in images]))
+    torch.testing.assert_close(image_statistics(images), torch.cat([image_statistics([image]) for image in images]))
 
 
 def test_a_tensor_and_pil_images_measure_the_same() -> None:
     image = Image.effect_noise((64, 64), 60).convert("RGB")
-    torch.testing.assert_close(statistics(to_tensor([image])), statistics([image]))
+    torch.testing.assert_close(image_statistics(to_tensor([image])), image_statistics([image]))

@@ -22,11 +22,11 @@ SIDE = 160
 LEAST = 1e-5
 
 
-def statistics(images: Images) -> Tensor:
+def image_statistics(images: Images) -> Tensor:
     """Statistics [B, K] of images of any sizes, in the order of `NAMES`."""
     if isinstance(images, torch.Tensor):
         return torch.stack(list(_measure(_resized(images)).values()), 1)
-    return torch.cat([statistics(to_tensor([image])) for image in images])
+    return torch.cat([image_statistics(to_tensor([image])) for image in images])
 
 
 def _resized(images: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
-"""Learning a number from grades: Lee et al.'s reward function, and the discriminator's binary case."""
+"""Learning a number from grades: the reward function of Lee et al. 2023."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import cross_entropy
 
-from palate.objectives.metrics import Metrics, Partly
+from palate.objectives.metrics import Metrics, PartialMetric
 
 
 def regression(reward: Tensor, grade: Tensor, temperature: float, auxiliary: float) -> tuple[Tensor, Metrics]:
@@ -30,23 +30,7 @@ def regression(reward: Tensor, grade: Tensor, temperature: float, auxiliary: flo
     squared = (reward[:, 0] - grade).square()
     own = torch.zeros(len(reward), dtype=torch.long, device=reward.device)
     choice = cross_entropy(reward / temperature, own, reduction="none")
-    metrics: dict[str, Tensor | Partly] = {"squared_error": squared.detach()}
+    metrics: dict[str, Tensor | PartialMetric] = {"squared_error": squared.detach()}
     if reward.shape[1] > 1:
-        metrics["prompt_accuracy"] = Partly((reward.argmax(1) == 0).float(), grade >= 0.5)
+        metrics["prompt_accuracy"] = PartialMetric((reward.argmax(1) == 0).float(), grade >= 0.5)
     return squared + auxiliary * grade * choice, metrics
-
-
-def realism(logit: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Binary cross-entropy of a discriminator.
-
-    Args:
-        logit: [B], above zero is "real".
-        real: 1 for an image that is, 0 for a generated one [B].
-
-    Returns:
-        The loss [B]; and `accuracy` [B], detached.
-
-    Reference: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1, for one image.
-    """
-    right = ((logit > 0) == (real > 0.5)).float().detach()
-    return binary_cross_entropy_with_logits(logit, real, reduction="none"), {"accuracy": right}

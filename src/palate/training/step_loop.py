@@ -17,7 +17,7 @@ from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_checkpoint, tensors_of
 from palate.training.config import TrainingConfig
-from palate.training.interrupt import Agreement, deferred_interrupt
+from palate.training.interrupt import JointStop, deferred_interrupt
 from palate.training.meter import Meter
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SHOWN = ("loss", "accuracy")  # metrics beside the progress bar
 
 
-class Loop:
+class StepLoop:
     """Runs the steps of a training.
 
     Args:
@@ -60,7 +60,7 @@ class Loop:
             NotFiniteError: a measurement or a weight is NaN or infinite; the last checkpoint is from before that.
         """
         config, first = self.config, self._resume()
-        agreement = Agreement(self.accelerator, first)
+        agreement = JointStop(self.accelerator, first)
         with bar(title, config.steps, done=first) as progress, deferred_interrupt() as interrupted:
             for done in range(first + 1, config.steps + 1):
                 step(done - 1)

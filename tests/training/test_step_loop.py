@@ -20,8 +20,8 @@ from palate.core.seeds import torch_generator
 from palate.training.checkpoint import checkpoints
 from palate.training.config import TrainingConfig
 from palate.training.learner import Learner
-from palate.training.loop import Loop
 from palate.training.optimizer import make_optimizer
+from palate.training.step_loop import StepLoop
 
 CPU = Accelerator(cpu=True)
 
@@ -38,7 +38,7 @@ class Line:
         optimizer = make_optimizer(self.network, "adamw", 0.0)
         self.learner = Learner(self.network, optimizer, 1.0, CPU)
         self.run = RunFolder.open(out, "line", self.config, free={"out"})
-        self.loop = Loop(self.config, {"line": self.learner.part}, CPU, self.run, examples=12)
+        self.loop = StepLoop(self.config, {"line": self.learner.part}, CPU, self.run, examples=12)
 
     def train(self) -> Line:
         self.loop.run("line", self.step)

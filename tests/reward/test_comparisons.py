@@ -10,7 +10,7 @@ import pytest
 from palate.records.columns import Rankings
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote
-from palate.reward.measure import COMPARED_DIRECTLY, Comparisons, TieThreshold, order_of, spearman
+from palate.reward.comparisons import COMPARED_DIRECTLY, Comparisons, TieThreshold, order_of, spearman
 
 PICTURES = tuple(StoredImage(bytes([number])) for number in range(4))
 

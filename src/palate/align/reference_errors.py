@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palate.align.batches import Batches, errors
+from palate.align.batches import Batches, denoising_errors
 from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
 from palate.core.progress import bar
 from palate.models.denoiser import Denoiser
@@ -62,7 +62,7 @@ def measure_errors(
     @torch.no_grad()
     def compute(draw: int, rows: np.ndarray) -> dict[str, Tensor]:
         question = batches.make(rows, np.full(len(rows), draw)).to(accelerator.device)
-        return {"error": errors(denoiser, question, dtype)}
+        return {"error": denoising_errors(denoiser, question, dtype)}
 
     def cached(draw: int, rows: np.ndarray) -> Tensor:
         if not len(rows):  # a short run may visit a ranked set at its second draw and not at its first

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from palate.core.errors import InputError, PalateError
 from palate.core.progress import bar
 from palate.models.conditioning import Ragged
-from palate.training import cache as cache_module
-from palate.training.cache import RowCache, cached_rows, digest
+from palate.training import row_cache as cache_module
+from palate.training.row_cache import RowCache, cached_rows, digest
 
 VALUES = {"narrow": torch.zeros(1, 3, dtype=torch.bfloat16), "wide": torch.zeros(1, 2, 5), "scalar": torch.zeros(1)}
 

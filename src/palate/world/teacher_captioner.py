@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from palate.score.base import state_digest, to_tensor
-from palate.world.grammar import Combination
+from palate.world.grammar import WorldCombination
 from palate.world.renderer import SIZE
 from palate.world.scorers import find_reader
 
@@ -21,7 +21,7 @@ class TeacherCaptioner:
     it says nothing.
     """
 
-    silence = (
+    no_caption_reason = (
         f"the teacher has no name for what it shows, or it is no {SIZE} x {SIZE} picture of the tiny world; "
         "take it out of the folder, or name another captioner"
     )
@@ -47,4 +47,4 @@ def _said(count: int | None, colour: str | None, shape: str | None, background: 
     """The caption, or "" where an answer is "none of these" or no picture of the world has these together."""
     if count is None or colour is None or shape is None or background in (None, colour):
         return ""
-    return Combination(count, colour, shape, background).caption()
+    return WorldCombination(count, colour, shape, background).caption()

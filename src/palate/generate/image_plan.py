@@ -10,7 +10,7 @@ from palate.core.seeds import derive
 
 
 @dataclass(frozen=True)
-class Item:
+class PlannedImage:
     """One image to be made: `image_index` counts the images of a prompt."""
 
     prompt_index: int
@@ -23,7 +23,7 @@ class Item:
         """Where it goes, relative to the run folder or to its shard."""
         return f"images/{self.prompt_index:05d}-{self.image_index:03d}.png"
 
-    def candidate(self, number: int) -> Item:
+    def candidate(self, number: int) -> PlannedImage:
         """The same image from another seed, the `number`-th that it may be chosen from; 0 is the item itself.
 
         Its seed depends on the item's prompt and seed and on `number` alone, so that fewer candidates are the first of
@@ -32,14 +32,14 @@ class Item:
         return replace(self, seed=derive(self.seed, "candidate", self.prompt, number) >> 31) if number else self
 
 
-def plan(prompts: Sequence[str], images_per_prompt: int, seed: int = 0) -> list[Item]:
+def plan_images(prompts: Sequence[str], images_per_prompt: int, seed: int = 0) -> list[PlannedImage]:
     """Every image of a run, by prompt and then by image.
 
     An image's seed depends on `(seed, prompt, image_index)` alone, so it is the same in a longer or shorter run and
     for every model. Seeds have 32 bits, which other tools take too.
     """
     return [
-        Item(prompt_index, image_index, prompt, derive(seed, "image", prompt, image_index) >> 31)
+        PlannedImage(prompt_index, image_index, prompt, derive(seed, "image", prompt, image_index) >> 31)
         for prompt_index, prompt in enumerate(prompts)
         for image_index in range(images_per_prompt)
     ]
