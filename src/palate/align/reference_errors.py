@@ -21,7 +21,7 @@ from palate.align.batches import Batches, denoising_errors
 from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
 from palate.core.progress import bar
 from palate.models.denoiser import Denoiser
-from palate.training.cache import cached_rows
+from palate.training.row_cache import cached_rows
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

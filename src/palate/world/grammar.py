@@ -98,8 +98,9 @@ def seen_prompts() -> list[str]:
 def parse_caption(caption: str) -> Request:
     """Reads what a caption of the world asks for; words that the world does not know are ignored.
 
-    `parse_caption(c.caption())` recovers every attribute of `c`. The ambiguous word asks for a count of one and for nothing
-    else. A colour word directly before "background" is the background's; the first other colour word is the shapes'.
+    `parse_caption(c.caption())` recovers every attribute of `c`. The ambiguous word asks for a count of one and for
+    nothing else. A colour word directly before "background" is the background's; the first other colour word is that of
+    the shapes.
     """
     words = re.findall(r"[a-z]+", caption.lower())
     background = next((a for a, b in pairwise(words) if b == "background" and a in BACKGROUNDS), None)
