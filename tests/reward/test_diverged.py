@@ -47,9 +47,9 @@ def test_a_reward_with_a_weight_that_is_not_finite_is_refused_on_loading(ranking
 
 def test_features_that_are_not_finite_are_not_kept(rankings):
     config = rankings()
-    see = ClipBackbone.see
+    features = ClipBackbone.image_features
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClipBackbone, "see", lambda self, pixels: see(self, pixels) * float("inf"))
+        patch.setattr(ClipBackbone, "image_features", lambda self, pixels: features(self, pixels) * float("inf"))
         with pytest.raises(NotFiniteError, match="'s features of images: not finite: .*give another --backbone"):
             train_reward(config)
     assert train_reward(config) == config.out  # nothing bad was cached

@@ -85,7 +85,7 @@ class CachedFeatures:
         return found.view(*rows.shape, -1).to(self.device)
 
 
-class Learning:
+class ComputedFeatures:
     """Features through a backbone that learns: each distinct image and prompt of a batch goes through once.
 
     Args:
