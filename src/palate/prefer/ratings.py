@@ -28,13 +28,16 @@ def rated_sets(ratings: Iterable[Rating], tally: Tally) -> Iterator[RankedSet]:
     An image's stars are the mean over its raters, where several ratings of one rater are first averaged; equal means
     share a rank, and the means are kept as the scores `stars`. The ratings of a rater who rated every image of the
     prompt are also kept as a vote. The ratings of the other raters are only in the means; they are counted in `tally`,
-    as are prompts of which only one image was rated. The ranks follow the means and not the votes, because a vote
-    cannot represent how many stars two images differ by.
+    as are prompts of which only one image was rated. The same image of two systems or seeds is one image, with the
+    first of them, and is counted. The ranks follow the means and not the votes, because a vote cannot represent how
+    many stars two images differ by.
     """
-    prompts: dict[str, dict[tuple[object, ...], list[Rating]]] = {}
+    prompts: dict[str, dict[StoredImage, list[Rating]]] = {}
     for each in ratings:
-        prompts.setdefault(each.prompt, {}).setdefault((each.image, each.system, each.seed), []).append(each)
+        prompts.setdefault(each.prompt, {}).setdefault(each.image, []).append(each)
     for prompt, images in prompts.items():
+        origins = sum(len({(each.system, each.seed) for each in same}) for same in images.values())
+        tally.drop("images that are the same as another of their prompt", origins - len(images))
         if len(images) < 2:
             tally.drop("prompts with a single rated image")
             continue

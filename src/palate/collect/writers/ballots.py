@@ -63,8 +63,8 @@ def read_ballots(
 ) -> list[Asked]:
     """Every item with enough ballots, in the order in which items were made.
 
-    Left out and counted are skips, flags, votes that were taken back, votes on gold and on mirrored repeats, and items
-    with too few votes.
+    Left out and counted are skips, flags, votes that were taken back, votes on gold and on mirrored repeats, items with
+    too few votes, and items that show one picture twice: two files of the same pixels are one picture to raters.
 
     Args:
         question: which of the study's.
@@ -78,9 +78,11 @@ def read_ballots(
         images = {image.id: image for image in session.scalars(select(Image))}
         asked = []
         for item in items:
-            given = ballots.get(item.id, [])
-            if len(given) >= least:
-                asked.append(_asked(study, item, [images[each] for each in item.images], given))
+            given, shown = ballots.get(item.id, []), [images[each] for each in item.images]
+            if len({image.file for image in shown}) < len(shown):  # files are named by their content
+                tally.drop("items that show one picture twice")
+            elif len(given) >= least:
+                asked.append(_asked(study, item, shown, given))
             else:
                 tally.drop(f"items with fewer than {least} votes" if given else "items without votes")
     return asked
