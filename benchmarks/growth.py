@@ -11,8 +11,8 @@ For each number of pairs, on pictures of 64 x 64 in files of Pick-a-Pic's schema
 
 With `--in-place` the files are not imported but indexed where they are, by the first training.
 
-Memory is the peak of a process' resident set as the kernel counts it; `grown` is how much it grew over the steps. It
-prints a table.
+Memory is the peak of a process' resident set as the kernel counts it (VmHWM; what `getrusage` gives would begin with that
+of this program, from which the process was forked); `grown` is how much it grew over the steps. It prints a table.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def run(words: list[object], environment: dict[str, str], metrics: Path | None =
     command = [sys.executable, "-m", "palate", *map(str, words)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        found.peak = max(found.peak, peak(process.pid))
+        pid, status = os.waitpid(process.pid, os.WNOHANG)
         lines = metrics.read_bytes().count(b"\n") if metrics and metrics.exists() else 0
         if lines > len(found.steps):
             found.steps.append(time.monotonic() - begun)
@@ -118,13 +119,18 @@ def run(words: list[object], environment: dict[str, str], metrics: Path | None =
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     found.seconds = found.steps[0] if found.steps else time.monotonic() - begun
-    found.peak = usage.ru_maxrss * 1024
     return found
 
 
 def resident(pid: int) -> int:
     """The resident set of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak(pid: int) -> int:
+    """The largest resident set of a process since it began, in bytes; 0 where it has ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
 def write_pairs(folder: Path, pairs: int) -> None:
