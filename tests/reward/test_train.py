@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from palate.core.errors import InputError
 from palate.prefer.load import load_preferences
+from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
 from palate.reward import stage
 from palate.reward.stage import PROMPTS, train_reward
@@ -105,6 +106,19 @@ def test_a_finished_run_is_not_run_again(rankings, monkeypatch):
     run = train_reward(config)
     monkeypatch.setattr(stage, "_Learner", lambda *_: pytest.fail("ran again"))
     assert train_reward(config) == run
+
+
+def test_a_short_training_reads_no_image_that_it_does_not_visit(rankings, tmp_path, monkeypatch):
+    opened = set()
+    read = StoredImage.open
+    monkeypatch.setattr(StoredImage, "open", lambda self: opened.add(self.digest()) or read(self))
+    monkeypatch.setattr("palate.reward.visits.SAMPLE", 2)
+    few = train_reward(rankings(steps=1, batch=4, validation=0.0, out=tmp_path / "few", cache=tmp_path / "cache"))
+    assert 4 <= len(opened) <= 3 * (4 + 2)
+    opened.clear()
+    train_reward(rankings(steps=30, batch=4, validation=0.0, out=tmp_path / "more", cache=tmp_path / "cache"))
+    assert len(opened) > 3 * (4 + 2)  # the rest: a longer training goes on where the cache ends
+    assert (few / "model").is_dir()
 
 
 def test_folds_judge_every_prompt_by_a_reward_that_did_not_see_it(rankings, monkeypatch):

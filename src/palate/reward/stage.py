@@ -24,6 +24,7 @@ from palate.reward.embed import CachedFeatures, ComputedFeatures
 from palate.reward.examples import RewardExamples, fold_of, held_out
 from palate.reward.tasks import Task
 from palate.reward.trainer import RewardTrainer
+from palate.reward.visits import Visits
 from palate.score.backbone import Backbone, backbone_fingerprint, load_backbone, text_limits_of
 from palate.score.reward import RewardCard, RewardModel
 from palate.training.accelerator import compute_dtype, explain_memory, make_accelerator, micro_batch
@@ -68,7 +69,7 @@ def train_reward(config: RewardConfig) -> Path:
     aside = np.array([prompt in kept for prompt in examples.prompts])[examples.prompt[:, 0]]
     inside, outside = np.flatnonzero(~aside), np.flatnonzero(aside)
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
-        learner = _Learner(config, task, examples, accelerator, backbone)
+        learner = _Learner(config, task, examples, _read(config, len(examples), inside, outside), accelerator, backbone)
         with run.timer("train"), tracked(accelerator, config):
             trainer = learner.trainer(inside, run)
             trainer.train(f"reward {task.name}")
@@ -82,6 +83,13 @@ def train_reward(config: RewardConfig) -> Path:
         run.finish({**summary, **measured, "seconds": run.timings})
     accelerator.wait_for_everyone()
     return run.path
+
+
+def _read(config: RewardConfig, count: int, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """The numbers of the examples that a run reads: folds read all, a short training not all that it may train on."""
+    if config.folds:
+        return np.arange(count)
+    return np.union1d(inside[Visits(config.seed, len(inside), config.batch).visited(config.steps)], outside)
 
 
 def _require_prompts(config: RewardConfig, prompts: int) -> None:
@@ -98,12 +106,19 @@ def _counted(examples: RewardExamples, backbone: Backbone, accelerator: Accelera
 
 
 class _Learner:
-    """Makes trainers of one configuration on parts of the examples."""
+    """Makes trainers of one configuration on parts of the examples, of which `wanted` are read by any of them."""
 
     def __init__(
-        self, config: RewardConfig, task: Task, examples: RewardExamples, accelerator: Accelerator, backbone: Backbone
+        self,
+        config: RewardConfig,
+        task: Task,
+        examples: RewardExamples,
+        wanted: np.ndarray,
+        accelerator: Accelerator,
+        backbone: Backbone,
     ) -> None:
         self.config, self.task, self.examples, self.accelerator = config, task, examples, accelerator
+        self.wanted = wanted
         self.fresh: Backbone | None = backbone
         self.frozen: CachedFeatures | None = None
 
@@ -139,8 +154,7 @@ class _Learner:
         if self.frozen is None:
             root = (config.cache or default_root()) / "reward"
             about = {"data": self.task.source}
-            wanted = np.arange(len(self.examples))
-            self.frozen = CachedFeatures(backbone, self.examples, wanted, root, about, self.accelerator)
+            self.frozen = CachedFeatures(backbone, self.examples, self.wanted, root, about, self.accelerator)
         return self.frozen
 
     def judge(

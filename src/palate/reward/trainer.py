@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +10,12 @@ from torch import Tensor
 
 from palate.core.finite import require_finite
 from palate.core.runs import RunFolder
-from palate.core.seeds import numpy_generator
 from palate.objectives.metrics import Metrics
 from palate.reward.config import RewardConfig
 from palate.reward.embed import CachedFeatures, ComputedFeatures
 from palate.reward.examples import RewardExamples
 from palate.reward.tasks import Task
+from palate.reward.visits import Visits
 from palate.score.reward import Perceptron, RewardModel
 from palate.training.accelerator import micro_batch
 from palate.training.learner import Learner, micro_batches
@@ -26,7 +25,7 @@ from palate.training.step_loop import StepLoop
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-SAMPLE, AT_ONCE = 256, 64
+AT_ONCE = 64
 
 
 class RewardTrainer:
@@ -54,6 +53,7 @@ class RewardTrainer:
     ) -> None:
         self.config, self.task, self.embed, self.examples = config, task, embed, examples
         self.model, self.accelerator = model.to(accelerator.device).eval(), accelerator
+        self.visits = Visits(config.seed, len(examples), config.batch)
         self._standardise()
         optimizer = make_optimizer(model, "adamw", config.weight_decay)
         self.learner = Learner(model, optimizer, config.clip, accelerator)
@@ -66,7 +66,7 @@ class RewardTrainer:
 
     def step(self, step: int) -> None:
         """One update, the first is step 0."""
-        rows = self._rows(step)
+        rows = self.visits.step(step)
         shares = [rows[share] for share in micro_batches(len(rows), self.micro_batch, self.accelerator)]
         norm = self.learner.update(shares, self._mean_loss, self.config.rate(step))
         self.loop.meter.add(gradient_norm=norm)
@@ -105,23 +105,12 @@ class RewardTrainer:
     def _standardise(self) -> None:
         head = self.model.head
         if isinstance(head, Perceptron):
-            chosen = numpy_generator(self.config.seed, "sample").permutation(len(self.examples))[:SAMPLE]
-            seen = [self.embed(self.examples.image[chunk], self.examples.prompt[chunk]) for chunk in _chunks(chosen)]
+            chunks = _chunks(self.visits.sample())
+            seen = [self.embed(self.examples.image[chunk], self.examples.prompt[chunk]) for chunk in chunks]
             n = self.examples.image.shape[1]
             image = torch.cat([image.flatten(0, 1) for image, _ in seen])
             prompt = torch.cat([prompt[:, :1].expand(-1, n, -1).flatten(0, 1) for _, prompt in seen])
             head.standardise(image, prompt)
-
-    def _rows(self, step: int) -> np.ndarray:
-        """The examples [batch] of a step; epochs follow each other without a seam."""
-        place = np.arange(step * self.config.batch, (step + 1) * self.config.batch)
-        epochs, offsets = np.divmod(place, len(self.examples))
-        orders = {epoch: self._order(epoch) for epoch in set(epochs.tolist())}
-        return np.array([orders[epoch][offset] for epoch, offset in zip(epochs.tolist(), offsets)])
-
-    @lru_cache(maxsize=2)  # noqa: B019  # a trainer lives as long as its run
-    def _order(self, epoch: int) -> np.ndarray:
-        return numpy_generator(self.config.seed, "order", epoch).permutation(len(self.examples))
 
 
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:
