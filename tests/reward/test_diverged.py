@@ -52,4 +52,17 @@ def test_features_that_are_not_finite_are_not_kept(rankings):
         patch.setattr(ClipBackbone, "image_features", lambda self, pixels: features(self, pixels) * float("inf"))
         with pytest.raises(NotFiniteError, match="'s features of images: not finite: .*give another --backbone"):
             train_reward(config)
+    assert not config.out.exists()
     assert train_reward(config) == config.out  # nothing bad was cached
+
+
+@pytest.mark.parametrize("backbone, anew", [("clip", True), ("statistics", False)])
+def test_features_of_transformers_are_computed_anew_after_an_upgrade(
+    rankings, tmp_path, monkeypatch, clip, backbone, anew
+):
+    settings = {"steps": 1, "cache": tmp_path / "cache", "backbone": {"clip": clip}.get(backbone, backbone)}
+    train_reward(rankings(**settings))
+    entries = {path.name for path in (tmp_path / "cache").glob("reward/*")}
+    monkeypatch.setattr("palate.core.cache_folder.version", lambda _: "999.0")
+    train_reward(rankings(**settings, out=tmp_path / "after"))
+    assert (len({path.name for path in (tmp_path / "cache").glob("reward/*")} - entries) > 0) == anew

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from palate.core.errors import RunFolderError
+from palate.core.errors import InputError, RunFolderError
 from palate.core.runs import RunFolder
 from palate.training.config import FREE, TrainingConfig
-from palate.training.run_folder import open_run
+from palate.training.run_folder import abandoned_on_error, open_run
 
 
 def process(main: bool, waited: list[bool]) -> Any:
@@ -56,3 +56,23 @@ def test_a_folder_on_another_nodes_disk_is_refused(tmp_path):
 
 def test_a_run_folder_writes_unless_it_is_said_not_to(tmp_path):
     assert RunFolder.open(tmp_path / "run", "train", TrainingConfig(out=tmp_path / "run")).writes
+
+
+@pytest.mark.parametrize("made, kept", [([], False), (["timings.json"], False), (["metrics.jsonl"], True)])
+def test_a_folder_is_free_after_an_error_unless_something_was_trained_in_it(tmp_path, made, kept):
+    run = open_run(process(True, []), "train", TrainingConfig(out=tmp_path / "run"), FREE, {})
+    for name in made:
+        (run.path / name).write_text("")
+    with pytest.raises(InputError), abandoned_on_error(run):
+        raise InputError("the model cannot be used")
+    assert run.path.exists() is kept
+    assert (run.path / "config.yaml").exists() is kept
+
+
+def test_another_process_than_the_first_leaves_the_folder_alone(tmp_path):
+    config = TrainingConfig(out=tmp_path / "run")
+    open_run(process(True, []), "train", config, FREE, {})
+    other = open_run(process(False, []), "train", config, FREE, {})
+    with pytest.raises(InputError), abandoned_on_error(other):
+        raise InputError("the model cannot be used")
+    assert (config.out / "config.yaml").exists()

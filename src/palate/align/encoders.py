@@ -11,7 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from palate.models.conditioning import Conditioning
+from palate.core.finite import all_finite, require_finite
+from palate.core.values import shown
+from palate.models.conditioning import Conditioning, Ragged
 from palate.models.denoiser import Denoiser
 from palate.models.load import load_denoiser, quiet_libraries
 from palate.models.source import ModelSource
@@ -60,6 +62,7 @@ class Encoders:
 
         Raises:
             InputError: an image cannot be read or decoded; names it.
+            NotFiniteError: latents overflow; names the image.
         """
         with ThreadPoolExecutor(min(len(images), os.cpu_count() or 1)) as pool:
             opened = list(pool.map(StoredImage.open, images))
@@ -69,14 +72,37 @@ class Encoders:
             chunk = opened[start : start + size]
             filled = chunk + chunk[-1:] * (size - len(chunk))
             parts.append(self.denoiser.encode(to_squares(filled, self.resolution))[: len(chunk)])
-        return torch.cat(parts).to("cpu", self.latents_dtype).contiguous()
+        latents = torch.cat(parts)
+        found = latents.to("cpu", self.latents_dtype).contiguous()
+        if not all_finite(found):
+            row = next(row for row, each in enumerate(found) if not all_finite(each))
+            narrow = "give --latents-dtype fp32 or bf16, as the kept numbers are too large for fp16"
+            other = "leave the image out, or give a model with another autoencoder, as this one overflows"
+            fix = narrow if all_finite(latents[row]) else other
+            require_finite(f"the latents of {images[row]}", found[row], fix=fix)
+        return found
 
     def conditioning(self, prompts: Sequence[str]) -> Conditioning:
-        """The conditioning [B] of prompts, on the CPU; that of no prompt for the empty one."""
+        """The conditioning [B] of prompts, on the CPU; that of no prompt for the empty one.
+
+        Raises:
+            NotFiniteError: an embedding overflows; names the prompt.
+        """
         parts = []
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             chunk = [prompt or None for prompt in prompts[start : start + PROMPTS_AT_ONCE]]
             filled = chunk + chunk[-1:] * (PROMPTS_AT_ONCE - len(chunk))
             with quiet_libraries():  # they print every prompt that is longer than the text encoder reads
                 parts.append(self.denoiser.encode_prompt(filled)[: len(chunk)])
-        return Conditioning.cat(parts).to("cpu", self.dtype)
+        found = Conditioning.cat(parts).to("cpu", self.dtype)
+        if not all_finite(_numbers(found)):
+            row = next(row for row in range(len(prompts)) if not all_finite(_numbers(found[row : row + 1])))
+            fix = (
+                "leave the prompt out, or give --precision fp32 or bf16 or another model, as its text encoder overflows"
+            )
+            require_finite(f"the embeddings of {shown(prompts[row])}", _numbers(found[row : row + 1]), fix=fix)
+        return found
+
+
+def _numbers(conditioning: Conditioning) -> dict[str, Tensor]:
+    return {name: each.values if isinstance(each, Ragged) else each for name, each in conditioning.tensors.items()}

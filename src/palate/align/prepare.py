@@ -13,7 +13,7 @@ from torch import Tensor
 
 from palate.align.encoders import PROMPTS_AT_ONCE, Encoders
 from palate.align.examples import Examples
-from palate.core.cache_folder import Entry, array_digest, digest, require_space, texts_digest
+from palate.core.cache_folder import Entry, array_digest, digest, library_versions, require_space, texts_digest
 from palate.core.progress import bar
 from palate.models.conditioning import Conditioning, Ragged
 from palate.training.row_cache import RowCache, fill_rows, open_rows
@@ -85,11 +85,12 @@ class Needed:
 
 
 def identity_of(encoders: Encoders, examples: Examples) -> tuple[str, str]:
-    """Names of the latents and of the prompts' conditioning: the same model and data have the same."""
+    """Names of the latents and of the prompts' conditioning: the same model, data and libraries have the same."""
     source = encoders.source
     picture = source.fingerprint("vae"), encoders.resolution, str(encoders.latents_dtype)
-    latents = digest("mode", *picture, array_digest(examples.images.digest))
-    return latents, digest(source.fingerprint(*source.readers()), str(encoders.dtype), texts_digest(examples.prompts))
+    latents = digest("mode", *picture, array_digest(examples.images.digest), library_versions("diffusers"))
+    text = source.fingerprint(*source.readers()), str(encoders.dtype), texts_digest(examples.prompts)
+    return latents, digest(*text, library_versions("diffusers", "transformers"))
 
 
 def prepare_cached(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from palate.align.batches import Batches, denoising_errors
 from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
+from palate.core.finite import require_finite
 from palate.core.progress import bar
 from palate.models.denoiser import Denoiser
 from palate.training.row_cache import cached_rows
@@ -52,6 +53,9 @@ def measure_errors(
         accelerator: the device and the processes.
         dtype: that the network computes in.
         title: of the progress bar.
+
+    Raises:
+        NotFiniteError: an error is NaN or infinite.
     """
     examples, draws = batches.examples, batches.draws
     views = [array_digest(each) for each in (examples.prompt, examples.image, examples.key)]
@@ -62,7 +66,10 @@ def measure_errors(
     @torch.no_grad()
     def compute(draw: int, rows: np.ndarray) -> dict[str, Tensor]:
         question = batches.make(rows, np.full(len(rows), draw)).to(accelerator.device)
-        return {"error": denoising_errors(denoiser, question, dtype)}
+        error = denoising_errors(denoiser, question, dtype)
+        fix = "give --precision fp32, or another model, as the network overflows"
+        require_finite(f"the {title} of the model at draw {draw}", error, fix=fix)
+        return {"error": error}
 
     def cached(draw: int, rows: np.ndarray) -> Tensor:
         if not len(rows):  # a short run may visit a ranked set at its second draw and not at its first

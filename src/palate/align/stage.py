@@ -34,7 +34,7 @@ from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import ModelSource, resolve
 from palate.training.accelerator import compute_dtype, explain_memory, make_accelerator, micro_batch
 from palate.training.row_cache import default_root, digest
-from palate.training.run_folder import open_run
+from palate.training.run_folder import abandoned_on_error, open_run
 from palate.training.trackers import tracked
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     cut = cut_off(examples.prompts, text_limits(source)) if accelerator.is_main_process else []
     counted = note_cut_off(cut, config.model)
     with explain_memory("a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"):
-        trainer = assemble(config, method, source, examples, run, accelerator)
+        with abandoned_on_error(run):
+            trainer = assemble(config, method, source, examples, run, accelerator)
         with run.timer("train"), tracked(accelerator, config):
             trainer.train()
     if accelerator.is_main_process:

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,15 @@ def texts_digest(texts: Sequence[str]) -> str:
         data = text.encode(errors="surrogatepass")
         found.update(len(data).to_bytes(8, "little") + data)
     return found.hexdigest()
+
+
+def library_versions(*libraries: str) -> str:
+    """The installed versions of libraries, for the digest of what they compute: another version may compute otherwise.
+
+    >>> library_versions("numpy").split()[0]
+    'numpy'
+    """
+    return ", ".join(f"{library} {version(library)}" for library in libraries)
 
 
 class Entry:

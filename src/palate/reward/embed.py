@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
+from palate.core.cache_folder import Entry, array_digest, digest, library_versions, texts_digest
 from palate.core.finite import require_finite
 from palate.core.progress import bar
 from palate.reward.examples import RewardExamples
@@ -44,7 +44,8 @@ class CachedFeatures:
         about: Mapping[str, object],
         accelerator: Accelerator,
     ) -> None:
-        identity, self.device = backbone_fingerprint(backbone), accelerator.device
+        libraries = library_versions("transformers") if backbone.network is not None else ""
+        identity, self.device = f"{backbone_fingerprint(backbone)} {libraries}", accelerator.device
         self._reads_prompts = backbone.widths[1] > 0
 
         @torch.no_grad()

@@ -30,7 +30,7 @@ from palate.score.reward import RewardCard, RewardModel
 from palate.training.accelerator import compute_dtype, explain_memory, make_accelerator, micro_batch
 from palate.training.config import FREE
 from palate.training.row_cache import default_root
-from palate.training.run_folder import open_run
+from palate.training.run_folder import abandoned_on_error, open_run
 from palate.training.trackers import tracked
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def train_reward(config: RewardConfig) -> Path:
     inside, outside = np.flatnonzero(~aside), np.flatnonzero(aside)
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
         learner = _Learner(config, task, examples, _read(config, len(examples), inside, outside), accelerator, backbone)
-        with run.timer("train"), tracked(accelerator, config):
+        with abandoned_on_error(run), run.timer("train"), tracked(accelerator, config):
             trainer = learner.trainer(inside, run)
             trainer.train(f"reward {task.name}")
         measured, tie = learner.judge(trainer, inside, outside, run)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from palate.core.errors import PalateError
 from palate.core.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -26,3 +28,18 @@ def open_run(
     writes: Any = accelerator.is_main_process
     with accelerator.main_process_first():
         return RunFolder.open(config.out, stage, config, free=free, inputs=inputs, writes=writes)
+
+
+@contextmanager
+def abandoned_on_error(run: RunFolder) -> Iterator[None]:
+    """Takes a run folder back if an error is raised before anything was trained in it: it is free for another command.
+
+    Args:
+        run: as of `open_run`.
+    """
+    try:
+        yield
+    except PalateError:
+        if run.writes and {each.name for each in run.path.iterdir()} <= {"config.yaml", "timings.json"}:
+            run.abandon()
+        raise
