@@ -121,9 +121,9 @@ def _schema(file: Path) -> pa.Schema:
     try:
         if file.suffix == ".parquet":
             return pq.read_schema(file)
-        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+        with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
             return stream.schema
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read ({error}); download or write it again") from error
 
 
@@ -145,10 +145,11 @@ def _arrow_rows(file: Path) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
 
     try:
-        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+        with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
             for batch in stream:
+                batch.validate(full=True)  # Arrow would follow damaged offsets to anywhere in memory
                 yield from batch.to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is damaged ({error}); write it again") from error
 
 
