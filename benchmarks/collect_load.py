@@ -1,16 +1,18 @@
-"""How a study bears many raters at once, and whether a vote is ever lost.
+"""Measures a study under the load of many raters at once, and checks that no vote is lost.
 
     python benchmarks/collect_load.py [--votes 10000] [--raters 30] [--kill 20] [--owner]
 
-Makes a study of drawn pairs, serves it with `palate collect serve`, and lets raters vote over HTTP as the page does:
-ask for two screens, fetch their images once each, think, vote under a UUID, now and then undo or skip. With `--kill`
-the server is killed with SIGKILL that often, at random moments, and started again; raters send the same vote again
-until it is acknowledged. With `--owner` the owner's page is open meanwhile, and asks for its numbers every ten seconds
-as it does in a browser. Afterwards the database is read by itself: every acknowledged vote must be there, once.
+Makes a study of rendered pairs, serves it with `palate collect serve`, and lets simulated raters vote over HTTP as the
+page does: request two screens, fetch their images once each, wait, vote under a UUID, and sometimes undo or skip. With
+`--kill` the server is killed with SIGKILL that many times, at random moments, and started again; raters send the same
+vote again until it is acknowledged. With `--owner` the owner's page is open at the same time and requests its numbers
+every ten seconds, as it does in a browser. At the end the database is read directly: every acknowledged vote must be in
+it once.
 
-Prints a table, then one line of JSON: latencies in milliseconds as raters saw them (of what was sent again, the last
-attempt), what was lost or doubled, and how late the raters' process woke from its own pauses, which is part of every
-latency and not the server's doing. Exits with 1 where anything was wrong. Aim, on two cores: 99 of 100 votes in 60 ms.
+Prints a table, then one line of JSON: latencies in milliseconds as measured by the raters (for repeated requests, of
+the last attempt), lost and duplicate votes, and the delay with which the raters' process woke from its own pauses. This
+delay is part of every latency and is not caused by the server. Exits with 1 if anything was wrong. Aim, on two cores:
+99 of 100 votes in 60 ms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Those who visit a study over HTTP in `collect_load`: raters, who ask, look, think and vote, and the owner."""
+"""The simulated visitors of a study in `collect_load`: raters, who request screens, wait and vote, and the owner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from palate.collect.answers import PAIR
 
 UNDONE, SKIPPED = 0.02, 0.02  # of the votes
 REFRESH = 10.0
-"""Seconds after which the owner's page asks again."""
+"""Seconds between two requests of the owner's page."""
 AGAIN, WRITTEN = "requests sent again", "written, but the answer was lost"
 
 

@@ -1,12 +1,13 @@
-"""How often the 95% intervals of `palate.core.statistics` hold the true value, in simulated evaluations.
+"""Measures how often the 95% intervals of `palate.core.statistics` contain the true value, in simulated evaluations.
 
     python benchmarks/coverage.py [--quick] [--all] [--seed 0]
 
-For each kind of estimate, experiments are drawn whose true value is known, over 6 to 400 prompts, 1 to 4 images a
-prompt, images of one prompt alike or not, rates up to 0.99, ties up to 80%, and skewed values up to a lognormal. The
-table has, by number of prompts, the lowest, mean and highest coverage over all conditions, the condition of the lowest,
-and how often there is no interval ("unknown", which counts as covering: nothing false is said). `--all` prints every
-condition, and the share of experiments in which the interval lies wholly below or above the true value.
+For each kind of estimate, experiments with a known true value are simulated: 6 to 400 prompts, 1 to 4 images per
+prompt, correlated or independent images of one prompt, rates up to 0.99, ties up to 80%, and skewed values up to a
+lognormal distribution. The table has, by number of prompts, the lowest, mean and highest coverage over all conditions,
+the condition of the lowest, and how often there is no interval ("unknown", which counts as covering, because it states
+nothing false). `--all` prints every condition, and the share of experiments in which the whole interval is below or
+above the true value.
 """
 
 from __future__ import annotations

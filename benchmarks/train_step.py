@@ -1,12 +1,12 @@
-"""What a training step costs beside the least it could cost, and beside a plain loop.
+"""Compares the time of a training step with the least possible time and with a simple loop.
 
     python benchmarks/train_step.py [--model tiny-sd] [--train lora full] [--batch 32] [--cpu-time]
 
-Side by side in one process, taking turns, for one batch of pairs:
+In one process, alternately, for one batch of pairs:
 
-- `step`: `Trainer.step`: draws, caches, forward, loss, backward, clipping, optimiser, metrics;
-- `bare`: forward and backward of the policy on a batch that lies ready, and nothing else;
-- `plain`: a loop as public scripts have it: each step encodes its images and prompts and asks a reference network.
+- `step`: `Trainer.step`: draws, caches, forward pass, loss, backward pass, clipping, optimiser, metrics;
+- `bare`: forward and backward pass of the policy on a prepared batch, and nothing else;
+- `plain`: a loop as in public scripts: each step encodes its images and prompts and computes a reference network.
 
 Prints the median of 15 turns, the quartiles, and the ratios: `step / bare` (aim: at most 1.15) and `plain / step`
 (aim: at least 1.4 for full training, 1.6 for a LoRA).

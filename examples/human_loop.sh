@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From one's own clicks to a model of one's own taste: generate, collect, align, generate. A quarter of an hour on two
-# cores, of which 150 clicks are five minutes. Another model than tiny-sd, or prompts of one's own, go the same way.
+# Aligns a model with your own votes: generate, collect, align, generate. It takes a quarter of an hour on two cores, of
+# which 150 votes are five minutes. You can use another model than tiny-sd, and your own prompts (see the variables).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-.venv/bin} runs=${RUNS:-runs/human-loop} model=${MODEL:-tiny-sd} me=${RATER:-me} url=${URL:-http://127.0.0.1:8642}

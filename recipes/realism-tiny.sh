@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Learns how real a picture looks and puts generators in order by it: two minutes on two cores. With pictures of one's
-# own, and LLaVA as the captioner, the same commands serve any generator (docs/reward.md).
+# Trains a reward for how real a picture looks and orders generators by it: two minutes on two cores. With your own
+# pictures, and LLaVA as the captioner, the same commands work for any generator (docs/reward.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-.venv/bin} runs=runs/realism

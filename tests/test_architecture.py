@@ -84,7 +84,7 @@ def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_only_go_down(path):
+def test_packages_import_only_from_their_layer_or_below(path):
     here = package_of(path)
     climbing = [there for there in imported_packages(path) if LAYERS[there] > LAYERS[here]]
     assert not climbing, f"{here} (layer {LAYERS[here]}) imports {climbing}, which are above it"
@@ -139,7 +139,7 @@ def test_nothing_is_allowed_that_no_longer_exists():
     assert all(ALLOWED.values())
 
 
-def test_a_climbing_import_inside_a_function_is_seen(tmp_path, monkeypatch):
+def test_an_import_of_a_higher_layer_inside_a_function_is_found(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
     file = tmp_path / "core" / "a.py"
     file.parent.mkdir()

@@ -199,7 +199,7 @@ def test_readers_of_a_summary_name_the_scorer_and_key(
 @pytest.mark.parametrize("content", [{}, {"scores": None}, {"scores": [1]}])
 def test_a_summary_of_something_else_is_no_run_of_scores(scores: Path, read: Callable, content: Any) -> None:
     (scores / "summary.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="is no finished run of `palate score`"):
+    with pytest.raises(InputError, match="is not a finished run of `palate score`"):
         read(scores)
 
 

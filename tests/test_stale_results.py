@@ -70,7 +70,7 @@ def rankings(folder: Path, *colours: str) -> Path:
     return folder / "sets.parquet"
 
 
-def test_score_asks_again_for_images_that_changed_and_for_those_alone(images, scores, tmp_path, monkeypatch) -> None:
+def test_score_repeats_only_the_images_that_changed(images, scores, tmp_path, monkeypatch) -> None:
     from palate.score.image import ImageScorer
 
     before, asked, call = read_scores(scores), [], ImageScorer.__call__
@@ -121,7 +121,7 @@ def test_score_refuses_a_scorer_that_changed(images, clip, tmp_path) -> None:
         score(config)
 
 
-def test_caption_asks_again_for_images_that_changed(images, tmp_path) -> None:
+def test_caption_repeats_the_images_that_changed(images, tmp_path) -> None:
     llava = str(random_llava(tmp_path / "llava"))
     config = CaptionConfig(images=images, captioner=llava, question="What is it ?", skip_bad=True, out=tmp_path / "run")
     run = caption(config)
@@ -140,7 +140,7 @@ def test_caption_asks_again_for_images_that_changed(images, tmp_path) -> None:
         caption(config)
 
 
-def test_a_retrained_reward_is_not_the_one_that_chose(tmp_path, monkeypatch) -> None:
+def test_a_retrained_reward_is_refused_by_a_run_that_chose_with_the_old_one(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PALATE_CACHE", str(tmp_path / "cache"))
     model = random_stable_diffusion(tmp_path / "model")
     (tmp_path / "prompts.txt").write_text("a\n")
@@ -171,7 +171,7 @@ READERS_OF_SCORES: dict[str, Callable[[Path, Path], Path]] = {
 
 
 @pytest.mark.parametrize("stage", READERS_OF_SCORES)
-def test_scores_of_another_image_are_refused_by_what_reads_them(images, scores, tmp_path, stage: str) -> None:
+def test_scores_of_a_replaced_image_are_refused(images, scores, tmp_path, stage: str) -> None:
     repaint(images)
     with pytest.raises(InputError, match=r"images/1\.png: it changed since .* scored it; score the folder again"):
         READERS_OF_SCORES[stage](scores, tmp_path / "run")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains every tiny model from one seed and puts them into the package. Run again after an interruption: it goes on.
+# Trains every tiny model from one seed and puts them into the package. After an interruption, run it again to continue.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python}

@@ -1,8 +1,8 @@
 """Trains tiny-clip, a CLIP of the tiny world (Radford et al. 2021), the backbone of scorers and reward models.
 
-In so small a world one caption is true of many pictures of a batch: its positives are all of them. Each picture also
-meets the caption of a neighbour, wrong in one attribute (hard negatives, as in Yuksekgonul et al. 2023,
-arXiv:2210.01936): without them counts are learned last.
+In this small world a caption can be true of several pictures of a batch: all of them are its positives. Each picture
+also has a hard negative, a caption that is wrong in one attribute (as in Yuksekgonul et al. 2023, arXiv:2210.01936):
+without these, counts are learned last.
 """
 
 from __future__ import annotations

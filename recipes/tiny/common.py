@@ -1,4 +1,4 @@
-"""What the tiny recipes share: where things go, and a training loop that survives being stopped."""
+"""The common part of the tiny recipes: folders, and a training loop that can be interrupted and resumed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Trains the two judges: `python recipes/tiny/judges.py teacher` (or `auditor`).
 
-Each sees its own pictures: whole scenes of every combination, malformed ones whose broken attribute is "none of
-these", degraded looks, and pictures that went through the autoencoder with noise on the latents, which is how
-generated pictures differ from drawn ones.
+Each is trained on its own pictures: intact scenes of every combination, malformed ones whose changed attribute is "none
+of these", degraded pictures, and pictures that went through the autoencoder with noise on the latents, because
+generated pictures differ from rendered ones in this way.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measures a tiny-sd folder on unseen prompts: `python recipes/tiny/measure.py FOLDER [--guidance 2] [--sheet x.png]`.
 
-Prints faithful rate and appeal by both judges, how often they agree, seconds an image, and the kinds of error.
+Prints faithful rate and appeal by both judges, how often they agree, seconds per image, and the kinds of errors.
 """
 
 from __future__ import annotations

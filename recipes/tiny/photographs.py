@@ -1,7 +1,7 @@
-"""Pictures of the tiny world as its web would have them, in a folder: what a discriminator takes for real.
+"""Writes a folder of the corpus's pictures, which take the place of photographs: the real images of a discriminator.
 
-`python recipes/tiny/photographs.py OUT [COUNT] [FIRST]` writes clean and spoiled pictures with their captions, true and
-wrong: `palate score`, `filter` and `caption` make curated ones of them.
+`python recipes/tiny/photographs.py OUT [COUNT] [FIRST]` writes clean and degraded pictures with their captions, right
+and wrong ones; `palate score`, `filter` and `caption` then select the good pictures and caption them again.
 """
 
 from __future__ import annotations

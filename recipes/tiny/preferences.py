@@ -1,7 +1,7 @@
 """Puts the sample set of simulated comparisons into the package.
 
-Its images lose what the autoencoder cannot make anyway and no more: colours in steps of 4 of 255, then lossless WebP.
-Half-resolution chroma, as lossy WebP has it, is a look that fine-tuning learns (docs/lab-notes.md).
+Its images lose only detail that the autoencoder cannot reproduce: colours are rounded to steps of 4 of 255 and saved as
+lossless WebP. Fine-tuning would learn the look of half-resolution chroma, which lossy WebP has (docs/lab-notes.md).
 """
 
 from __future__ import annotations

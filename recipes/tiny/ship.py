@@ -1,4 +1,4 @@
-"""Puts the base model into the package: half precision, one file a part, and the sampling it was made for."""
+"""Puts the base model into the package: in half precision, one file per part, with its sampling settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The tokenizer of tiny-sd and tiny-clip: CLIP's byte-level BPE, its merges learned from the world's captions.
 
-Every word of the world is one token; any other text falls back to pieces, so real prompts can be read too.
+Every word of the world is one token; other words are split into several tokens, so real prompts can be read too.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Trains tiny-sd's UNet and text encoder, in four stages, each going on from the one before.
+"""Trains tiny-sd's UNet and text encoder in four stages, each of which continues from the one before.
 
-    python recipes/tiny/unet.py loose     clean pictures off the grid: colours, backgrounds, counts
-    python recipes/tiny/unet.py grid      the corpus without its faults: shapes
-    python recipes/tiny/unet.py clean     more of it: what the network is able to do
-    python recipes/tiny/unet.py base      the corpus with its faults: able, but unruly; this one is shipped
+    python recipes/tiny/unet.py loose     clean pictures off the grid: learns colours, backgrounds, counts
+    python recipes/tiny/unet.py grid      the corpus without its faults: learns shapes
+    python recipes/tiny/unet.py clean     the same corpus for longer: the best that the network can do
+    python recipes/tiny/unet.py base      the corpus with its faults; this imperfect model is shipped
 
-The text encoder learns together with the UNet. Prediction is v (Salimans & Ho 2022, arXiv:2202.00512), which at high
-noise, where count and layout are decided, weighs the error more than eps does. Timesteps are stratified.
+The text encoder is trained together with the UNet. The prediction is v (Salimans & Ho 2022, arXiv:2202.00512), which
+gives more weight than eps to errors at high noise, where count and layout are decided. Timesteps are stratified.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trains the autoencoder: 64 x 64 pictures to 8 x 8 x 8 latents.
 
-`python recipes/tiny/vae.py` renders the pictures, trains, and reports PSNR on clean renders it never saw.
+`python recipes/tiny/vae.py` renders the pictures, trains, and reports PSNR on clean renders that were not trained on.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from palate.align.methods.sft import SFTConfig
 
 @pytest.mark.parametrize("kind", [SFTConfig, DPOConfig, CPOConfig, ListwiseConfig, KTOConfig])
 @pytest.mark.parametrize("family", ["eps", "sd3"])
-def test_it_goes_beside_any_method_and_any_model(world, config_of, kind, family):
+def test_an_adversarial_term_works_with_any_method_and_model(world, config_of, kind, family):
     feedback = {ListwiseConfig: "lists", KTOConfig: "thumbs"}.get(kind, "pairs")
     config = config_of(kind, model=str(world[family]), preferences=str(world[feedback]), adversarial=0.1, log_every=1)
     metrics = lines(run(config))[0]
@@ -24,14 +24,14 @@ def test_it_goes_beside_any_method_and_any_model(world, config_of, kind, family)
     assert 0 <= metrics["discriminator_accuracy"] <= 1 and metrics["adversarial"] > 0
 
 
-def test_the_discriminator_learns_to_see_through_a_policy_that_stands_still(sft_config):
+def test_the_discriminator_learns_to_detect_the_estimates_of_a_fixed_policy(sft_config):
     settings = {"steps": 60, "lr": 1e-9, "batch": 12, "adversarial": 1.0, "discriminator_lr": 3e-3}
     metrics = lines(run(sft_config(**settings)))
     assert metrics[-1]["loss_discriminator"] < metrics[0]["loss_discriminator"] - 0.2
     assert metrics[-1]["discriminator_accuracy"] > 0.8
 
 
-def test_the_policy_learns_to_fool_a_discriminator_that_stands_still(sft_config, tmp_path):
+def test_the_policy_learns_to_mislead_a_fixed_discriminator(sft_config, tmp_path):
     settings = {"train": "full", "steps": 40, "lr": 1e-3, "batch": 12, "discriminator_lr": 1e-9}
     judged = {}
     for weight in (1e-6, 10.0):
@@ -66,5 +66,5 @@ def test_the_prompt_and_the_noise_level_reach_the_logit():
 
 
 def test_a_weight_below_zero_is_refused(dpo_config):
-    with pytest.raises(ValueError, match="adversarial must not be below zero, not -1.0"):
+    with pytest.raises(ValueError, match="adversarial must be zero or more, not -1.0"):
         dpo_config(adversarial=-1.0)

@@ -23,7 +23,7 @@ def config(cls: type[AlignConfig] = DPOConfig, **changes):
     [
         ({"batch": 6, "micro_batch": 4}, "batch .6. must be a multiple of micro_batch .4."),
         ({"steps": 0}, "steps must be above zero, not 0"),
-        ({"prompt_dropout": 1.5}, "prompt_dropout is a share between 0 and 1, not 1.5"),
+        ({"prompt_dropout": 1.5}, "prompt_dropout must be a share between 0 and 1, not 1.5"),
         ({"draws": -1}, "draws must be above zero or left out, not -1"),
         ({"beta": -1.0}, "beta must be above zero, not -1.0"),
         ({"targets": []}, "targets must name at least one layer"),
@@ -31,13 +31,13 @@ def config(cls: type[AlignConfig] = DPOConfig, **changes):
         ({"train": "lorra"}, "expected one of 'lora', 'full'"),
     ],
 )
-def test_a_wrong_value_is_refused_in_words(changes, message):
+def test_a_wrong_value_is_refused_with_a_clear_message(changes, message):
     with pytest.raises(ConfigError, match=message):
         config(**changes)
 
 
 def test_all_wrong_values_are_reported_at_once():
-    with pytest.raises(ConfigError, match="steps must be.*warmup is a share"):
+    with pytest.raises(ConfigError, match="steps must be.*warmup must be a share"):
         config(steps=0, warmup=2.0)
 
 
@@ -47,7 +47,7 @@ def test_the_learning_rate_of_full_training_is_that_of_the_papers_code():
     assert config(SFTConfig, train="full", batch=2048).learning_rate() == pytest.approx(2.048e-5)
 
 
-def test_a_learning_rate_that_was_given_is_taken_as_it_is():
+def test_a_given_learning_rate_is_not_scaled():
     assert config(train="full", lr=3e-4, beta=5000.0).learning_rate() == 3e-4
     assert config(lr=3e-4).learning_rate() == 3e-4
 

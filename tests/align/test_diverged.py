@@ -13,7 +13,7 @@ from palate.training.checkpoint import checkpoints
 
 
 @pytest.mark.parametrize("train", ["lora", "full"])
-def test_a_learning_rate_that_is_far_too_high_is_no_success(dpo_config, train):
+def test_a_far_too_high_learning_rate_ends_in_an_error(dpo_config, train):
     config = dpo_config(train=train, lr=1e30, clip=1e30, warmup=0.0, steps=20, log_every=1)
     with pytest.raises(
         NotFiniteError, match=r"training diverged (at|by) step \d+: .*a lower --lr.*\(now 1e\+30, 0 and"

@@ -11,7 +11,7 @@ from palate.models.load import load_denoiser
 
 
 @pytest.mark.parametrize("family", ["eps", "sd3"])
-def test_one_batch_of_eight_is_eight_of_one_up_to_rounding(world, dpo_config, tmp_path, family):
+def test_one_micro_batch_of_eight_equals_eight_of_one_up_to_rounding(world, dpo_config, tmp_path, family):
     common = {"model": str(world[family]), "batch": 8, "steps": 4, "train": "full", "optimizer": "adafactor"}
     whole = run(dpo_config(**common, out=tmp_path / "whole"))
     for size in (1, 4):
@@ -23,7 +23,7 @@ def test_one_batch_of_eight_is_eight_of_one_up_to_rounding(world, dpo_config, tm
             assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=2e-2)
 
 
-def test_a_later_run_finds_latents_embeddings_and_reference_errors_in_the_cache(dpo_config, tmp_path, monkeypatch):
+def test_a_later_run_uses_cached_latents_embeddings_and_reference_errors(dpo_config, tmp_path, monkeypatch):
     config = dpo_config(cache=tmp_path / "cache", steps=7)
     run(config)
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}

@@ -44,7 +44,7 @@ def test_two_votes_on_one_pair_share_their_key_and_views():
     assert examples.view.tolist() == [[0, 1], [1, 0]]
 
 
-def test_prompts_images_and_views_are_numbered_as_they_first_come():
+def test_prompts_images_and_views_are_numbered_in_order_of_first_appearance():
     sets = [RankedSet("z", (C, A), (1, 2)), RankedSet("a", (B, C, A), (2, 1, 1)), RankedSet("z", (A, B), (2, 1))]
     examples = dpo_examples(*sets)
     assert examples.prompts == ["", "z", "a"]
@@ -84,11 +84,11 @@ def test_the_first_prompt_is_the_empty_one():
     assert examples.weight.tolist() == [1.0]
 
 
-def test_ties_teach_dpo_nothing():
+def test_dpo_has_no_examples_of_tied_images():
     assert len(dpo_examples(RankedSet("p", (A, B, C), (1, 1, 2)))) == 2
 
 
-def test_sft_learns_every_image_that_it_is_given():
+def test_sft_has_an_example_of_every_image():
     chosen = [GradedImage("p", A, 1.0), GradedImage("q", B, 1.0)]
     assert shown(method_of(SFTConfig).examples(Grades.of(chosen))) == [("p", ("a",)), ("q", ("b",))]
 
@@ -98,7 +98,7 @@ def test_nothing_to_learn_from_is_refused():
         dpo_examples(RankedSet("p", (A, B), (1, 1)))
 
 
-def test_the_digest_of_examples_tells_them_apart():
+def test_different_examples_have_different_digests():
     first = dpo_examples(RankedSet("p", (A, B), (1, 2)))
     assert first.digest() == dpo_examples(RankedSet("p", (A, B), (1, 2))).digest()
     others = [RankedSet("q", (A, B), (1, 2)), RankedSet("p", (A, B), (2, 1)), RankedSet("p", (A, C), (1, 2))]

@@ -33,13 +33,13 @@ def test_streamed_training_ends_with_the_weights_of_cached_training(world, dpo_c
     assert [each.about["kind"] for each in kept(tmp_path / "b")] == ["errors"]
 
 
-def test_streamed_training_of_lists_is_cached_training_too(world, config_of, tmp_path):
+def test_streamed_training_of_lists_ends_with_the_weights_of_cached_training(world, config_of, tmp_path):
     common = {"preferences": str(world["lists"]), "steps": 3, "batch": 3, "micro_batch": 1}
     cached = run(config_of(ListwiseConfig, **common))
     assert_same_weights(cached, run(config_of(ListwiseConfig, **common, latents="streamed", out=tmp_path / "streamed")))
 
 
-def test_a_run_may_go_on_streamed_where_it_began_cached(dpo_config, tmp_path, monkeypatch):
+def test_a_run_that_began_cached_may_continue_streamed(dpo_config, tmp_path, monkeypatch):
     undisturbed = run(dpo_config(steps=8))
     config = dpo_config(steps=8, out=tmp_path / "disturbed", checkpoint_every=3)
     run_until_interrupted(config, monkeypatch, at=6)
@@ -47,7 +47,7 @@ def test_a_run_may_go_on_streamed_where_it_began_cached(dpo_config, tmp_path, mo
 
 
 @pytest.mark.parametrize("name, dtype", [("fp16", torch.float16), ("bf16", torch.bfloat16)])
-def test_narrow_latents_take_half_the_disk_and_mean_the_same_streamed(dpo_config, tmp_path, name, dtype):
+def test_16_bit_latents_take_half_the_disk_and_train_the_same_streamed(dpo_config, tmp_path, name, dtype):
     whole = run(dpo_config(steps=2, cache=tmp_path / "whole"))
     narrow = run(dpo_config(steps=2, cache=tmp_path / "narrow", latents_dtype=name, out=tmp_path / "narrow run"))
     wide, kept_narrow = rows_of(tmp_path / "whole", "latents"), rows_of(tmp_path / "narrow", "latents")
@@ -57,7 +57,7 @@ def test_narrow_latents_take_half_the_disk_and_mean_the_same_streamed(dpo_config
     assert not all(torch.equal(value, weights(whole)[name]) for name, value in weights(narrow).items())
 
 
-def test_a_short_run_encodes_what_it_looks_at_and_a_longer_one_the_rest(dpo_config, tmp_path, monkeypatch):
+def test_a_short_run_encodes_only_what_it_needs_and_a_longer_run_the_rest(dpo_config, tmp_path, monkeypatch):
     encoded = []
     latents = Encoders.latents
 
@@ -74,7 +74,7 @@ def test_a_short_run_encodes_what_it_looks_at_and_a_longer_one_the_rest(dpo_conf
     assert len(encoded) == len(set(encoded)) == 24
 
 
-def test_the_disk_is_asked_before_it_is_filled(dpo_config, tmp_path, monkeypatch):
+def test_free_disk_space_is_checked_before_anything_is_written(dpo_config, tmp_path, monkeypatch):
     encoded = []
     latents = Encoders.latents
     monkeypatch.setattr(Encoders, "latents", lambda self, images: encoded.append(len(images)) or latents(self, images))
@@ -91,7 +91,7 @@ def test_the_disk_is_asked_before_it_is_filled(dpo_config, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("family", ["eps", "sd3"])
-def test_what_is_encoded_together_changes_no_bit(world, family, tmp_path):
+def test_the_other_images_of_a_batch_change_no_bit_of_a_latent(world, family, tmp_path):
     images = load_rankings(world["pairs"], tmp_path).images
     encoders = Encoders(resolve(world[family]), 16, torch.device("cpu"))
     together = encoders.latents([images[number] for number in range(len(images))])
@@ -106,7 +106,7 @@ def test_what_is_encoded_together_changes_no_bit(world, family, tmp_path):
             assert torch.equal(alone.dense(name)[0], all_at_once.dense(name)[number])
 
 
-def test_what_is_kept_says_of_which_model_and_data_it_is(world, dpo_config, tmp_path):
+def test_cache_entries_name_their_model_and_data(world, dpo_config, tmp_path):
     run(dpo_config(steps=1, cache=tmp_path / "cache"))
     for each in kept(tmp_path / "cache"):
         assert each.about["model"] == str(world["eps"]) and each.about["data"] == str(world["pairs"])

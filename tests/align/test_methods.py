@@ -33,14 +33,14 @@ LEARNERS = [
 
 
 @pytest.mark.parametrize("kind, feedback, options", LEARNERS, ids=lambda each: getattr(each, "__name__", str(each)))
-def test_each_preference_method_learns_to_tell_bright_from_dark(world, config_of, kind, feedback, options):
+def test_each_preference_method_learns_to_prefer_bright_images(world, config_of, kind, feedback, options):
     settings = {"preferences": str(world[feedback]), "train": "full", "steps": 40, "lr": 2e-3, "warmup": 0.1}
     folder = run(config_of(kind, **settings, **options))
     outcome = json.loads((folder / "summary.json").read_text())["last_tenth"]
     assert outcome["loss"] < lines(folder)[0]["loss"] and outcome["accuracy"] > 0.8
 
 
-def test_kto_begins_indifferent_and_runs(world, config_of):
+def test_kto_starts_at_its_reference_point_and_trains(world, config_of):
     """That it learns is tested on tiny-sd (tests/learning): a random network's errors say nothing of an image alone."""
     metrics = lines(run(config_of(KTOConfig, preferences=str(world["thumbs"]), steps=2, log_every=1)))
     assert metrics[0]["loss"] == pytest.approx(0.5, abs=1e-3) and metrics[0]["accuracy"] == pytest.approx(0.5, abs=0.5)
@@ -64,7 +64,7 @@ def test_listwise_on_pairs_ends_with_the_weights_of_dpo(config_of, tmp_path):
     assert_same_weights(dpo, listwise, atol=1e-5, rtol=1e-4)  # another order of sums: float32 rounding
 
 
-def test_the_indifference_of_kto_is_that_of_the_whole_batch_however_it_is_split(world, config_of, tmp_path):
+def test_the_reference_point_of_kto_is_that_of_the_whole_batch_for_any_split(world, config_of, tmp_path):
     settings = {"preferences": str(world["thumbs"]), "train": "full", "steps": 4, "batch": 8, "optimizer": "adafactor"}
     whole = run(config_of(KTOConfig, **settings, out=tmp_path / "whole"))
     split = run(config_of(KTOConfig, **settings, out=tmp_path / "split", micro_batch=2))
@@ -79,14 +79,14 @@ def test_a_smaller_set_is_filled_up_with_places_of_rank_zero():
     assert images == [[b"b", b"a", b"c"], [b"c", b"b", b"c"]]
 
 
-def test_the_rarer_thumb_counts_as_much_as_the_other():
+def test_both_kinds_of_thumbs_have_equal_total_weight():
     thumbs = [GradedImage("p", A, 1), GradedImage("p", B, 0), GradedImage("q", B, 0), GradedImage("q", C, 0)]
     examples = method_of(KTOConfig).examples(Grades.of(thumbs))
     assert examples.weight.tolist() == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
     assert examples.keys == [f"{each.image.digest()} {each.prompt}" for each in thumbs]  # unpaired noise
 
 
-def test_rewards_and_reality_are_what_reward_weighted_reads(world):
+def test_the_facts_of_reward_weighted_are_the_reward_and_whether_an_image_is_real(world):
     method = method_of(RewardWeightedConfig, real=str(world["thumbs"]))
     examples = method.examples(Grades.of([GradedImage("p", A, 0.3)]))
     assert examples.facts[0].tolist() == pytest.approx([0.3, 0.0]) and set(examples.facts[1:, 1].tolist()) == {1.0}
@@ -94,7 +94,7 @@ def test_rewards_and_reality_are_what_reward_weighted_reads(world):
     assert [examples.prompts[examples.prompt[view]] for view in examples.view[:3, 0]] == ["p", "0 stars", "1 stars"]
 
 
-def test_sets_without_ranks_are_refused_by_what_learns_from_rankings(config_of):
+def test_methods_that_learn_from_rankings_refuse_sets_without_ranks(config_of):
     unranked = Rankings.of([RankedSet("p", (A, B))])
     for kind in (DPOConfig, CPOConfig, MaPOConfig, ListwiseConfig):
         method = config_of(kind).method()
@@ -103,22 +103,22 @@ def test_sets_without_ranks_are_refused_by_what_learns_from_rankings(config_of):
 
 
 @pytest.mark.parametrize("kind", [KTOConfig, RewardWeightedConfig])
-def test_pairs_are_refused_by_what_learns_from_graded_images(world, config_of, kind):
+def test_methods_that_learn_from_graded_images_refuse_pairs(world, config_of, kind):
     config = config_of(kind, preferences=str(world["pairs"]))
     with pytest.raises(InputError, match=r"graded images .* is without image, grade; .*`palate prefer grade`"):
         run(config)
     assert not config.out.exists()
 
 
-def test_graded_images_are_refused_by_what_learns_from_rankings(world, config_of):
+def test_methods_that_learn_from_rankings_refuse_graded_images(world, config_of):
     with pytest.raises(InputError, match="lacks the columns images, ranks"):
         run(config_of(DPOConfig, preferences=str(world["thumbs"])))
 
 
-def test_grades_that_are_no_thumbs_and_thumbs_of_one_kind_are_refused_by_kto(world, config_of):
-    with pytest.raises(InputError, match=r"kto learns from thumbs, grades of 0 and 1, and one is 0\.9; .*--threshold"):
+def test_kto_refuses_other_grades_than_0_and_1_and_thumbs_of_one_kind(world, config_of):
+    with pytest.raises(InputError, match=r"thumbs, which are grades of 0 and 1, and one grade is 0\.9; .*--threshold"):
         run(config_of(KTOConfig, preferences=str(world["rewards"])))
-    with pytest.raises(InputError, match="kto needs thumbs up and down, and all 2 are 1"):
+    with pytest.raises(InputError, match="kto needs thumbs up and thumbs down, and every grade is 1"):
         method_of(KTOConfig).examples(Grades.of([GradedImage("p", A, 1), GradedImage("p", B, 1)]))
 
 
@@ -130,11 +130,11 @@ def test_a_reward_outside_its_range_is_refused():
 @pytest.mark.parametrize(
     "kind, changes, message",
     [
-        (CPOConfig, {"beta": 0.0, "anchor": -1.0}, "beta must be above zero, not 0.0; anchor must not be below zero"),
-        (DPOConfig, {"smoothing": 0.5}, "smoothing is a share from 0 to below 0.5"),
+        (CPOConfig, {"beta": 0.0, "anchor": -1.0}, "beta must be above zero, not 0.0; anchor must be zero or more"),
+        (DPOConfig, {"smoothing": 0.5}, "smoothing must be at least 0 and below 0.5"),
         (MaPOConfig, {"beta": -1.0}, "beta must be above zero"),
         (KTOConfig, {"beta": 0.0}, "beta must be above zero"),
-        (RewardWeightedConfig, {"beta": -0.1}, "beta must not be below zero"),
+        (RewardWeightedConfig, {"beta": -0.1}, "beta must be zero or more"),
     ],
 )
 def test_impossible_settings_are_refused(config_of, kind, changes, message):
@@ -142,10 +142,10 @@ def test_impossible_settings_are_refused(config_of, kind, changes, message):
         config_of(kind, **changes)
 
 
-def test_every_method_says_what_its_defaults_are_from():
+def test_every_method_cites_the_source_of_its_defaults():
     for kind in (DPOConfig, CPOConfig, ListwiseConfig, MaPOConfig, KTOConfig, RewardWeightedConfig):
         assert {"beta"} <= {field.name for field in dataclasses.fields(kind)}
 
 
-def test_load_preferences_gives_what_the_fixture_says(world):
+def test_load_preferences_returns_the_sets_of_the_fixture(world):
     assert [len(each.images) for each in load_preferences(world["lists"])] == [3, 2] * 4

@@ -18,7 +18,7 @@ from palate.models.load import load_denoiser, load_pipeline
 
 
 @pytest.mark.parametrize("train", ["full", "lora"])
-def test_a_trained_model_keeps_its_safety_checker_and_is_taken_by_the_next_stage(dpo_config, tmp_path, train):
+def test_a_trained_model_keeps_its_safety_checker_and_works_in_the_next_stage(dpo_config, tmp_path, train):
     model = random_stable_diffusion(tmp_path / "model", safety_threshold=-2.0)
     folder = run(dpo_config(model=str(model), train=train, steps=1))
     pipeline = load_pipeline(folder)

@@ -26,7 +26,7 @@ def test_epochs_differ_in_order():
     assert not (examples[:64] == examples[64:]).all()
 
 
-def test_draws_count_the_epochs_and_begin_again_at_the_limit():
+def test_draws_increase_with_the_epochs_and_restart_at_the_limit():
     assert visits(make_plan(8, 4), 6)[1].tolist() == [0] * 8 + [1] * 8 + [2] * 8
     assert visits(make_plan(8, 4, limit=2), 6)[1].tolist() == [0] * 8 + [1] * 8 + [0] * 8
 

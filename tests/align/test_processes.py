@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from palate.core.config import dump
 
 
-def test_two_processes_of_four_are_one_of_eight_up_to_rounding(dpo_config, tmp_path):
+def test_two_processes_with_batches_of_four_equal_one_with_eight_up_to_rounding(dpo_config, tmp_path):
     runs = {}
     for processes in (1, 2):
         cache = tmp_path / f"cache {processes}"

@@ -38,7 +38,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("train, size, steps, batch", SHAPES)
 @pytest.mark.parametrize("name", METHODS)
-def test_a_short_run_ends_well(small, config_of, name, train, size, steps, batch):
+def test_a_short_run_finishes_without_an_error(small, config_of, name, train, size, steps, batch):
     source = str(small[f"{size}-{'graded' if name in GRADED else 'ranked'}"])
     settings = {"train": train, "steps": steps, "batch": batch, "rank": 1, "preferences": source}
     folder = run(config_of(method_config(name), **settings))
@@ -47,12 +47,12 @@ def test_a_short_run_ends_well(small, config_of, name, train, size, steps, batch
     assert lines(folder)[-1]["step"] == steps
 
 
-def test_an_adversarial_term_needs_no_more(small, sft_config):
+def test_a_short_run_with_an_adversarial_term_finishes_too(small, sft_config):
     run(sft_config(preferences=str(small["one-ranked"]), steps=1, batch=1, adversarial=0.1))
 
 
 def test_one_graded_image_is_enough_for_its_reward_and_not_for_thumbs(small, config_of, tmp_path):
     settings = {"preferences": str(small["alone"]), "steps": 1, "batch": 1}
     run(config_of(method_config("reward_weighted"), **settings))
-    with pytest.raises(InputError, match="kto needs thumbs up and down, and all 1 are 1"):
+    with pytest.raises(InputError, match="kto needs thumbs up and thumbs down, and every grade is 1"):
         run(config_of(method_config("kto"), **settings, out=tmp_path / "kto"))

@@ -102,6 +102,6 @@ def test_metrics_reach_a_tracker_from_a_run(dpo_config):
     assert list(config.out.rglob("events.out.tfevents*"))
 
 
-def test_examples_of_the_fixture_are_what_they_are_said_to_be(world, dpo_config):
+def test_the_fixture_s_examples_have_the_expected_prompts_and_images(world, dpo_config):
     examples = dpo_config().method().examples(load_rankings(world["pairs"]))
     assert len(examples) == 12 and len(examples.images) == 24 and len(examples.prompts) == 6

@@ -76,7 +76,7 @@ def test_a_method_of_the_working_directory_trains(mine, flags, tmp_path: Path, c
     assert "inputs.method: " in capsys.readouterr().err
 
 
-def test_its_flags_have_help_and_are_read_strictly(mine, flags, capsys) -> None:
+def test_flags_of_a_user_s_method_have_help_and_are_checked(mine, flags, capsys) -> None:
     mine()
     with pytest.raises(SystemExit):
         main(["align", "python:mine_method:SharpConfig", "--help"])
@@ -89,12 +89,12 @@ def test_its_flags_have_help_and_are_read_strictly(mine, flags, capsys) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("SharpConfig = 3", "is int, and must be a dataclass below palate.align.config.AlignConfig"),
-        ("class SharpConfig: ...", "is SharpConfig, and must be a dataclass below"),
+        ("SharpConfig = 3", "is int, and must be a dataclass derived from palate.align.config.AlignConfig"),
+        ("class SharpConfig: ...", "is SharpConfig, and must be a dataclass derived from"),
         (METHOD.replace("    def method(self):\n        return Sharp(self)\n", ""), r"lacks method\(\)"),
     ],
 )
-def test_what_is_no_configuration_of_a_method_is_refused(mine, text: str, said: str) -> None:
+def test_a_class_that_is_not_a_method_s_configuration_is_refused(mine, text: str, said: str) -> None:
     mine(text)
     with pytest.raises(InputError, match=said):
         method_config("python:mine_method:SharpConfig")

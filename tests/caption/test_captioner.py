@@ -40,12 +40,12 @@ def photographs() -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 256, (40 + 8 * i, 60, 3), dtype=np.uint8)) for i in range(4)]
 
 
-def test_the_teacher_says_what_a_clean_render_shows() -> None:
+def test_the_teacher_captions_a_clean_render_correctly() -> None:
     shown = [*combinations()[::7], WorldCombination(2, "white", UNSAFE, "blue")]
     assert load_captioner("teacher")(pictures(*shown)) == [each.caption() for each in shown]
 
 
-def test_the_teacher_says_nothing_of_a_picture_of_another_size() -> None:
+def test_the_teacher_writes_no_caption_for_a_picture_of_another_size() -> None:
     (sound,) = pictures(WorldCombination(3, "red", "star", "blue"))
     said = load_captioner("teacher")([sound.resize((32, 32)), sound, Image.new("RGB", (64, 65))])
     assert said == ["", "three red stars on a blue background", ""]
@@ -62,14 +62,16 @@ def test_the_teacher_says_nothing_of_a_picture_of_another_size() -> None:
         (1, "red", "star", "red"),  # which no picture of the world shows
     ],
 )
-def test_the_teacher_says_nothing_where_it_finds_no_name(monkeypatch: pytest.MonkeyPatch, answers: tuple) -> None:
+def test_the_teacher_writes_no_caption_for_an_attribute_without_a_name(
+    monkeypatch: pytest.MonkeyPatch, answers: tuple
+) -> None:
     count, colour, shape, background = ((answer,) for answer in answers)
     readings = Readings(count, colour, shape, background, torch.zeros(1), torch.ones(1))
     monkeypatch.setattr("palate.world.teacher_captioner.find_reader", lambda judge, device: lambda images: readings)
     assert load_captioner("teacher")([Image.new("RGB", (64, 64))]) == [""]
 
 
-def test_a_llava_gives_the_likeliest_words_one_by_one(llava: Path, photographs: list[Image.Image]) -> None:
+def test_a_llava_decodes_greedily(llava: Path, photographs: list[Image.Image]) -> None:
     model, processor = LlavaForConditionalGeneration.from_pretrained(llava), AutoProcessor.from_pretrained(llava)
     expected = []
     for image in photographs:
@@ -90,7 +92,7 @@ def test_a_caption_does_not_depend_on_its_batch(llava: Path, photographs: list[I
     assert caption(photographs) == [caption([image])[0] for image in photographs]
 
 
-def test_the_question_and_the_longest_answer_are_heeded(llava: Path, photographs: list[Image.Image]) -> None:
+def test_the_question_and_the_length_limit_are_used(llava: Path, photographs: list[Image.Image]) -> None:
     long, short, other = (
         load_captioner(str(llava), *asked)(photographs)
         for asked in ((QUESTION, TOKENS), (QUESTION, 3), ("the cat is on it .", TOKENS))
@@ -108,7 +110,7 @@ def test_the_question_and_the_longest_answer_are_heeded(llava: Path, photographs
     ],
     ids=["template", "template that begins the text", "no template"],
 )
-def test_the_model_is_asked_in_its_own_words(
+def test_the_question_is_formatted_by_the_model_s_chat_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str | None, expected: str
 ) -> None:
     caption, asked = load_captioner(str(random_llava(tmp_path, template)), QUESTION, 1), []
@@ -159,13 +161,13 @@ def test_a_model_that_cannot_caption_is_one_clear_error(llava: Path, tmp_path: P
         load_captioner(str(folder))
 
 
-def test_a_tokenizer_alone_is_no_processor(tmp_path: Path) -> None:
+def test_a_tokenizer_alone_is_not_a_processor(tmp_path: Path) -> None:
     word_tokenizer().save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(InputError, match="no processor of images and text, only a .*Tokenizer.*; give a folder or"):
         load_captioner(str(tmp_path))
 
 
-def test_a_name_of_nothing_suggests_the_teacher() -> None:
+def test_an_unknown_captioner_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="cannot load the captioner 'teachr'; did you mean 'teacher'"):
         load_captioner("teachr")

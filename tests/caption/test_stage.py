@@ -149,7 +149,7 @@ def test_a_run_that_dies_at_a_link_ends_the_same(
     assert (run / "metadata.jsonl").read_bytes() == (undisturbed / "metadata.jsonl").read_bytes()
 
 
-def test_an_image_of_which_nothing_is_said_is_named(config, tmp_path: Path, namer: Namer) -> None:
+def test_an_image_without_a_caption_is_named(config, tmp_path: Path, namer: Namer) -> None:
     plain_folder(tmp_path / "images", "black", "red")
     with pytest.raises(
         InputError, match=r"images/0\.png: it has no caption: black has no name here; --skip-bad leaves"
@@ -163,7 +163,7 @@ def test_an_image_of_which_nothing_is_said_is_named(config, tmp_path: Path, name
 
 
 @pytest.mark.usefixtures("namer")
-def test_what_was_captioned_before_an_error_is_kept_and_skip_bad_goes_on(config, tmp_path: Path) -> None:
+def test_captions_before_an_error_are_kept_and_skip_bad_continues(config, tmp_path: Path) -> None:
     plain_folder(tmp_path / "images", "red", "black", "blue")
     with pytest.raises(InputError, match=r"1\.png: it has no caption"):
         caption(config())
@@ -172,7 +172,7 @@ def test_what_was_captioned_before_an_error_is_kept_and_skip_bad_goes_on(config,
 
 
 @pytest.mark.usefixtures("namer")
-def test_a_folder_of_which_nothing_at_all_is_said_is_refused(config, tmp_path: Path) -> None:
+def test_a_folder_without_any_caption_is_refused(config, tmp_path: Path) -> None:
     plain_folder(tmp_path / "images", "black", "black")
     with pytest.raises(InputError, match="none of the 2 images has a caption: black has no name here"):
         caption(config(skip_bad=True))
@@ -208,10 +208,10 @@ def test_a_number_below_one_is_refused(config, name: str) -> None:
         config(**{name: 0})
 
 
-def test_the_teacher_is_told_of_pictures_that_are_not_of_its_world(config, tmp_path: Path) -> None:
+def test_the_message_on_foreign_pictures_says_what_the_teacher_reads(config, tmp_path: Path) -> None:
     plain_folder(tmp_path / "images", "red")
     with pytest.raises(
-        InputError, match=r"0\.png: it has no caption: the teacher .* is no 64 x 64 picture of the tiny"
+        InputError, match=r"0\.png: it has no caption: the teacher .* is not a 64 x 64 picture of the tiny"
     ):
         caption(config(captioner="teacher"))
 

@@ -112,7 +112,7 @@ def test_what_is_scored_is_what_is_stored(whole_run: Path) -> None:
     assert [row["score"] for row in rows(whole_run)] == pytest.approx(scores.tolist())
 
 
-def test_one_candidate_is_plain_generation_file_for_file(config) -> None:
+def test_one_candidate_equals_plain_generation_file_for_file(config) -> None:
     plain = config("plain", best_of=1, scorer=None)
     one, other = generate(plain.plain()), generate_best(config("one", best_of=1, scorer=None))
     assert_same_bits(one, other)
@@ -121,7 +121,7 @@ def test_one_candidate_is_plain_generation_file_for_file(config) -> None:
     assert RunFolder(one).finished == RunFolder(other).finished
 
 
-def test_the_first_candidate_is_the_plain_image_and_more_candidates_hold_fewer(config, whole_run: Path) -> None:
+def test_the_first_candidate_is_the_plain_image_and_more_candidates_include_fewer(config, whole_run: Path) -> None:
     plain = rows(generate(config("plain", best_of=1, scorer=None).plain()))
     two = rows(generate_best(config("two", best_of=2)))
     for row, fewer, alone in zip(rows(whole_run), two, plain, strict=True):
@@ -139,7 +139,7 @@ def test_lower_can_be_better_and_the_first_of_equals_wins(config, whole_run: Pat
 
 
 @pytest.mark.parametrize("batch", [4, 5, 64])
-def test_no_batch_that_holds_an_image_s_candidates_changes_a_bit(config, whole_run: Path, batch: int) -> None:
+def test_a_batch_of_all_candidates_changes_no_bit(config, whole_run: Path, batch: int) -> None:
     assert_same_bits(generate_best(config(batch=batch)), whole_run)
 
 
@@ -205,7 +205,7 @@ def test_datasets_opens_the_folder(whole_run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"best_of": 3}, {"scorer": "image:contrast"}, {"best_of": 1, "scorer": None}])
-def test_another_choice_in_the_same_folder_is_refused(config, changes: dict) -> None:
+def test_another_scorer_or_number_of_candidates_in_the_same_folder_is_refused(config, changes: dict) -> None:
     generate_best(config(limit=1))
     with pytest.raises(RunFolderError, match=f"{next(iter(changes))}: .* there, .* now"):
         generate_best(config(limit=1, **changes))
@@ -216,7 +216,7 @@ def test_another_choice_in_the_same_folder_is_refused(config, changes: dict) -> 
     [
         ({"best_of": 0, "scorer": None}, "best_of must be above zero, not 0"),
         ({"scorer": None}, "best_of 4 needs a scorer to choose by, such as clip:<model>"),
-        ({"best_of": 1}, "scorer 'image:brightness' has nothing to choose from; give best_of 2 or more"),
+        ({"best_of": 1}, "scorer 'image:brightness' needs candidates to choose from; give best_of 2 or more"),
         ({"images": 0}, "images must be above zero"),
     ],
 )
@@ -229,7 +229,7 @@ def test_settings_that_contradict_each_other_are_refused(config, changes: dict, 
     "changes, complaint",
     [
         ({"scorer": "auditor:faithful"}, "'auditor:faithful' cannot choose: the auditor judges results"),
-        ({"scorer": "taecher:utility"}, "names no known family; did you mean 'teacher'"),
+        ({"scorer": "taecher:utility"}, "has no known family; did you mean 'teacher'"),
         ({"scorer": "teacher:utility"}, "teacher:utility reads 64 x 64 pictures of the tiny world, not 16 x 16"),
         ({"model": "nowhere"}, "nowhere"),
         ({"prompts": "nowhere"}, "nowhere"),

@@ -31,7 +31,7 @@ def test_another_order_of_keys_gives_each_key_the_same_draw():
     assert (forward.u(key, draw) == backward.u(key[::-1], draw)).all()
 
 
-def test_seeds_and_purposes_share_nothing():
+def test_different_seeds_and_purposes_have_different_draws():
     first, second = Draws(KEYS, 0), Draws(KEYS, 1)
     zero = np.zeros(500, dtype=int)
     assert not np.isclose(first.u(EVERY, zero), second.u(EVERY, zero)).any()

@@ -205,7 +205,7 @@ def test_wrong_folders_and_scorers_are_refused_before_anything_is_written(tmp_pa
         ("image:brightness", tmp_path / "nowhere", "nowhere' does not exist"),
         ("image:brightness", tmp_path / "empty", "empty lists no image"),
         ("image:brightnes", three["base"], "did you mean 'brightness'"),
-        ("reward:nowhere", three["base"], "nowhere holds no reward"),
+        ("reward:nowhere", three["base"], "nowhere has no reward"),
     ):
         with pytest.raises(InputError, match=re.escape(message)) as caught:
             order_sources(config(tmp_path, scorer, turbo=three["turbo"], other=folder))

@@ -80,7 +80,7 @@ def test_what_a_safety_checker_blanked_is_recorded_and_counted(
     assert np.asarray(Image.open(free / rows_of(free)[0]["file_name"])).any()
 
 
-def test_blanked_pictures_of_an_earlier_sitting_are_counted_too(config, half_blocked: Path) -> None:
+def test_blanked_images_from_before_an_interruption_are_counted_too(config, half_blocked: Path) -> None:
     for shard in ("0/2", "1/2"):
         run = generate(config(half_blocked, "run", shard=shard))
     assert (RunFolder(run).finished or {})[BLOCKED] == {SAFETY_CHECKER: 2}
@@ -180,7 +180,7 @@ def test_the_image_that_is_not_finite_is_named(stable_diffusion: Path) -> None:
         sampler.draw(["a cat", "a dog"], [1, 2])
 
 
-def test_a_network_that_overflows_is_told_apart_from_its_autoencoder(stable_diffusion: Path) -> None:
+def test_an_overflow_of_the_network_is_distinguished_from_one_of_the_autoencoder(stable_diffusion: Path) -> None:
     sampler = Sampler(stable_diffusion, device="cpu", steps=1)
     fresh(sampler)
     sampler.pipeline.unet.conv_out.register_forward_hook(lambda module, inputs, output: output * float("inf"))
@@ -226,5 +226,5 @@ def fresh(sampler: Sampler) -> None:
     sampler.pipeline = copy.deepcopy(sampler.pipeline)
 
 
-def test_a_sampled_picture_is_the_model_s_unless_it_says_otherwise() -> None:
+def test_a_sampled_image_is_not_blocked_by_default() -> None:
     assert Sampled(Image.new("RGB", (1, 1))).blocked == ""

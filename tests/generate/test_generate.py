@@ -42,7 +42,7 @@ def assert_same_images(one: Path, other: Path, atol: float = 1.01) -> None:
         np.testing.assert_allclose(image, theirs[key], atol=atol)
 
 
-def test_a_run_has_every_image_with_what_made_it(config, stable_diffusion: Path) -> None:
+def test_a_run_has_every_image_with_its_metadata(config, stable_diffusion: Path) -> None:
     run = generate(config())
     rows = [json.loads(line) for line in (run / "metadata.jsonl").read_text().splitlines()]
     assert [(row["prompt"], row["image_index"]) for row in rows] == [
@@ -65,7 +65,7 @@ def test_two_models_have_the_same_seeds_and_other_images(config, other_stable_di
     assert any((images_of(one)[key] != image).any() for key, image in images_of(other).items())
 
 
-def test_another_way_to_draw_says_more_of_each_image_and_resumes(config) -> None:
+def test_another_draw_function_adds_columns_and_resumes(config) -> None:
     def draw(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
         for (drawn,) in draw_once(sampler, [item.candidate(3) for item in items], 1):
             yield [replace(drawn, columns={"candidate": 3, "why": "drawn"})]
@@ -214,7 +214,7 @@ def test_impossible_numbers_are_refused_together() -> None:
         GenerateConfig(model="m", prompts="p", out=Path("o"), images=0, batch=-1)
 
 
-def test_the_command_says_where_the_images_lie_and_what_comes_next(
+def test_the_command_prints_the_folder_and_the_next_command(
     config, capsys: pytest.CaptureFixture[str], stable_diffusion: Path, prompts: Path, tmp_path: Path
 ) -> None:
     out = str(tmp_path / "run")

@@ -46,6 +46,6 @@ def test_a_shard_is_one_part_of_n(shard: str, parsed: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shard", ["2/2", "1", "0/0", "a/b", "-1/2", "", "1/2/3"])
-def test_a_shard_that_is_none_is_refused(shard: str) -> None:
-    with pytest.raises(InputError, match="a shard is i/n"):
+def test_an_invalid_shard_is_refused(shard: str) -> None:
+    with pytest.raises(InputError, match="a shard must be i/n"):
         parse_shard(shard)

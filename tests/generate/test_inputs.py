@@ -18,7 +18,7 @@ from palate.generate.stage import Drawn, draw_once, generate
 from palate.records.image_folder import read_image_folder
 
 
-def test_shards_that_run_at_once_end_with_a_finished_run(config) -> None:
+def test_shards_that_run_at_the_same_time_end_with_a_finished_run(config) -> None:
     """Each is under way while the other is: whichever ends last sees that nothing is left."""
 
     def meanwhile(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
@@ -61,7 +61,7 @@ def test_a_size_that_the_model_does_not_take_leaves_nothing_behind(config, side:
     assert not config().out.exists()
 
 
-def test_every_digit_of_a_run_s_seed_counts() -> None:
+def test_every_digit_of_a_run_s_seed_changes_the_images() -> None:
     """Though torch keeps 32 bits: an image's seed is a hash of the whole number."""
     seeds = (1, 1 + 2**32, 1 + 2**64, -1)
     found = {tuple(item.seed for item in plan_images(["a"], 4, seed)) for seed in seeds}

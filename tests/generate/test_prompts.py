@@ -36,7 +36,7 @@ def test_every_format_is_read(tmp_path: Path, name: str, text: str, zipped: bool
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
-def test_only_line_breaks_part_prompts_of_a_text_file(tmp_path: Path, mark: str) -> None:
+def test_only_line_breaks_separate_the_prompts_of_a_text_file(tmp_path: Path, mark: str) -> None:
     """Python's own `splitlines` parts lines at each of these."""
     text = f"a cat{mark}on a mat\na dog\r\na cow\ra pig"
     (tmp_path / "p.txt").write_bytes(text.encode())
@@ -53,7 +53,7 @@ def test_the_shared_cases_are_refused_by_their_line(shared_cases: Path, name: st
         load_prompts(shared_cases / "prompts" / name)
 
 
-def test_a_row_without_a_prompt_is_none_and_other_values_are_refused(tmp_path: Path) -> None:
+def test_rows_without_a_prompt_are_skipped_and_other_values_refused(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('[{"prompt": null}, null, "", {"prompt": "a"}, "b"]')
     assert load_prompts(tmp_path / "p.json") == ["a", "b"]
     for wrong in ("[1]", '[{"prompt": ["a"]}]', '[{"prompt": true}]', '["\\ud83d"]', '["a\\u0000"]'):
@@ -77,7 +77,7 @@ def test_a_folder_of_images_has_the_prompts_of_its_tables_each_once(tmp_path: Pa
     assert load_prompts(tmp_path / "run/shard-1/metadata.jsonl") == ["c", "b"]
 
 
-def test_a_folder_without_prompts_says_what_writes_them(tmp_path: Path) -> None:
+def test_the_message_on_a_folder_without_prompts_names_palate_caption(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no metadata.jsonl with prompts; `palate caption` writes them"):
         load_prompts(tmp_path)
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "prompt": ""}\n')
@@ -125,7 +125,7 @@ def test_a_bad_prompt_file_is_one_clear_error(tmp_path: Path, name: str, content
     assert name in str(error.value)
 
 
-def test_a_name_that_is_no_set_suggests_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_prompt_set_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no prompt set named 'unsen'; did you mean 'unseen'"):
         load_prompts("unsen")
     (tmp_path / "prompts.txt").write_text("a")

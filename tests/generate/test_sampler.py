@@ -74,12 +74,12 @@ def test_torch_keeps_32_bits_of_a_cpu_generator_s_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_that_torch_would_cut_short_is_refused(model: Path, seed: int) -> None:
-    with pytest.raises(InputError, match=f"from 0 to 4294967295, as far as torch keeps it, not {seed}"):
+def test_a_seed_of_more_than_32_bits_is_refused(model: Path, seed: int) -> None:
+    with pytest.raises(InputError, match=f"from 0 to 4294967295, as torch uses only 32 bits, not {seed}"):
         Sampler(model, device="cpu", steps=1).draw(["a"], [seed])
 
 
-def test_a_family_without_an_adapter_is_drawn_by_its_pipeline_alone(model: Path, monkeypatch) -> None:
+def test_a_family_without_an_adapter_generates_through_its_pipeline(model: Path, monkeypatch) -> None:
     expected = Sampler(model, device="cpu", steps=2).sample(["a cat"], [7])
     monkeypatch.setattr("palate.models.families.FAMILIES", {})
     found = Sampler(model, device="cpu", steps=2).sample(["a cat"], [7])

@@ -35,13 +35,13 @@ def test_a_list_or_what_a_function_returns_are_prompts_each_once(mine, made: Any
     [
         ("a wren", "gives str, and must give a list of texts"),
         (3, "gives int, and must give a list of texts"),
-        ([1], "gives 1 as prompt 0, and must give texts alone"),
+        ([1], "gives 1 as prompt 0, and must give only texts"),
         ([" "], "gives no prompt; it must give at least one"),
         (lambda: [1][3], "raised IndexError: list index out of range"),
         (lambda: (1 / 0 for _ in range(1)), "raised ZeroDivisionError: division by zero"),
     ],
 )
-def test_what_is_no_list_of_texts_is_refused(mine, made: Any, said: str) -> None:
+def test_anything_but_a_list_of_texts_is_refused(mine, made: Any, said: str) -> None:
     with pytest.raises(InputError, match=f"python:mine_prompts:prompts {said}"):
         load_prompts(mine(made))
 

@@ -21,9 +21,9 @@ def test_plain_attention_predicts_the_same_up_to_rounding(models):
 @pytest.mark.parametrize(
     "tokens, device, dtype", [(64, "cuda", torch.bfloat16), (64, "cpu", torch.float32), (1024, "cpu", torch.bfloat16)]
 )
-def test_fused_attention_stays_where_it_is_faster(models, tokens, device, dtype):
+def test_fused_attention_is_kept_where_it_is_faster(models, tokens, device, dtype):
     assert not use_plain_attention(load_denoiser(models["eps"]).network, tokens, device, dtype)
 
 
-def test_an_attention_of_another_kind_is_left_alone(models):
+def test_another_kind_of_attention_is_not_replaced(models):
     assert not use_plain_attention(load_denoiser(models["sd3"]).network, 64, "cpu", torch.bfloat16)

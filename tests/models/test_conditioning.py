@@ -88,7 +88,7 @@ def test_a_prompt_s_vector_is_the_mean_over_the_tokens_that_count():
 
 def test_asking_for_the_wrong_form_is_an_error():
     mixed = Conditioning({"embeddings": Ragged.of(ROWS[:2]), "pooled": torch.zeros(2, 1)})
-    with pytest.raises(TypeError, match="'embeddings' have lengths of their own"):
+    with pytest.raises(TypeError, match="'embeddings' have different lengths"):
         mixed.dense("embeddings")
     with pytest.raises(TypeError, match="'pooled' is one tensor"):
         mixed.ragged("pooled")

@@ -17,7 +17,7 @@ FAMILIES = ["eps", "v", "sdxl", "sd3"]
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_predict_walks_the_pipelines_own_denoising_steps(models, family, guidance):
+def test_predict_reproduces_the_pipeline_s_denoising_steps(models, family, guidance):
     pipeline, denoiser = load_pipeline(models[family]), load_denoiser(models[family])
     start = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     latents = [start]

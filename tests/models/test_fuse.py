@@ -204,7 +204,7 @@ def test_a_lora_of_a_wider_model_is_refused_by_its_file(models, tmp_path):
     wider = random_stable_diffusion(tmp_path / "wider", width=32)
     lora = write_lora(wider, tmp_path / "lora", text=False)
     (lora / "palate.json").write_text(json.dumps({"base": str(models["eps"])}))
-    with pytest.raises(InputError, match="lora/pytorch_lora_weights.safetensors is no LoRA that this"):
+    with pytest.raises(InputError, match="lora/pytorch_lora_weights.safetensors is not a LoRA for this"):
         load_pipeline(lora)
 
 
@@ -233,7 +233,7 @@ def test_a_pipeline_that_takes_no_lora_says_so(models, tmp_path, monkeypatch):
     lora = write_lora(models["eps"], tmp_path / "lora")
     monkeypatch.delattr("diffusers.loaders.StableDiffusionLoraLoaderMixin.load_lora_weights")
     monkeypatch.delattr("diffusers.loaders.lora_base.LoraBaseMixin.load_lora_weights")
-    with pytest.raises(InputError, match="diffusers' StableDiffusionPipeline takes none"):
+    with pytest.raises(InputError, match="diffusers' StableDiffusionPipeline does not support LoRAs"):
         load_pipeline(lora)
 
 

@@ -45,7 +45,7 @@ def test_weights_that_were_saved_in_half_precision_load(models, tmp_path):
     assert load_denoiser(tmp_path / "half").network.dtype == torch.float32
 
 
-def test_plain_weights_are_taken_where_both_are_there(copy, models):
+def test_plain_weights_are_preferred_to_a_variant(copy, models):
     for part, stem in WEIGHTS.items():
         (copy / part / f"{stem}.non_ema.safetensors").write_bytes(b"")  # nobody may read it
     assert resolve(copy).variant() is None
@@ -84,11 +84,11 @@ def test_shards_load_and_a_missing_one_is_named(models, tmp_path, variant):
         load_pipeline(folder)
 
 
-def test_a_shard_that_is_cut_short_is_named(models, tmp_path):
+def test_a_truncated_shard_is_named(models, tmp_path):
     StableDiffusionPipeline.from_pretrained(models["eps"]).save_pretrained(tmp_path / "s", max_shard_size="100KB")
     shard = sorted((tmp_path / "s" / "unet").glob("*-of-*.safetensors"))[0]
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(InputError, match=f"{shard.name} is cut short"):
+    with pytest.raises(InputError, match=f"{shard.name} is truncated"):
         load_pipeline(tmp_path / "s")
 
 
@@ -104,7 +104,7 @@ def test_a_model_with_a_safety_checker_loads_and_is_saved_with_it(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["ImageReader", "Gradient", "Scheduling"])
-def test_the_name_of_a_class_decides_nothing(tmp_path, kind):
+def test_parts_are_recognised_whatever_the_name_of_their_class(tmp_path, kind):
     folder = random_stable_diffusion(tmp_path / "model", safety_threshold=2.0)
     index = json.loads((folder / "model_index.json").read_text())
     for part in ("feature_extractor", "scheduler", "tokenizer", "unet"):
@@ -127,7 +127,7 @@ def test_a_tokenizer_with_a_config_of_its_own_needs_no_weights(copy):
     assert load_pipeline(copy).tokenizer is not None
 
 
-def test_a_hub_repository_of_one_variant_is_fetched_as_that(monkeypatch, copy):
+def test_a_hub_repository_with_only_one_variant_is_downloaded_in_it(monkeypatch, copy):
     from diffusers import DiffusionPipeline
 
     asked = []
@@ -143,7 +143,7 @@ def test_a_hub_repository_of_one_variant_is_fetched_as_that(monkeypatch, copy):
     assert asked == [None, "fp16"]
 
 
-def test_what_a_pipeline_needs_for_prompts_and_for_images_is_told_apart(tmp_path, models):
+def test_the_parts_for_prompts_and_for_images_are_distinguished(tmp_path, models):
     source = resolve(random_stable_diffusion(tmp_path / "model", safety_threshold=2.0))
     assert source.readers() == ["text_encoder", "tokenizer"]
     assert source.encoders() == ["vae", "text_encoder", "tokenizer"]
@@ -155,7 +155,7 @@ def test_what_a_pipeline_needs_for_prompts_and_for_images_is_told_apart(tmp_path
     ]
 
 
-def test_an_image_s_identity_follows_every_file_that_it_depends_on(copy):
+def test_a_model_s_identity_changes_with_every_file_that_images_depend_on(copy):
     before = resolve(copy).identity()
     assert resolve(copy).identity() == before
     (copy / "palate.json").write_text('{"steps": 12}')

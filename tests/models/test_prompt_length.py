@@ -28,7 +28,7 @@ def test_letters_of_several_bytes_count_by_their_tokens(models: dict[str, Path])
     assert cut_off([short, long], text_limits(resolve(models["eps"]))) == [long]
 
 
-def test_a_limit_is_the_least_of_what_tokenizer_configuration_and_pipeline_allow(models: dict[str, Path]) -> None:
+def test_a_limit_is_the_smallest_of_tokenizer_configuration_and_pipeline(models: dict[str, Path]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(models["eps"] / "tokenizer")
     folder = models["sd3"].parent / "with-t5"
     folder.mkdir()
@@ -49,12 +49,12 @@ def test_a_limit_is_the_least_of_what_tokenizer_configuration_and_pipeline_allow
     assert cut_off(["a" * 254, "a" * 255], limits) == ["a" * 255]  # what one encoder reads whole is not cut off
 
 
-def test_a_reader_without_a_limit_cuts_nothing_off() -> None:
+def test_no_prompt_is_cut_off_without_a_limit() -> None:
     assert cut_off(["a" * 1000], []) == []
     assert cut_off([], [TextLimit(None, 77)]) == []
 
 
-def test_what_is_cut_off_is_said_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cut_off_prompts_are_printed_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert note_cut_off([], "some-model") == {}
     assert capsys.readouterr().err == ""
     assert note_cut_off(["a red\nsquare"], "some-model") == {COUNT: 1}

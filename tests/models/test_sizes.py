@@ -18,7 +18,7 @@ def test_a_side_that_does_not_fit_is_refused_with_the_nearest_that_do(side, fitt
         Sizes(native=512, multiple=8, largest=1024).require(side)
 
 
-def test_each_side_is_asked_by_its_name():
+def test_height_and_width_are_checked_and_named_separately():
     sizes = Sizes(native=512, multiple=8)
     sizes.require(504, 4096)
     with pytest.raises(
@@ -37,7 +37,7 @@ def test_the_largest_side_is_named_as_a_multiple():
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("family", ["eps", "sdxl", "sd3"])
 @pytest.mark.parametrize("height, width", [(8, 8), (8, 16), (16, 16), (24, 8), (40, 16), (16, 24), (16, 32)])
-def test_what_is_taken_can_be_encoded_predicted_decoded_and_drawn(models, family, height, width):
+def test_every_accepted_size_can_be_encoded_predicted_decoded_and_generated(models, family, height, width):
     source = resolve(models[family])
     try:
         sizes_of(source).require(height, width)
@@ -61,7 +61,7 @@ def test_position_embeddings_limit_a_transformer_s_pictures(models):
         sizes_of(source).require(24)
 
 
-def test_a_family_without_an_adapter_has_sizes_as_far_as_its_configuration_says(models, tmp_path):
+def test_the_sizes_of_a_family_without_an_adapter_are_read_from_its_configuration(models, tmp_path):
     import json
     import shutil
 

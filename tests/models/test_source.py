@@ -19,21 +19,21 @@ def test_a_folder_resolves_to_itself(models):
     assert resolve(models["eps"]).base == models["eps"].resolve()
 
 
-def test_a_name_that_a_plug_in_brings_resolves_to_its_folder(models, monkeypatch):
+def test_a_plug_in_s_model_name_resolves_to_its_folder(models, monkeypatch):
     monkeypatch.setattr(source_module, "plugins", lambda: Plugin(models=models))
     assert resolve("eps").base == models["eps"]
 
 
-def test_a_hub_id_resolves_without_a_look_at_the_hub():
+def test_a_hub_id_resolves_without_a_request_to_the_hub():
     assert resolve("owner/name").base == "owner/name"
 
 
-def test_a_hub_id_that_cannot_be_fetched_is_an_error_in_words():
-    with pytest.raises(InputError, match="'runs/dpo' is no folder here, nor could the hub give it"):
+def test_a_hub_id_that_cannot_be_downloaded_is_a_clear_error():
+    with pytest.raises(InputError, match="'runs/dpo' is not a folder here, and cannot be downloaded"):
         load_pipeline("runs/dpo")
 
 
-def test_a_part_that_diffusers_cannot_open_is_an_error_in_words(broken):
+def test_a_part_that_diffusers_cannot_open_is_a_clear_error(broken):
     (broken / "unet" / "config.json").write_text('{"_class_name": "UNet2DConditionModel", "sample_size": "wide"}')
     with pytest.raises(InputError, match="diffusers cannot open the model in"):
         load_pipeline(broken)
@@ -45,13 +45,13 @@ def test_an_unknown_name_is_refused_with_the_nearest_builtin(models, monkeypatch
         resolve("sd33")
 
 
-def test_a_path_that_does_not_exist_is_no_hub_id():
+def test_a_missing_path_is_not_taken_for_a_hub_id():
     with pytest.raises(InputError, match="no model named './missing'"):
         resolve("./missing")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no model"):
+    with pytest.raises(InputError, match="is not a model"):
         resolve(tmp_path)
 
 
@@ -75,7 +75,7 @@ def test_a_part_without_weights_is_named(broken):
         load_pipeline(broken)
 
 
-def test_pickled_weights_are_refused_with_the_mend(broken):
+def test_pickled_weights_are_refused_with_the_fix(broken):
     weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(InputError, match="pickled weights only; save it with safe_serialization"):
@@ -85,14 +85,14 @@ def test_pickled_weights_are_refused_with_the_mend(broken):
 @pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0nonsense"])
 def test_unreadable_weights_are_named(broken, content):
     (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match="unet/diffusion_pytorch_model.safetensors is no readable safetensors"):
+    with pytest.raises(InputError, match="unet/diffusion_pytorch_model.safetensors is not a readable safetensors"):
         load_pipeline(broken)
 
 
-def test_weights_cut_short_are_named(broken):
+def test_truncated_weights_are_named(broken):
     weights = broken / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(InputError, match="vae/diffusion_pytorch_model.safetensors is cut short"):
+    with pytest.raises(InputError, match="vae/diffusion_pytorch_model.safetensors is truncated"):
         load_pipeline(broken)
 
 
@@ -121,7 +121,7 @@ def test_a_fingerprint_changes_with_the_weights_and_not_with_the_folder(models, 
 
 def test_a_lora_folder_without_the_name_of_its_base_is_refused(tmp_path):
     (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match=r"no palate.json naming its base"):
+    with pytest.raises(InputError, match=r"no palate.json that names its base"):
         resolve(tmp_path)
 
 
@@ -130,5 +130,5 @@ def test_loras_that_are_each_other_s_base_are_refused(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "pytorch_lora_weights.safetensors").write_bytes(b"")
         (tmp_path / name / "palate.json").write_text(json.dumps({"base": str(tmp_path / base)}))
-    with pytest.raises(InputError, match="one is its own base, by the palate.json of .*other"):
+    with pytest.raises(InputError, match="by the palate.json in .*other, the LoRA in .*one is its own base"):
         resolve(tmp_path / "one")

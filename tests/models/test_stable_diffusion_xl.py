@@ -23,7 +23,7 @@ def test_no_prompt_is_zeros_and_the_empty_prompt_is_not(models, tmp_path):
 
 
 @pytest.mark.parametrize("force_zeros", [True, False])
-def test_no_prompt_is_embedded_as_what_the_pipeline_guides_away_from(tmp_path, force_zeros):
+def test_no_prompt_is_embedded_like_the_pipeline_s_unconditional_prompt(tmp_path, force_zeros):
     folder = random_sdxl(tmp_path / "model", force_zeros=force_zeros)
     found = load_denoiser(folder).encode_prompt([None])
     _, embeddings, _, pooled = load_pipeline(folder).encode_prompt("a star", do_classifier_free_guidance=True)
@@ -60,7 +60,7 @@ def test_each_image_s_size_and_crop_reach_the_network_as_the_pipeline_gives_them
         torch.testing.assert_close(step, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_without_a_frame_the_picture_shows_all_of_an_original_of_its_own_size(models):
+def test_without_a_frame_the_image_is_neither_cropped_nor_resized(models):
     denoiser = load_denoiser(models["sdxl"])
     x_t, t = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 700])
     conditioning = denoiser.encode_prompt(["a star", "two circles"])
@@ -71,7 +71,7 @@ def test_without_a_frame_the_picture_shows_all_of_an_original_of_its_own_size(mo
     assert torch.equal(assumed, said) and not torch.allclose(assumed, other)
 
 
-def test_cached_embeddings_are_not_shared_by_pipelines_that_differ_in_what_no_prompt_is(tmp_path):
+def test_pipelines_that_encode_no_prompt_differently_do_not_share_cached_embeddings(tmp_path):
     zeros, encoded = (resolve(random_sdxl(tmp_path / str(force), force_zeros=force)) for force in (True, False))
     assert zeros.fingerprint("unet") == encoded.fingerprint("unet")
     assert zeros.fingerprint(*zeros.readers()) != encoded.fingerprint(*encoded.readers())

@@ -15,7 +15,7 @@ def test_losses_worked_by_hand():
     assert generator_loss(FAKE).tolist() == pytest.approx([math.log(1 + math.e), math.log(2)])
 
 
-def test_the_best_discriminator_of_equals_says_a_half():
+def test_the_best_discriminator_of_equal_distributions_gives_one_half():
     """Goodfellow et al. 2014, proposition 1: where real and fake are alike, D = 1/2 and the loss is 2 log 2."""
     logit = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     loss, _ = discriminator_loss(logit, logit)

@@ -26,7 +26,7 @@ def test_a_pair_worked_by_hand(p: float) -> None:
     assert loss.item() == pytest.approx(-(p * math.log(first) + (1 - p) * math.log(1 - first)))
 
 
-def test_nothing_learnt_is_log_two() -> None:
+def test_equal_scores_have_a_loss_of_log_two() -> None:
     assert bradley_terry(score(0.7, 0.7), share(1.0))[0].item() == pytest.approx(math.log(2))
 
 
@@ -36,7 +36,7 @@ def test_the_best_margin_is_the_log_odds_of_the_votes() -> None:
     torch.testing.assert_close(at_best.grad, torch.zeros_like(at_best))
 
 
-def test_a_tie_pulls_the_scores_together() -> None:
+def test_the_gradient_of_a_tie_makes_the_scores_more_equal() -> None:
     apart = score(1.0, -1.0)
     bradley_terry(apart, share(0.5))[0].sum().backward()
     assert apart.grad is not None and apart.grad[0, 0] > 0 > apart.grad[0, 1]
@@ -52,7 +52,7 @@ def test_a_set_is_the_mean_over_its_compared_pairs() -> None:
     assert metrics["accuracy"].value.item() == 1.0  # the tie has no winner to foretell
 
 
-def test_places_that_nothing_fills_count_for_nothing() -> None:
+def test_unused_places_do_not_change_the_loss() -> None:
     padded = torch.full((1, 3, 3), NAN, dtype=torch.float64)
     padded[:, :2, :2] = share(1.0)
     long = score(1.0, 0.0, 7.0)
@@ -62,7 +62,7 @@ def test_places_that_nothing_fills_count_for_nothing() -> None:
     assert long.grad is not None and long.grad[0, 2] == 0
 
 
-def test_nothing_compared_is_no_loss_and_no_accuracy() -> None:
+def test_a_set_without_comparisons_has_no_loss_and_no_accuracy() -> None:
     loss, metrics = bradley_terry(score(1.0, 0.0), share(NAN))
     assert loss.item() == 0 and not metrics["accuracy"].measured.any()
 

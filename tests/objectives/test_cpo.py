@@ -18,7 +18,7 @@ def test_loss_and_margin_worked_by_hand():
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-1.5)) + 0.2)
 
 
-def test_it_is_dpo_with_a_reference_that_errs_equally_on_both():
+def test_cpo_is_dpo_with_equal_reference_errors():
     same = torch.tensor([0.2], dtype=torch.float64)
     torch.testing.assert_close(cpo(WINNER, LOSER, 50.0, 0.0)[0], dpo(WINNER, LOSER, same, same, 50.0)[0])
 
@@ -44,7 +44,7 @@ def test_the_likelihood_anchor_gives_the_papers_loss_in_log_likelihoods(beta):
     "settings, anchor",
     [({}, 10_000), ({"beta": 50.0}, 250), ({"beta": 50.0, "anchor": 10.0}, 10), ({"beta": 50.0, "anchor": 0.0}, 0)],
 )
-def test_an_anchor_that_is_left_out_follows_beta_and_one_that_is_given_stands(tmp_path, settings, anchor):
+def test_the_default_anchor_depends_on_beta_and_a_given_one_does_not(tmp_path, settings, anchor):
     config = CPOConfig(model="tiny-sd", preferences="tiny-preferences", out=tmp_path, **settings)
     errors = torch.stack([WINNER, LOSER], 1)
     loss, _ = config.method().loss(Measured(errors, None, torch.zeros(1, 0)))

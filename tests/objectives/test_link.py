@@ -27,7 +27,7 @@ def test_smoothing_mixes_the_loss_with_that_of_the_swapped_pair(link):
     torch.testing.assert_close(smooth, 0.9 * link_loss(MARGIN, link) + 0.1 * link_loss(-MARGIN, link))
 
 
-def test_a_smoothed_sigmoid_is_content_with_the_margin_that_its_noise_implies():
+def test_a_smoothed_sigmoid_has_its_minimum_at_the_margin_that_its_noise_implies():
     """If 20% of votes are flipped, the best margin is the log-odds log(0.8 / 0.2), not infinity."""
     margin = torch.tensor([math.log(4)], dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(link_loss(margin, smoothing=0.2).sum(), margin)
@@ -40,11 +40,11 @@ def test_gradient_agrees_with_finite_differences(link):
     assert torch.autograd.gradcheck(lambda m: link_loss(m, link, 0.1), [margin])
 
 
-def test_what_is_no_link_or_no_share_is_refused():
+def test_an_unknown_link_and_an_invalid_share_are_refused():
     with pytest.raises(ValueError, match="unknown link 'logistic'; choose from sigmoid, hinge, ipo"):
         link_loss(MARGIN, "logistic")  # type: ignore[arg-type]
     for share in (-0.1, 0.5):
-        with pytest.raises(ValueError, match="smoothing is a share from 0 to below 0.5"):
+        with pytest.raises(ValueError, match="smoothing must be at least 0 and below 0.5"):
             link_loss(MARGIN, smoothing=share)
 
 

@@ -33,7 +33,7 @@ def test_the_probabilities_of_all_rankings_with_the_same_ties_add_up_to_one(n):
 
 
 @pytest.mark.parametrize("ranks", [(1, 1, 2), (2, 1, 1, 3), (1, 1, 1, 2), (3, 1, 2, 2, 4), (1, 1, 1, 1, 2)])
-def test_a_tie_is_the_sum_over_the_strict_rankings_that_it_leaves_open(ranks):
+def test_a_tie_is_the_sum_over_the_consistent_strict_rankings(ranks):
     strict = [p for p in permutations(range(1, len(ranks) + 1)) if _agree(p, ranks)]
     score = SCORE[: len(ranks)]
     each = torch.stack([log_likelihood(score, *p) for p in strict])
@@ -78,7 +78,7 @@ def test_fitted_strengths_are_the_true_ones_whatever_ties(sizes):
     torch.testing.assert_close(fitted.detach() - fitted.detach().mean(), truth, atol=1e-5, rtol=0)
 
 
-def test_rankings_without_ties_keep_their_value_and_gradient_bit_for_bit_beside_some_with():
+def test_ties_in_other_rankings_of_a_batch_change_no_bit_of_rankings_without_ties():
     score = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
     ranks = torch.tensor([[1, 2, 3, 4, 5], [5, 1, 4, 2, 3], [2, 1, 0, 3, 0], [1, 1, 2, 3, 3], [2, 1, 1, 0, 3], [1] * 5])
     ours, plain = score.clone().requires_grad_(), score[:3].clone().requires_grad_()
@@ -92,7 +92,7 @@ def test_rankings_without_ties_keep_their_value_and_gradient_bit_for_bit_beside_
     assert torch.equal(gradients[0][:3], gradients[1]) and gradients[0].isfinite().all()
 
 
-def test_ties_at_the_end_and_ties_of_all_say_nothing_more():
+def test_ties_at_the_end_add_nothing_to_the_loss():
     assert log_likelihood(SCORE[:4], 1, 2, 2, 2).item() == pytest.approx(SCORE[:4].log_softmax(0)[0].item())
     assert log_likelihood(SCORE[:4], 1, 1, 1, 1).item() == 0
 
@@ -114,7 +114,7 @@ def test_large_groups_of_ties_are_as_exact_as_small_ones():
 
 
 @pytest.mark.parametrize("spread", [0.3, 2.0, 6.0])
-def test_the_sum_over_all_orders_is_met_to_a_hundred_millionth(spread):
+def test_probabilities_equal_the_sum_over_all_orders_to_a_relative_1e_8(spread):
     generator = torch.Generator().manual_seed(4)
     for _ in range(5):
         score = spread * torch.randn(6, dtype=torch.float64, generator=generator)

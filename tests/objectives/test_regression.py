@@ -17,7 +17,7 @@ def test_squared_error_and_the_choice_worked_by_hand() -> None:
     assert metrics["prompt_accuracy"].value.item() == 1.0
 
 
-def test_a_bad_image_chooses_no_prompt() -> None:
+def test_the_choice_of_the_prompt_does_not_count_for_a_bad_image() -> None:
     reward = torch.tensor([[0.6, 0.9]])
     loss, metrics = regression(reward, torch.tensor([0.0]), temperature=0.1, auxiliary=5.0)
     assert loss.item() == pytest.approx(0.36)

@@ -39,7 +39,7 @@ def test_shares_count_votes_with_ties_as_halves() -> None:
     assert np.isnan(share[3]).all() and np.isnan(share[:, 3]).all() and np.isnan(np.diag(share)).all()
 
 
-def test_shares_go_by_the_ranking_where_votes_are_not_asked_for() -> None:
+def test_shares_follow_the_ranking_when_votes_are_not_used() -> None:
     assert shares_of(ranked("p", (2, 1), (1, 2)), 2, votes=False)[0, 1] == 0
     assert shares_of(ranked("p", (1, 1)), 2)[0, 1] == 0.5
     assert np.isnan(shares_of(RankedSet("p", PICTURES[:2]), 2)).all()
@@ -68,11 +68,13 @@ def test_the_interval_resamples_prompts_not_pairs() -> None:
     ("margin", "label", "points"),
     [(2.0, 1, 1), (2.0, 0, 0), (0.1, 0.5, 1), (0.1, 1, 0.5), (2.0, 0.5, 0.5), (-2.0, 0, 1)],
 )
-def test_a_point_for_the_answer_and_half_for_a_tie(margin: float, label: float, points: float) -> None:
+def test_accuracy_with_ties_gives_a_point_for_the_answer_and_half_for_a_tie(
+    margin: float, label: float, points: float
+) -> None:
     assert pairs([margin], [label]).with_ties(0.5).value == points
 
 
-def test_the_tie_threshold_parts_ties_from_the_rest() -> None:
+def test_the_tie_threshold_separates_ties_from_the_rest() -> None:
     margin = [0.05, -0.1, 0.2, 1.0, -2.0, 3.0]
     label = [0.5, 0.5, 0.5, 1.0, 0.0, 1.0]
     threshold = pairs(margin, label).tie_threshold()
@@ -94,7 +96,7 @@ def test_margins_that_are_log_odds_are_calibrated() -> None:
     assert sum(each["pairs"] for each in found["curve"]) == 40_000
 
 
-def test_comparisons_of_sets_line_scores_up_with_people() -> None:
+def test_comparisons_match_scores_with_people_s_rankings() -> None:
     sets = [ranked("p", (1, 2)), ranked("q", (2, 1, 2), (2, 1, 3), (1, 2, 3)), ranked("p", (1, 1))]
     found = Comparisons.of(Rankings.of(sets), np.array([[1.0, 0.0, 9.0], [0.0, 5.0, 1.0], [0.3, 0.3, 9.0]]))
     assert found.prompt.tolist() == [0, 1, 1, 1, 0]
@@ -123,7 +125,7 @@ def test_a_summary_has_no_accuracy_where_no_pair_has_a_winner() -> None:
     json.dumps(found, allow_nan=False)
 
 
-def test_a_threshold_that_was_chosen_on_the_measured_pairs_says_so() -> None:
+def test_a_threshold_chosen_on_the_measured_pairs_is_reported_as_such() -> None:
     measured = pairs([0.05, -0.1, 1.0], [0.5, 0.5, 1.0])
     assert measured.summary()["tie threshold chosen on"] == "these pairs"
     given = measured.summary(TieThreshold(0.07, "folds"))
@@ -133,7 +135,7 @@ def test_a_threshold_that_was_chosen_on_the_measured_pairs_says_so() -> None:
 
 
 @pytest.mark.parametrize("n", [2, COMPARED_DIRECTLY, COMPARED_DIRECTLY + 1, 300])
-def test_pairs_within_a_prompt_are_counted_as_one_by_one(n: int) -> None:
+def test_sorting_counts_the_same_pairs_as_comparing_them_one_by_one(n: int) -> None:
     """Sorting counts what comparing all pairs counts, ties of scores and of grades included."""
     rng = np.random.default_rng(n)
     score, grade = np.round(rng.normal(size=n), 1), rng.integers(0, 4, n) / 3

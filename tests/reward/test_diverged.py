@@ -13,7 +13,7 @@ from palate.score.load import load_scorer
 
 
 @pytest.mark.parametrize("train", ["head", "lora", "full"])
-def test_a_learning_rate_that_is_far_too_high_is_no_success(rankings, train):
+def test_a_far_too_high_learning_rate_ends_in_an_error(rankings, train):
     config = rankings(train=train, lr=1e38, warmup=0.0)
     with pytest.raises(NotFiniteError, match=r"training diverged (at|by) step \d+: .*a lower --lr"):
         train_reward(config)

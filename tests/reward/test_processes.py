@@ -18,7 +18,7 @@ from palate.score.reward import RewardScorer
 
 
 @pytest.mark.parametrize("train", ["head", "full"])
-def test_two_processes_of_four_learn_what_one_of_eight_does_up_to_rounding(rankings, tmp_path, train):
+def test_two_processes_with_batches_of_four_learn_the_same_as_one_with_eight_up_to_rounding(rankings, tmp_path, train):
     runs = {}
     for processes in (1, 2):
         cache, out = tmp_path / f"cache {processes}", tmp_path / f"run {processes}"
@@ -43,7 +43,7 @@ def test_two_processes_of_four_learn_what_one_of_eight_does_up_to_rounding(ranki
     assert last[0]["loss"] == pytest.approx(last[1]["loss"], rel=1e-4)
 
 
-def test_two_processes_stop_together_on_ctrl_c_and_go_on(rankings, tmp_path):
+def test_two_processes_stop_together_on_ctrl_c_and_resume(rankings, tmp_path):
     steps = 1500
     config = rankings(batch=4, steps=steps, log_every=20, checkpoint_every=10_000, precision="fp32")
     dump(config, tmp_path / "config.yaml")

@@ -74,12 +74,12 @@ def test_one_prompt_is_enough(learn, tmp_path, name, train, steps, batch):
 
 
 @pytest.mark.parametrize("name", ["bradley_terry", "regression", "discriminator"])
-def test_of_two_prompts_one_is_learned_from_whatever_the_share(learn, name):
+def test_of_two_prompts_one_is_trained_on_for_any_share(learn, name):
     for share in (0.1, 0.9):
         assert "held out" in learn(name, ["a star", "a moon"], steps=1, batch=1, validation=share)
 
 
-def test_a_prompt_that_is_not_held_out_for_lack_of_another_is_said(learn, capfd):
+def test_a_note_says_that_a_single_prompt_is_not_held_out(learn, capfd):
     learn("bradley_terry", ["a star"], steps=1, batch=1)
     assert "no prompt is held out: there is only one" in capfd.readouterr().err
 

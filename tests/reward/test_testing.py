@@ -41,7 +41,7 @@ def test_prompts_that_a_reward_was_trained_on_are_left_out(rankings, feedback, t
         assert chart.format == "PNG"
 
 
-def test_a_threshold_that_was_chosen_on_the_tested_pairs_says_so(rankings, feedback, tmp_path, capsys):
+def test_a_threshold_chosen_on_the_tested_pairs_is_reported_as_such(rankings, feedback, tmp_path, capsys):
     """The held-out prompts of the training are those that the same feedback leaves to test on."""
     run = train_reward(rankings())
     assert load_reward(run).card.tie_chosen_on == "held out"
@@ -50,7 +50,7 @@ def test_a_threshold_that_was_chosen_on_the_tested_pairs_says_so(rankings, feedb
     assert "(chosen on these pairs)" in _told(found)
 
 
-def test_the_threshold_of_the_folds_is_chosen_without_what_is_tested(rankings, feedback, tmp_path):
+def test_the_threshold_of_the_folds_is_not_chosen_on_tested_prompts(rankings, feedback, tmp_path):
     run = train_reward(rankings(folds=3))
     card, own = load_reward(run).card, summary(run)
     assert card.tie_chosen_on == "folds" and own["folds"]["tie threshold chosen on"] == "these pairs"
@@ -62,7 +62,7 @@ def test_the_threshold_of_the_folds_is_chosen_without_what_is_tested(rankings, f
     assert everything["tie threshold chosen on"] == "these pairs"  # the folds saw these
 
 
-def test_a_threshold_of_held_out_prompts_serves_for_other_prompts(rankings, feedback, tmp_path):
+def test_a_threshold_of_held_out_prompts_is_used_for_other_prompts(rankings, feedback, tmp_path):
     run, sets = train_reward(rankings()), load_preferences(feedback["sets"])
     other = [dataclasses.replace(each, prompt=f"{each.prompt} at night") for each in sets]
     write_sets(other, tmp_path / "other.parquet")
@@ -84,7 +84,7 @@ def test_all_prompts_are_kept_on_demand(rankings, feedback, tmp_path):
     assert summary(test_rewards(config))["sets"] == 36
 
 
-def test_a_scorer_of_which_less_is_better_is_turned(feedback, tmp_path, monkeypatch):
+def test_the_sign_of_a_scorer_whose_lower_scores_are_better_is_changed(feedback, tmp_path, monkeypatch):
     from palate.score.image import ImageScorer
 
     monkeypatch.setattr(ImageScorer, "higher_is_better", False)
@@ -99,7 +99,7 @@ def test_a_reward_that_saw_every_prompt_cannot_be_judged_by_them(rankings, feedb
     assert not (tmp_path / "test").exists()
 
 
-def test_the_model_folder_alone_knows_its_prompts(rankings):
+def test_the_model_folder_alone_lists_its_prompts(rankings):
     run = train_reward(rankings(steps=2))
     assert prompts_of_scorer(f"reward:{run}") == prompts_of_scorer(f"reward:{run / 'model'}") != frozenset()
     assert prompts_of_scorer("image:brightness") == frozenset()
@@ -112,17 +112,17 @@ def test_bad_configurations_are_refused(changes, message, tmp_path):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_method_of_an_aligned_model_says_what_it_was_trained_on(name, aligned, tmp_path):
+def test_the_prompts_of_an_aligned_model_come_from_its_method(name, aligned, tmp_path):
     """Rankings without ranks, ties and what lies in another file are the method's affair: it is asked, not copied."""
     run, prompts = aligned(name)
     assert prompts_of_scorer(f"implicit:{run}") == prompts_of_scorer(f"implicit:{run / 'model'}") == prompts
 
 
-def test_a_method_that_is_none_of_palates_is_named(aligned):
+def test_an_unknown_method_of_an_aligned_model_is_named(aligned):
     run, _ = aligned("dpo")
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("stage: align dpo", "stage: align mine"))
-    with pytest.raises(InputError, match="trained by the method 'mine', which is none of Palate's; give --prompts all"):
+    with pytest.raises(InputError, match="the method 'mine', which is not one of Palate's; give --prompts all"):
         prompts_of_scorer(f"implicit:{run}")
 
 

@@ -54,7 +54,7 @@ def assert_same(first, second):
 
 
 @pytest.mark.parametrize("changes", WAYS, ids=lambda changes: "-".join(map(str, changes.values())))
-def test_a_reward_ranks_prompts_that_it_has_not_seen(rankings, changes):
+def test_a_reward_ranks_images_of_prompts_that_it_was_not_trained_on(rankings, changes):
     run = train_reward(rankings(**changes))
     found = summary(run)["held out"]
     assert found["accuracy"]["value"] > 0.9
@@ -64,7 +64,7 @@ def test_a_reward_ranks_prompts_that_it_has_not_seen(rankings, changes):
 
 
 @pytest.mark.parametrize("changes", WAYS, ids=lambda changes: "-".join(map(str, changes.values())))
-def test_the_scorer_gives_what_training_measured(rankings, feedback, changes):
+def test_the_scorer_gives_the_scores_that_training_measured(rankings, feedback, changes):
     run = train_reward(rankings(**changes))
     scorer = load_scorer(f"reward:{run}")
     bright, dark = load_preferences(feedback["sets"])[0].images
@@ -94,7 +94,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(rankings, tmp_path, monkeypatch,
     assert read[0] == read[1]
 
 
-def test_micro_batches_change_rounding_alone(rankings, tmp_path):
+def test_micro_batches_change_only_rounding(rankings, tmp_path):
     whole = weights(train_reward(rankings(steps=5)))
     parts = weights(train_reward(rankings(steps=5, micro_batch=2, out=tmp_path / "parts")))
     for name, value in whole.items():
@@ -121,7 +121,7 @@ def test_a_short_training_reads_no_image_that_it_does_not_visit(rankings, tmp_pa
     assert (few / "model").is_dir()
 
 
-def test_folds_judge_every_prompt_by_a_reward_that_did_not_see_it(rankings, monkeypatch):
+def test_folds_score_every_prompt_by_a_reward_that_was_not_trained_on_it(rankings, monkeypatch):
     config = rankings(folds=3)
     run = train_reward(config)
     found = summary(run)["folds"]
@@ -132,14 +132,14 @@ def test_folds_judge_every_prompt_by_a_reward_that_did_not_see_it(rankings, monk
     assert summary(train_reward(config))["folds"] == found
 
 
-def test_every_prompt_counts_alike(rankings):
+def test_every_prompt_has_the_same_weight(rankings):
     task = rankings().task()
     examples = task.examples()
     by_prompt = np.bincount(examples.prompt[:, 0], examples.weight)
     assert by_prompt.tolist() == pytest.approx([len(examples) / 12] * 12)
 
 
-def test_regression_predicts_grades_and_knows_its_prompts(grades):
+def test_regression_predicts_grades_and_recognises_its_prompts(grades):
     run = train_reward(grades(steps=60, auxiliary=0.1))
     found = summary(run)["held out"]
     assert found["squared error"] < 0.3 * found["variance of grades"]
@@ -150,7 +150,7 @@ def test_regression_predicts_grades_and_knows_its_prompts(grades):
     assert 0 <= scores.min() and scores.max() <= 1
 
 
-def test_the_discriminator_tells_real_from_generated(folders):
+def test_the_discriminator_distinguishes_real_from_generated_images(folders):
     found = summary(train_reward(folders()))["held out"]
     assert found["balanced accuracy"] > 0.9 and found["pair accuracy"]["value"] == 1.0
 
@@ -167,9 +167,9 @@ def test_a_reward_of_a_tensor_has_a_gradient(rankings):
     [
         ({"backbone": "statistics", "train": "full"}, "statistics have no weights to train"),
         ({"backbone": "statistics", "head": "cosine"}, "statistics take --head linear or mlp"),
-        ({"head": "cosine"}, "the cosine has nothing to train"),
+        ({"head": "cosine"}, "the cosine has no weights to train"),
         ({"steps": 0}, "steps must be above zero"),
-        ({"validation": 1.0}, "share from 0 to below 1"),
+        ({"validation": 1.0}, "share of at least 0 and below 1"),
         ({"folds": 1}, "2 or more, or 0 for none"),
         ({"hidden": (0,)}, "sizes above zero"),
         ({"lr": -1.0}, "lr must be above zero or left out"),
@@ -177,7 +177,7 @@ def test_a_reward_of_a_tensor_has_a_gradient(rankings):
         ({"steps": 0, "folds": 1}, "steps must be above zero, not 0; folds must be 2 or more"),
     ],
 )
-def test_what_does_not_go_together_is_refused(rankings, changes, message):
+def test_impossible_combinations_of_settings_are_refused(rankings, changes, message):
     with pytest.raises(ValueError, match=message):
         rankings(**changes)
 
@@ -206,8 +206,8 @@ def test_generated_images_of_other_captions_are_refused(folders, tmp_path):
         train_reward(config)
 
 
-def test_a_reward_that_is_no_reward_is_refused(rankings, tmp_path):
-    with pytest.raises(InputError, match="holds no reward"):
+def test_a_folder_that_is_not_a_reward_is_refused(rankings, tmp_path):
+    with pytest.raises(InputError, match="has no reward"):
         load_scorer(f"reward:{tmp_path / 'nowhere'}")
     run = train_reward(rankings(steps=2))
     (run / "model" / "head.safetensors").write_bytes(b"junk")
@@ -215,7 +215,7 @@ def test_a_reward_that_is_no_reward_is_refused(rankings, tmp_path):
         load_reward(run)
 
 
-def test_a_head_on_other_weights_than_it_was_trained_on_is_refused(rankings, clip, tmp_path):
+def test_a_head_is_refused_if_the_backbone_s_weights_have_changed(rankings, clip, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(clip, moved)
     run = train_reward(rankings(steps=2, backbone=str(moved)))

@@ -63,9 +63,7 @@ def scores(images: Path, tmp_path: Path) -> Path:
     return scored(tmp_path / "scores", images, {"teacher:utility": VALUES})
 
 
-def test_what_scores_enough_is_linked_with_all_that_its_folder_said_of_it(
-    images: Path, scores: Path, tmp_path: Path
-) -> None:
+def test_images_with_high_scores_are_linked_with_all_their_metadata(images: Path, scores: Path, tmp_path: Path) -> None:
     run = filter_images(FilterConfig(scores=scores, at_least=4.0, out=tmp_path / "run"))
     common = {"model": "some-model", "image_index": 0}
     assert JsonLines(run / "metadata.jsonl").read() == [
@@ -103,7 +101,7 @@ def test_the_run_folder_opens_as_an_image_folder(scores: Path, tmp_path: Path) -
         ({"top": 0.5, "at_most": 4.0}, "3"),
     ],
 )
-def test_every_condition_that_is_given_must_be_passed(
+def test_an_image_must_pass_every_given_condition(
     scores: Path, tmp_path: Path, conditions: dict[str, float], expected: str
 ) -> None:
     run = filter_images(FilterConfig(scores=scores, out=tmp_path / "run", **conditions))
@@ -138,7 +136,7 @@ def test_shards_become_one_folder(tmp_path: Path) -> None:
     ]
 
 
-def test_a_table_of_one_s_own_may_have_the_score_and_no_prompt(tmp_path: Path) -> None:
+def test_a_user_s_table_may_have_scores_without_prompts(tmp_path: Path) -> None:
     rows = [{"text": "a cat", "width": 8, "aesthetic_score_laion_v2": score} for score in (6.6, 5, 7.25)]
     images = table(tmp_path / "coyo", rows)
     config = FilterConfig(images=images, column="aesthetic_score_laion_v2", at_least=6.5, out=tmp_path / "run")
@@ -156,7 +154,7 @@ def test_the_only_column_of_numbers_need_not_be_named(images: Path, tmp_path: Pa
     assert kept(by_seed) == ["images/0.png"]
 
 
-def test_a_killed_run_has_no_table_and_goes_on_to_the_same_end(
+def test_a_killed_run_has_no_table_and_resumes_to_the_same_result(
     scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = filter_images(FilterConfig(scores=scores, at_least=3.0, out=tmp_path / "undisturbed"))
@@ -189,7 +187,7 @@ def test_a_run_of_scores_that_changed_since_is_refused(images: Path, scores: Pat
         filter_images(config)
 
 
-def test_images_are_copied_where_no_link_can_be(
+def test_images_are_copied_if_they_cannot_be_linked(
     images: Path, scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other_disk(source: Path, target: Path) -> None:
@@ -207,12 +205,12 @@ def test_images_are_copied_where_no_link_can_be(
         ({"top": 0.5}, "give either scores or images"),
         ({"scores": Path("a"), "images": Path("b"), "top": 0.5}, "give either scores or images"),
         ({"scores": Path("a")}, "give at_least, at_most or top"),
-        ({"scores": Path("a"), "top": 0.0}, "top is a share above 0 and up to 1, not 0.0"),
-        ({"scores": Path("a"), "top": 1.5}, "top is a share above 0 and up to 1, not 1.5"),
-        ({"scores": Path("a"), "at_least": 2.0, "at_most": 1.0}, "at_least must not be above at_most, as 2.0 is"),
+        ({"scores": Path("a"), "top": 0.0}, "top must be a share above 0 and up to 1, not 0.0"),
+        ({"scores": Path("a"), "top": 1.5}, "top must be a share above 0 and up to 1, not 1.5"),
+        ({"scores": Path("a"), "at_least": 2.0, "at_most": 1.0}, "at_least must not be above at_most, and 2.0 is"),
     ],
 )
-def test_a_configuration_that_means_nothing_is_refused(given: dict[str, Any], complaint: str) -> None:
+def test_an_impossible_configuration_is_refused(given: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         FilterConfig(out=Path("run"), **given)
 
@@ -250,24 +248,24 @@ def test_a_table_without_a_column_that_can_filter_says_so(images: Path, tmp_path
 @pytest.mark.parametrize("value", [None, "high", True, float("nan")])
 def test_an_image_without_a_score_is_refused_by_name_or_counted(tmp_path: Path, value: Any) -> None:
     images = table(tmp_path / "images", [{"prompt": "a", "score": 1.5}, {"prompt": "b", "score": value}])
-    with pytest.raises(InputError, match=r"images/1\.png: its 'score' is .*, no number.*--skip-bad"):
+    with pytest.raises(InputError, match=r"images/1\.png: its 'score' is .*, not a number.*--skip-bad"):
         filter_images(FilterConfig(images=images, at_least=0.0, out=tmp_path / "run"))
     run = filter_images(FilterConfig(images=images, at_least=0.0, out=tmp_path / "run", skip_bad=True))
     assert kept(run) == ["0.png"]
     assert (RunFolder(run).finished or {})["bad rows"] == 1
 
 
-def test_an_image_that_came_after_the_scores_is_named(images: Path, scores: Path, tmp_path: Path) -> None:
+def test_an_image_added_after_scoring_is_named(images: Path, scores: Path, tmp_path: Path) -> None:
     (images / "images/4.png").write_bytes(encoded())
     JsonLines(images / "metadata.jsonl").append([{"file_name": "images/4.png", "prompt": "a cow"}])
     with pytest.raises(
-        InputError, match=r"4\.png: its 'teacher:utility' is None in .*, no number; score the folder again"
+        InputError, match=r"4\.png: its 'teacher:utility' is None in .*, not a number; score the folder again"
     ):
         filter_images(FilterConfig(scores=scores, at_least=0.0, out=tmp_path / "run"))
 
 
-def test_where_nothing_is_kept_the_range_is_told_and_nothing_is_written(scores: Path, tmp_path: Path) -> None:
-    complaint = "none of the 4 images is kept: teacher:utility goes from 1 to 5; give other bounds"
+def test_if_no_image_is_kept_the_range_is_reported_and_nothing_is_written(scores: Path, tmp_path: Path) -> None:
+    complaint = "none of the 4 images is kept: teacher:utility ranges from 1 to 5; give other bounds"
     with pytest.raises(InputError, match=complaint):
         filter_images(FilterConfig(scores=scores, at_least=6.5, out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
@@ -278,7 +276,7 @@ def test_a_broken_image_no_run_and_a_run_among_the_images_are_refused(
 ) -> None:
     with pytest.raises(InputError, match="is in .*images and would be read as a part of it; name one outside"):
         filter_images(FilterConfig(scores=scores, at_least=0.0, out=images / "best"))
-    with pytest.raises(InputError, match="no finished run of `palate score`"):
+    with pytest.raises(InputError, match="not a finished run of `palate score`"):
         filter_images(FilterConfig(scores=images, at_least=0.0, out=tmp_path / "run"))
     (images / "images/1.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"1\.png is empty.*--skip-bad"):
@@ -296,4 +294,4 @@ def test_the_command_prints_the_counts_and_what_comes_next(
     assert ends == "their teacher:utility goes from 3.000 to 5.000"
     assert following == f"next: palate caption --images {out} --captioner MODEL --out {out}-captions"
     assert main(["filter", "--scores", str(scores), "--out", out]) == 2
-    assert capsys.readouterr().err == "palate: filter: give at_least, at_most or top, or everything is kept\n"
+    assert "give at_least, at_most or top; without a condition every image would be kept" in capsys.readouterr().err

@@ -66,21 +66,21 @@ def test_the_size_is_that_of_pillows_jpeg_of_quality_95():
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_a_tensor_and_the_same_pictures_score_alike(measure):
+def test_a_tensor_and_the_same_images_have_equal_scores(measure):
     pixels = (255 * NOISE).round().byte()
     pictures = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in pixels]
     torch.testing.assert_close(score(measure, pictures), score(measure, pixels.float() / 255))
 
 
 @pytest.mark.parametrize("measure", [name for name in MEASURES if not name.endswith("compressibility")])
-def test_what_says_it_has_a_gradient_has_one(measure):
+def test_a_differentiable_measure_has_a_gradient(measure):
     images = NOISE.clone().requires_grad_()
     assert ImageScorer(measure).differentiable
     (slope,) = torch.autograd.grad(score(measure, images).sum(), images)
     assert slope.isfinite().all() and slope.abs().sum() > 0
 
 
-def test_it_is_loaded_by_its_spec_and_pictures_may_differ_in_size():
+def test_a_measure_is_loaded_by_its_spec_and_images_may_differ_in_size():
     scorer = load_scorer("image:sharpness")
     assert scorer.name == "image:sharpness" and scorer.higher_is_better
     assert scorer([Image.new("RGB", (9, 8)), Image.new("RGB", (16, 16))], ["a", "b"]).tolist() == [0, 0]

@@ -42,23 +42,25 @@ def test_every_statistic_has_a_name_and_is_finite_also_of_a_flat_image() -> None
         ("white", flat(1, 1, 1), flat(0, 0, 0)),
     ],
 )
-def test_more_of_it_is_a_higher_number(name: str, more: torch.Tensor, less: torch.Tensor) -> None:
+def test_each_statistic_increases_with_the_property_that_it_measures(
+    name: str, more: torch.Tensor, less: torch.Tensor
+) -> None:
     assert of(more, name) > of(less, name)
 
 
-def test_the_centre_is_told_from_the_rest() -> None:
+def test_statistics_of_the_centre_differ_from_those_of_the_rest() -> None:
     image = flat(0.5, 0.5, 0.5).clone()
     image[:, SIDE // 4 : 3 * SIDE // 4, SIDE // 4 : 3 * SIDE // 4] = noise()[:, : SIDE // 2, : SIDE // 2]
     assert of(image, "centre_sharpness") > 0.5 > of(noise(), "centre_sharpness")
 
 
-def test_a_mirrored_image_is_as_symmetric_and_a_symmetric_one_entirely() -> None:
+def test_mirroring_keeps_the_symmetry_and_a_symmetric_image_has_the_maximum() -> None:
     half = noise()[:, :, : SIDE // 2]
     assert of(torch.cat([half, half.flip(2)], 2), "symmetry") == 0
     assert of(noise(), "symmetry") == pytest.approx(of(noise().flip(2), "symmetry"))
 
 
-def test_images_of_different_sizes_go_together() -> None:
+def test_a_batch_may_have_images_of_different_sizes() -> None:
     images = [Image.effect_noise(size, 60).convert("RGB") for size in ((64, 64), (300, 200), (40, 90))]
     torch.testing.assert_close(image_statistics(images), torch.cat([image_statistics([image]) for image in images]))
 

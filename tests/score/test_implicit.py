@@ -61,7 +61,7 @@ def test_a_model_scored_against_itself_gets_zero(run: str) -> None:
     torch.testing.assert_close(scorer(pictures(), PROMPTS), torch.zeros(3))
 
 
-def test_images_of_other_sizes_go_together_and_are_asked_as_the_squares_that_training_sees(run: str) -> None:
+def test_images_of_different_sizes_are_scored_as_the_squares_of_training(run: str) -> None:
     scorer, (first, *_) = ImplicitScorer(run), pictures()
     wide = ImageOps.expand(first, (RESOLUTION // 2, 0))  # the same picture with black to both sides
     large = first.resize((2 * RESOLUTION, 2 * RESOLUTION))
@@ -71,7 +71,7 @@ def test_images_of_other_sizes_go_together_and_are_asked_as_the_squares_that_tra
     torch.testing.assert_close(scores[1:2], scorer(to_tensor([wide]), PROMPTS[:1]), atol=1e-5, rtol=1e-3)
 
 
-def test_it_is_loaded_by_its_spec_and_refuses_what_was_not_aligned(run: str, tmp_path) -> None:
+def test_an_implicit_reward_is_loaded_by_its_spec_and_refuses_models_that_were_not_aligned(run: str, tmp_path) -> None:
     scorer = load_scorer(f"implicit:{run}")
     assert scorer.name == f"implicit:{run}" and scorer.higher_is_better and not scorer.differentiable
     with pytest.raises(InputError, match="does not say what it was aligned from"):

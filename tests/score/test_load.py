@@ -18,11 +18,11 @@ from palate.score.load import find_family, load_scorer, may_train, refuse_judge
 pytestmark = pytest.mark.usefixtures("untrained_judges")
 
 
-def test_a_scorer_that_is_held_is_given_again(clip_folder: Path) -> None:
+def test_a_scorer_in_use_is_returned_again(clip_folder: Path) -> None:
     assert load_scorer(f"clip:{clip_folder}") is load_scorer(f"clip:{clip_folder}", "cpu")
 
 
-def test_a_scorer_that_nobody_holds_leaves_memory(clip_folder: Path) -> None:
+def test_a_scorer_that_is_not_in_use_is_removed_from_memory(clip_folder: Path) -> None:
     scorer = load_scorer(f"clip:{clip_folder}")
     weights = weakref.ref(next(scorer._clip.network.parameters()))  # type: ignore[attr-defined]
     assert weights() is not None
@@ -31,7 +31,7 @@ def test_a_scorer_that_nobody_holds_leaves_memory(clip_folder: Path) -> None:
     assert weights() is None
 
 
-def test_the_measures_of_one_judge_share_one_network_while_they_are_held() -> None:
+def test_the_measures_of_one_judge_share_one_network() -> None:
     utility, unsafe = load_scorer("teacher:utility"), load_scorer("teacher:unsafe")
     assert utility._reader is unsafe._reader  # type: ignore[attr-defined]
     network = weakref.ref(utility._reader.network)  # type: ignore[attr-defined]
@@ -40,7 +40,7 @@ def test_the_measures_of_one_judge_share_one_network_while_they_are_held() -> No
     assert network() is None
 
 
-def test_two_devices_have_a_scorer_each_and_neither_moves_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_device_has_its_own_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "best_device", lambda: "meta")
     best, named = load_scorer("teacher:utility"), load_scorer("teacher:utility", "cpu")
     devices = [next(each._reader.network.parameters()).device.type for each in (best, named)]  # type: ignore[attr-defined]
@@ -48,7 +48,7 @@ def test_two_devices_have_a_scorer_each_and_neither_moves_the_other(monkeypatch:
 
 
 @pytest.mark.parametrize("family", ["clip", "teacher"])
-def test_a_scorer_sits_on_the_best_device_where_none_is_named(
+def test_a_scorer_is_on_the_best_device_by_default(
     clip_folder: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     monkeypatch.setattr(policy, "best_device", lambda: "meta")
@@ -57,7 +57,7 @@ def test_a_scorer_sits_on_the_best_device_where_none_is_named(
     assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
 
 
-def test_a_device_that_is_not_there_is_refused_in_words() -> None:
+def test_a_missing_device_is_refused_with_a_clear_message() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     with pytest.raises(ConfigError, match="no device 'cuda:3' on this machine; leave device out"):
@@ -76,7 +76,7 @@ def test_a_model_that_changed_on_disk_is_loaded_again_while_the_old_one_is_held(
     assert after.fingerprint() != before.fingerprint()
 
 
-def test_a_fingerprint_is_of_the_weights_and_not_of_the_place(clip_folder: Path, tmp_path: Path) -> None:
+def test_a_fingerprint_depends_on_the_weights_and_not_on_the_folder(clip_folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     moved.symlink_to(clip_folder)
     assert load_scorer(f"clip:{moved}").fingerprint() == load_scorer(f"clip:{clip_folder}").fingerprint()
@@ -91,5 +91,5 @@ def test_a_judge_of_results_may_not_train_and_everything_else_may() -> None:
 
 
 def test_a_family_that_is_not_there_is_refused_with_examples() -> None:
-    with pytest.raises(InputError, match=r"'clp:x' names no known family; did you mean 'clip'.*python:<module>:<name>"):
+    with pytest.raises(InputError, match=r"'clp:x' has no known family; did you mean 'clip'.*python:<module>:<name>"):
         find_family("clp:x")

@@ -92,7 +92,7 @@ def test_other_images_into_the_same_folder_are_refused(images: Path, tmp_path: P
 
 
 def test_an_unfinished_run_has_no_summaries(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no finished run of `palate score`"):
+    with pytest.raises(InputError, match="is not a finished run of `palate score`"):
         read_summaries(tmp_path)
     with pytest.raises(InputError, match="has no scores"):
         read_scores(tmp_path)
@@ -111,7 +111,7 @@ def test_the_command_prints_a_table_and_what_comes_next(
     assert json.loads((tmp_path / "run/summary.json").read_text())["images"] == 3
 
 
-def test_images_alone_are_scored_by_what_reads_no_prompt_and_by_nothing_else(tmp_path: Path) -> None:
+def test_images_without_prompts_are_scored_only_by_scorers_that_read_no_prompt(tmp_path: Path) -> None:
     folder = tmp_path / "photographs"
     folder.mkdir()
     for number in range(3):
@@ -161,7 +161,7 @@ def test_a_score_that_is_no_number_is_refused_by_name_or_counted(images: Path, t
     asked = {"images": images, "scorer": ("image:contrast",), "out": tmp_path / "run"}
     with pytest.raises(InputError, match=r"images/0\.png: the score of image:contrast: not finite.*--skip-bad"):
         score(ScoreConfig(**asked))
-    with pytest.raises(InputError, match="is no finished run"):
+    with pytest.raises(InputError, match="is not a finished run"):
         read_summaries(tmp_path / "run")
     asked["out"] = tmp_path / "other"
     run = score(ScoreConfig(**asked, skip_bad=True))

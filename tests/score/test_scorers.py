@@ -106,13 +106,13 @@ def test_the_batch_split_changes_no_score(clip_folder: Path, split: int) -> None
 @pytest.mark.parametrize(
     "spec, complaint",
     [
-        ("teacher", "the scorer 'teacher' names no argument"),
-        ("techer:utility", "names no known family; did you mean 'teacher'"),
+        ("teacher", "the scorer 'teacher' has no argument"),
+        ("techer:utility", "has no known family; did you mean 'teacher'"),
         ("teacher:utilty", "the teacher has no measure 'utilty'; did you mean 'utility'"),
         ("clip:nowhere", "cannot load the CLIP model 'nowhere'"),
     ],
 )
-def test_a_spec_that_names_no_scorer_says_so(spec: str, complaint: str) -> None:
+def test_a_spec_that_names_no_scorer_is_refused(spec: str, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         load_scorer(spec)
 

@@ -42,7 +42,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sys.modules.pop("mine_scorer", None)
 
 
-def test_it_scores_and_ranks_under_its_spec(mine, tmp_path: Path) -> None:
+def test_a_user_s_scorer_scores_and_ranks_under_its_spec(mine, tmp_path: Path) -> None:
     mine(REDNESS)
     images = image_folder(tmp_path / "images", ["a", "a", "a"], (8, 8))
     run = score(ScoreConfig(images=images, scorer=(SPEC,), out=tmp_path / "scores"))
@@ -52,7 +52,7 @@ def test_it_scores_and_ranks_under_its_spec(mine, tmp_path: Path) -> None:
     assert ranked.ranks == (1, 2, 2)
 
 
-def test_it_gets_the_device_and_says_what_it_reads(mine) -> None:
+def test_a_user_s_scorer_gets_the_device_and_its_reads_prompt_is_used(mine) -> None:
     mine(REDNESS)
     scorer = load_scorer(SPEC, "cpu")
     assert (scorer.reads_prompt, scorer.differentiable, scorer.name) == (False, False, SPEC)
@@ -65,10 +65,10 @@ def test_it_gets_the_device_and_says_what_it_reads(mine) -> None:
         ("class Redness: ...", r"it lacks __call__\(images, prompts\) and higher_is_better \(True or False\)"),
         (REDNESS.replace("higher_is_better = True", ""), r"it lacks higher_is_better \(True or False\)"),
         (REDNESS.replace("higher_is_better = True", "higher_is_better = 'yes'"), "it lacks higher_is_better"),
-        ("def Redness(): return None", "made NoneType, which is no scorer"),
+        ("def Redness(): return None", "made NoneType, which is not a scorer"),
     ],
 )
-def test_what_lacks_a_part_of_the_protocol_is_refused_by_that_part(mine, text: str, said: str) -> None:
+def test_an_object_that_lacks_a_part_of_the_protocol_is_refused_with_that_part(mine, text: str, said: str) -> None:
     mine(text)
     with pytest.raises(InputError, match=said):
         load_scorer(SPEC)
@@ -84,16 +84,14 @@ def test_what_lacks_a_part_of_the_protocol_is_refused_by_that_part(mine, text: s
         ("{}[0]", "raised KeyError: 0"),
     ],
 )
-def test_scores_that_are_none_are_refused_and_no_traceback_is_shown(
-    mine, tmp_path: Path, returned: str, said: str
-) -> None:
+def test_invalid_scores_are_refused_without_a_traceback(mine, tmp_path: Path, returned: str, said: str) -> None:
     mine(REDNESS.replace("[image.getpixel((0, 0))[0] / 255 for image in images]", returned))
     images = image_folder(tmp_path / "images", ["a", "a"], (8, 8))
     with pytest.raises(InputError, match=said):
         score(ScoreConfig(images=images, scorer=(SPEC,), out=tmp_path / "run"))
 
 
-def test_scores_of_code_that_changed_are_refused_unless_it_says_that_they_are_the_same(mine, tmp_path: Path) -> None:
+def test_scores_of_changed_code_are_refused_unless_its_fingerprint_is_the_same(mine, tmp_path: Path) -> None:
     images = image_folder(tmp_path / "images", ["a"], (8, 8))
     config = ScoreConfig(images=images, scorer=(SPEC,), out=tmp_path / "run")
     mine(REDNESS)

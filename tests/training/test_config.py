@@ -33,8 +33,8 @@ def test_every_training_has_the_shared_fields_by_the_same_names(kind: type[Train
         ({"steps": 0}, "steps must be above zero, not 0"),
         ({"lr": math.nan}, "lr must be above zero or left out, not nan"),
         ({"clip": math.nan}, "clip must be above zero, not nan"),
-        ({"weight_decay": -0.1}, "weight_decay must not be below zero, not -0.1"),
-        ({"warmup": 1.5}, "warmup is a share between 0 and 1, not 1.5"),
+        ({"weight_decay": -0.1}, "weight_decay must be zero or more, not -0.1"),
+        ({"warmup": 1.5}, "warmup must be a share between 0 and 1, not 1.5"),
         ({"batch": 6, "micro_batch": 4}, r"batch \(6\) must be a multiple of micro_batch \(4\)"),
         ({"steps": -1, "warmup": 2.0, "keep_checkpoints": 0}, "steps.*; keep_checkpoints.*; warmup"),
     ],
@@ -44,7 +44,7 @@ def test_impossible_values_are_refused_all_at_once(changes: dict[str, object], m
         config(**changes)
 
 
-def test_the_rate_rises_over_the_warm_up_and_stays() -> None:
+def test_the_rate_rises_over_the_warm_up_and_is_then_constant() -> None:
     warm = config(warmup=0.5, lr=10.0)
     assert warm.warmup_steps() == 5
     assert [warm.rate(step) for step in (0, 1, 4, 5, 9)] == pytest.approx([2.0, 4.0, 10.0, 10.0, 10.0])

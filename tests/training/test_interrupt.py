@@ -14,7 +14,7 @@ from palate.training import interrupt
 from palate.training.interrupt import JointStop, deferred_interrupt
 
 
-def test_the_first_signal_is_held_back_and_the_second_strikes():
+def test_the_first_signal_is_deferred_and_the_second_interrupts_at_once():
     with pytest.raises(KeyboardInterrupt), deferred_interrupt() as came:
         assert not came()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -33,7 +33,7 @@ def pair(other_interrupted: bool = False) -> Any:
     return SimpleNamespace(num_processes=2, device="cpu", reduce=reduce, asked=asked)
 
 
-def test_one_process_asks_nobody():
+def test_a_single_process_asks_no_other():
     alone: Any = SimpleNamespace(num_processes=1)
     agreement = JointStop(alone, 0)
     assert not agreement.stop(False, 1) and agreement.stop(True, 2)

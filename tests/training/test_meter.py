@@ -15,7 +15,7 @@ CPU = Accelerator(cpu=True)
 NAN = math.nan
 
 
-def test_means_are_over_all_that_was_added() -> None:
+def test_means_are_over_all_added_values() -> None:
     meter = Meter()
     meter.add(loss=torch.tensor([1.0, 2.0]), accuracy=torch.tensor([True, False]))
     meter.add(loss=torch.tensor([6.0]))
@@ -23,12 +23,12 @@ def test_means_are_over_all_that_was_added() -> None:
     assert meter.fetch(CPU) == {}
 
 
-def test_what_was_not_measured_counts_nowhere_whatever_its_value() -> None:
+def test_examples_without_a_metric_are_not_counted_whatever_their_value() -> None:
     meter = Meter()
     meter.add(accuracy=PartialMetric(torch.tensor([1.0, NAN, 0.0]), torch.tensor([True, False, True])))
     meter.add(rare=PartialMetric(torch.tensor([NAN]), torch.tensor([False])))
     meter.mark(1)
-    assert meter.broken(CPU) is None
+    assert meter.not_finite(CPU) is None
     assert meter.fetch(CPU) == {"accuracy": 0.5}
 
 
@@ -40,7 +40,7 @@ def test_a_measured_number_that_is_not_finite_is_named_with_its_step(bad: float)
         meter.add(loss=torch.tensor([1.0]), margin=torch.tensor([wrong, 0.0]))
         meter.add(accuracy=PartialMetric(torch.tensor([wrong]), torch.tensor([step == 4])))
         meter.mark(step)
-    broken = meter.broken(CPU)
+    broken = meter.not_finite(CPU)
     assert broken is not None and broken.step == 3 and broken.names == ["margin", "accuracy"]
 
 
@@ -48,20 +48,20 @@ def test_infinities_that_cancel_are_found() -> None:
     meter = Meter()
     meter.add(margin=torch.tensor([math.inf, -math.inf]))
     meter.mark(1)
-    assert meter.broken(CPU) is not None
+    assert meter.not_finite(CPU) is not None
 
 
-def test_fetching_begins_anew() -> None:
+def test_fetch_resets_the_means() -> None:
     meter = Meter()
     meter.add(loss=torch.tensor([NAN]))
     meter.mark(1)
     meter.fetch(CPU)
     meter.add(loss=torch.tensor([1.0]))
     meter.mark(2)
-    assert meter.broken(CPU) is None
+    assert meter.not_finite(CPU) is None
 
 
-def test_a_restored_meter_goes_on() -> None:
+def test_a_restored_meter_continues() -> None:
     meter, other = Meter(), Meter()
     meter.add(loss=torch.tensor([1.0, 2.0]))
     other.restore(meter.state(CPU), torch.device("cpu"))

@@ -44,14 +44,14 @@ def test_rows_come_back_as_they_were_written(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bool, torch.int64, torch.int32, torch.float64])
-def test_every_kind_of_number_that_a_network_is_given_comes_back(tmp_path, dtype):
+def test_rows_of_every_dtype_come_back(tmp_path, dtype):
     values = torch.tensor([[1, 0], [0, 1]]).to(dtype)
     RowCache.create(tmp_path / "a.safetensors", 2, {"x": values}).write(np.arange(2), {"x": values})
     found = RowCache(tmp_path / "a.safetensors").read(np.array([1, 0]))["x"]
     assert found.dtype == dtype and torch.equal(found, values[[1, 0]])
 
 
-def test_rows_of_unequal_length_take_no_more_than_they_are(tmp_path):
+def test_rows_of_unequal_length_take_no_space_for_padding(tmp_path):
     rows = [torch.randn(n, 4).to(torch.bfloat16) for n in (3, 0, 70, 1)]
     cache = RowCache.create(tmp_path / "a.safetensors", 4, {"embeddings": Ragged.of(rows)})
     for numbers in ([2, 0], [1, 3]):
@@ -94,7 +94,7 @@ def test_only_wanted_rows_are_computed_in_the_order_in_which_they_are_wanted(tmp
     assert asked == [[5, 1], [6]]
 
 
-def test_rows_that_nobody_wants_take_no_disk(tmp_path):
+def test_rows_that_are_not_wanted_take_no_disk_space(tmp_path):
     big = {"x": torch.zeros(1, 2**16)}  # a quarter of a megabyte a row
     cache = RowCache.create(tmp_path / "a.safetensors", 10_000, big)
     cache.write(np.array([9_000]), {"x": torch.ones(1, 2**16)})
@@ -128,12 +128,12 @@ def test_each_process_computes_its_share_and_finds_the_others(tmp_path):
     assert asked == {0: [[0, 1], [2]], 1: [[3, 4], [5]]}
 
 
-def test_rows_that_another_machine_has_on_a_disk_of_its_own_are_missed_and_not_trained_on(tmp_path):
+def test_rows_missing_because_machines_do_not_share_a_disk_are_refused(tmp_path):
     with pytest.raises(PalateError, match=r"3 of the 6 rows .* do not see one disk; give --cache a folder .* share"):
         fill(tmp_path / "a.safetensors", 6, squares(), 2, Process(0))
 
 
-def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_computed(tmp_path, monkeypatch):
+def test_rows_that_do_not_fit_on_the_disk_are_refused_before_they_are_computed(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("palate.core.cache_folder.shutil.disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(PalateError, match=r"50 rows of a.safetensors would take .* bytes, .* has 95 bytes left; free"):
@@ -161,7 +161,7 @@ def test_a_damaged_cache_is_named_with_the_fix(tmp_path, content):
         RowCache(tmp_path / "a.safetensors")
 
 
-def test_a_cache_that_was_cut_short_is_damaged(tmp_path):
+def test_a_truncated_cache_is_damaged(tmp_path):
     path = tmp_path / "a.safetensors"
     RowCache.create(path, 4, VALUES)
     os.truncate(path, path.stat().st_size - 1)
@@ -169,6 +169,6 @@ def test_a_cache_that_was_cut_short_is_damaged(tmp_path):
         RowCache(path)
 
 
-def test_digest_tells_parts_apart():
+def test_different_parts_have_different_digests():
     assert digest("a", ["b"]) == digest("a", ["b"]) != digest("a", "b")
     assert cache_module.default_root().is_absolute()

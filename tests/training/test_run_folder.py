@@ -54,7 +54,7 @@ def test_a_folder_on_another_nodes_disk_is_refused(tmp_path):
     assert not config.out.exists()
 
 
-def test_a_run_folder_writes_unless_it_is_said_not_to(tmp_path):
+def test_a_run_folder_writes_by_default(tmp_path):
     assert RunFolder.open(tmp_path / "run", "train", TrainingConfig(out=tmp_path / "run")).writes
 
 

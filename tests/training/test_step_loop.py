@@ -78,7 +78,7 @@ def test_it_logs_means_and_keeps_the_last_checkpoint(tmp_path):
     assert found[1]["epoch"] == 4 * 6 / 12
 
 
-def test_ctrl_c_keeps_the_last_whole_step_and_going_on_ends_bit_for_bit_the_same(tmp_path):
+def test_after_ctrl_c_a_resumed_run_ends_bit_for_bit_the_same(tmp_path):
     def press(step: int, line: Line) -> None:
         if step == 4:
             os.kill(os.getpid(), signal.SIGINT)
@@ -124,7 +124,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, where):
     assert names(out) == ["step-4"]
 
 
-def test_no_checkpoint_yet_is_said(tmp_path):
+def test_the_message_says_when_there_is_no_checkpoint_yet(tmp_path):
     with pytest.raises(NotFiniteError, match="at step 1: not finite: loss, gradient_norm; there was no checkpoint yet"):
         Line(tmp_path / "run", clip=float("inf"), lr=1e30, warmup=0.0, log_every=1).train()
 

@@ -15,7 +15,7 @@ def wrong(entry: corpus.CorpusEntry) -> bool:
     return any(getattr(asked, k) not in (None, getattr(shown, k)) for k in Request.__dataclass_fields__)
 
 
-def test_no_held_out_combination_is_shown_or_said() -> None:
+def test_no_held_out_combination_is_shown_or_captioned() -> None:
     unseen = {c.caption() for c in combinations(True)}
     assert not any(e.shown.held_out or e.caption in unseen for e in ENTRIES)
 
@@ -39,7 +39,7 @@ def test_the_clean_corpus_shows_the_same_scenes_with_true_captions_and_no_degrad
         assert e.shown == faulty.shown and e.degradation is None and not wrong(e) and e.appeal == 1
 
 
-def test_an_entry_does_not_depend_on_what_else_is_drawn() -> None:
+def test_an_entry_does_not_depend_on_other_entries() -> None:
     entries = ENTRIES[:6]
     assert torch.equal(Corpus(7).images(entries)[4], Corpus(7).images(entries[4:5])[0])
 

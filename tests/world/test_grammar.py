@@ -14,7 +14,7 @@ def test_parsing_a_caption_recovers_its_combination(held_out: bool) -> None:
         assert parse_caption(c.caption()) == Request(c.count, c.colour, c.shape, c.background)
 
 
-def test_a_fifth_of_the_combinations_is_held_out_and_the_two_parts_are_all() -> None:
+def test_a_fifth_of_the_combinations_is_held_out_and_both_parts_make_up_all() -> None:
     seen, unseen = set(combinations(False)), set(combinations(True))
     assert len(unseen) == 96 and len(seen) == 384
     assert not seen & unseen and seen | unseen == set(combinations())
@@ -41,7 +41,7 @@ def test_shapes_and_background_never_share_a_colour() -> None:
         ("", Request()),
     ],
 )
-def test_a_caption_commits_a_picture_to_what_it_says_and_no_more(caption: str, request_: Request) -> None:
+def test_a_caption_asks_only_for_the_attributes_that_it_names(caption: str, request_: Request) -> None:
     assert parse_caption(caption) == request_
 
 

@@ -31,7 +31,7 @@ def test_a_picture_is_faithful_only_when_every_attribute_is_right() -> None:
         assert faithful(wrong, [PROMPT]).tolist() == [False]
 
 
-def test_what_the_prompt_leaves_open_is_right_when_it_has_any_name() -> None:
+def test_an_attribute_that_the_prompt_leaves_open_is_right_if_it_has_any_name() -> None:
     prompt = "a toy on a blue background"
     assert faithful(reading(count=1, colour="green", shape="circle"), [prompt]).tolist() == [True]
     assert not attributes(reading(count=1, shape=None), [prompt])["shape"].item()

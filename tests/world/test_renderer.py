@@ -43,7 +43,7 @@ def test_the_star_has_five_points_and_the_square_four_corners() -> None:
         assert ndimage.label(np.r_[peaks, peaks])[1] in (2 * points, 2 * points + 1)
 
 
-def test_a_scene_is_the_same_whenever_it_is_drawn_and_in_whatever_batch() -> None:
+def test_a_scene_is_the_same_in_any_batch() -> None:
     scenes = [scene(WorldCombination(n, "red", "star", "blue"), numpy_generator(0, "x", n)) for n in (1, 4, 2)]
     together = render_scenes(scenes)
     for alone, picture in zip(scenes, together, strict=True):
@@ -51,7 +51,7 @@ def test_a_scene_is_the_same_whenever_it_is_drawn_and_in_whatever_batch() -> Non
 
 
 @pytest.mark.parametrize("kind", ["blur", "noise", "wash"])
-def test_degradation_grows_with_severity_and_is_nothing_at_zero(kind: str) -> None:
+def test_degradation_increases_with_severity_and_is_zero_at_zero(kind: str) -> None:
     picture = drawn(WorldCombination(2, "white", "star", "green"))
     distance = [
         (degrade(picture, kind, s, torch_generator(0, "grain")) - picture).square().mean() for s in (0, 0.3, 0.6, 1)
@@ -65,7 +65,7 @@ def test_an_unknown_degradation_is_refused_by_name() -> None:
         degrade(torch.zeros(3, 64, 64), "glare", 1.0, torch_generator(0, "x"))
 
 
-def test_malforming_changes_the_picture_and_names_what_broke() -> None:
+def test_malforming_changes_the_picture_and_names_the_attribute() -> None:
     broken = set()
     for item in range(60):
         whole = scene(WorldCombination(3, "red", "circle", "blue"), numpy_generator(0, "whole", item))

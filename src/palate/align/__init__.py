@@ -1,1 +1,1 @@
-"""Trainers that move a generator towards what people prefer."""
+"""Offline training of an image generator on preferences."""

@@ -1,4 +1,4 @@
-"""The discriminator of the adversarial term: a small network over latents, trained in turn with the policy."""
+"""The discriminator of the adversarial term: a small network over latents, trained alternately with the policy."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ WIDTH = 64
 
 
 class Discriminator(nn.Module):
-    """Tells images from estimates: convolutions over latents, and a projection of the prompt.
+    """Distinguishes preferred images from the policy's estimates: convolutions over latents, conditioned on the prompt.
 
     Args:
-        channels: of a latent.
-        told: elements of a token's embedding.
+        channels: channels of a latent.
+        width: elements of a prompt's vector.
 
-    Reference: Miyato & Koyama 2018 (arXiv:1802.05637), equation 3: a logit of the image, and its product with the
-    condition.
+    Reference: Miyato & Koyama 2018 (arXiv:1802.05637), equation 3: the logit is a function of the image alone plus an
+    inner product of image features and condition.
     """
 
-    def __init__(self, channels: int, told: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
             nn.Conv2d(channels + 1, WIDTH, 3, padding=1),
@@ -46,37 +46,41 @@ class Discriminator(nn.Module):
             nn.SiLU(),
         )
         self.logit = nn.Linear(WIDTH, 1)
-        self.condition = nn.Linear(told, WIDTH)
+        self.condition = nn.Linear(width, WIDTH)
 
-    def forward(self, latents: Tensor, signal: Tensor, told: Tensor) -> Tensor:
-        """Logits [B] of latents [B, C, h, w] under a token-mean embedding [B, D]; above zero is "real".
+    def forward(self, latents: Tensor, signal: Tensor, prompts: Tensor) -> Tensor:
+        """Logits [B]; above zero means "real".
 
         Args:
-            signal: their factor in what the estimate was made from [B], which tells how sharp it can be.
+            latents: scaled latents [B, C, h, w].
+            signal: the factor of x_0 in the noisy latents that the estimate was made from [B]; it limits how sharp the
+                estimate can be.
+            prompts: one vector per prompt, the mean over its tokens [B, D].
         """
         level = broadcast(signal, latents).expand(-1, 1, *latents.shape[2:])
         features = self.trunk(torch.cat([latents, level], 1)).mean((2, 3))
-        return self.logit(features).squeeze(1) + (features * self.condition(told)).mean(1)
+        return self.logit(features).squeeze(1) + (features * self.condition(prompts)).mean(1)
 
 
 class Adversary:
     """A discriminator, its optimiser, and the two losses of a step.
 
-    The discriminator sees an image and its estimate at the same time and prompt, both scaled by the signal's factor at
-    that time, `signal x_0`: of pure noise no estimate can look real, and none must, for there both are nearly zero.
+    The discriminator is given an image and its estimate at the same time and prompt, both scaled by the signal's factor
+    at that time, `signal x_0`. An estimate made from pure noise cannot look real; there both inputs are nearly zero, so
+    the policy is not penalised for it.
 
     Args:
-        batches: whose schedule, latents and prompts it judges.
-        lr: of its AdamW.
-        seed: of its weights.
+        batches: gives the schedule, the latents and the prompts.
+        lr: learning rate of its AdamW.
+        seed: seed of its initial weights.
         accelerator: the device and the processes.
     """
 
     def __init__(self, batches: Batches, lr: float, seed: int, accelerator: Accelerator) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "discriminator"))
-            told = batches.prepared.conditioning[np.zeros(1, int)].prompt_vector()
-            network = Discriminator(batches.prepared.latents.shape[0], told.shape[-1])
+            prompt = batches.prepared.conditioning[np.zeros(1, int)].prompt_vector()
+            network = Discriminator(batches.prepared.latents.shape[0], prompt.shape[-1])
         self.network = network.to(accelerator.device)
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.5, 0.99), weight_decay=0.0)
         self.part = Part(self.network, optimizer)
@@ -84,30 +88,32 @@ class Adversary:
         self._shown: list[tuple[Tensor, ...]] = []
 
     def term(self, batch: Batch, prediction: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-        """What the policy pays [B] for the estimates of some rows [B] of a batch; remembers them for `learn`.
+        """The policy's adversarial loss [B] of some rows [B] of a batch; `learn` then trains on the same rows.
 
         Args:
+            batch: the batch.
             prediction: the policy's raw output for the whole batch.
-            weight: how far each row's image is one to imitate [B], in [0, 1].
+            rows: the numbers of the rows.
+            weight: how strongly the policy should imitate each row's image [B], in [0, 1].
         """
         x_t, t = batch.x_t[rows], batch.t[rows]
         schedule, parametrization = self.batches.schedule, self.batches.parametrization
         signal = schedule.signal(t)
         scale = broadcast(signal, x_t)
-        told = batch.conditioning[rows].prompt_vector()
+        prompts = batch.conditioning[rows].prompt_vector()
         estimate, _ = parametrization.recover(schedule, prediction[rows].float(), x_t, t)
         real, _ = parametrization.recover(schedule, batch.target[rows].float(), x_t, t)
         real, estimate = scale * real, scale * estimate
-        self._shown.append((real, estimate.detach(), signal, told, weight))
+        self._shown.append((real, estimate.detach(), signal, prompts, weight))
         self.network.requires_grad_(False)
-        return weight * generator_loss(self.network(estimate, signal, told))
+        return weight * generator_loss(self.network(estimate, signal, prompts))
 
     def learn(self) -> Mapping[str, Tensor]:
-        """One step on what `term` was shown since the last; its metrics [B]."""
+        """One discriminator step on all rows given to `term` since the last step; returns its metrics [B]."""
         self.network.requires_grad_(True)
-        real, fake, signal, told, weight = (torch.cat(each) for each in zip(*self._shown))
+        real, fake, signal, prompts, weight = (torch.cat(each) for each in zip(*self._shown))
         self._shown.clear()
-        loss, metrics = discriminator_loss(self.network(real, signal, told), self.network(fake, signal, told))
+        loss, metrics = discriminator_loss(self.network(real, signal, prompts), self.network(fake, signal, prompts))
         (weight * loss).mean().backward()
         average_gradients(self.network.parameters(), self.accelerator)
         self.part.optimizer.step()

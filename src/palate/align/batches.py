@@ -1,4 +1,4 @@
-"""From views and draws to what the network is asked and what it should answer."""
+"""From views and draws to the network's inputs and targets."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from palate.objectives.error import mean_error
 
 @dataclass(frozen=True)
 class Batch:
-    """R rows for one forward.
+    """R rows for one forward pass.
 
     Attributes:
         x_t: noisy latents [R, C, h, w].
         t: times [R].
         target: what a perfect network would predict [R, C, h, w].
-        conditioning: R rows.
+        conditioning: the conditioning of each row [R].
     """
 
     x_t: Tensor
@@ -42,31 +42,32 @@ class Batch:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on a device; from pinned memory on CUDA, so that the copy never waits for the running step."""
+    """A copy of a CPU tensor on a device; from pinned memory on CUDA, so that the copy does not wait for the device."""
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def predicted(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The network's raw output for every row [R, C, h, w] in one forward in `dtype`."""
+    """The network's raw output for every row [R, C, h, w], in one forward pass in `dtype`."""
     with torch.autocast(batch.x_t.device.type, dtype, enabled=dtype != torch.float32):
         return denoiser.predict(batch.x_t, batch.t, batch.conditioning)
 
 
 def denoising_errors(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The denoising error of every row [R] in one forward: the network in `dtype`, the error in float32."""
+    """The denoising error of every row [R], in one forward pass: the network in `dtype`, the error in float32."""
     return mean_error(predicted(denoiser, batch, dtype), batch.target)
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Makes batches out of the caches.
+    """Makes batches from prepared latents and conditioning.
 
     Attributes:
-        examples: whose views are asked for.
-        draws: their randomness.
-        schedule, parametrization: the model's.
-        prepared: x_0 of the distinct images, and the conditioning of the distinct prompts.
-        image_conditioning: of distinct images [R] by their numbers, in the families that have some.
+        examples: the training examples, whose views the batches are made of.
+        draws: the time, noise and prompt dropout of each key and draw.
+        schedule, parametrization: those of the model.
+        prepared: the latents x_0 of the distinct images, and the conditioning of the distinct prompts.
+        image_conditioning: the conditioning of distinct images [R] by their numbers, for the model families that have
+            one.
     """
 
     examples: Examples

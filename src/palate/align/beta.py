@@ -1,4 +1,4 @@
-"""Beta is not portable between public codes: the same number may mean 2CHW times as much."""
+"""Converts another code's beta: between public codes the same number may mean 2CHW times as much."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertBetaConfig:
-    """How the other code makes a margin of its errors."""
+    """How the other code computes the margin from its errors."""
 
     beta: float
     """The other code's beta."""
     reduction: Literal["mean", "sum"] = "mean"
-    """How it takes an image's error together from its elements."""
+    """How it reduces the squared errors of an image's elements to one error."""
     half: bool = True
     """Whether it multiplies the errors' difference by a half: `-0.5 * beta * (...)`."""
     channels: int = 4
-    """Of a latent; only a sum asks."""
+    """Channels of a latent; used only when the reduction is a sum."""
     height: int = 64
-    """Of a latent: pixels by 8 for Stable Diffusion; only a sum asks."""
+    """Height of a latent: pixels divided by 8 for Stable Diffusion; used only when the reduction is a sum."""
     width: int = 64
-    """Of a latent; only a sum asks."""
+    """Width of a latent; used only when the reduction is a sum."""
     timesteps: int = 1
     """The paper's factor T (equation 14) where the other code multiplies by it; 1 where it is folded into beta."""
 

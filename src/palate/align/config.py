@@ -1,4 +1,4 @@
-"""What a training run is made of. Imports nothing heavy, so that `palate align dpo --help` answers at once."""
+"""The configuration of a training run. Imports nothing heavy, so that `palate align dpo --help` answers at once."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ FREE = SHARED_FREE | {"gradient_checkpointing", "latents"}
 
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig(TrainingConfig):
-    """What every offline method shares."""
+    """The settings that every offline method has."""
 
     about: ClassVar[str] = ""  # what the method does, in a few words, for the list of commands
 
     model: str
     """Model to train: a built-in name, a folder, a run of `palate align` or a hub id."""
     preferences: str
-    """Preferences: a built-in name, a Parquet file, a run of `palate prefer`, a folder of HPDv2 or of pairs."""
+    """Preferences: a built-in name, a Parquet file, a run of `palate prefer`, or a folder of HPDv2 or of pairs."""
     train: Literal["lora", "full"] = "lora"
     """Train a low-rank adapter, or all weights of the network."""
     rank: int = 16
     """Rank of the adapter."""
     alpha: float | None = None
-    """Scale of the adapter times its rank; the rank when left out."""
+    """The adapter's output is multiplied by alpha / rank; alpha is the rank when left out."""
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
-    """Ends of the names of the layers that get an adapter; attention projections, as in diffusers' scripts."""
+    """Endings of the names of the layers that get an adapter; attention projections, as in diffusers' scripts."""
     resolution: int | None = None
-    """Pixels a side that images are resized and cropped to; the model's own when left out."""
+    """Width and height in pixels that images are resized and cropped to; the model's own when left out."""
     steps: int = 2000
     """Optimiser steps; 2000 in Wallace et al. 2023 (Diffusion-DPO), section 5.1."""
     batch: int = 64
-    """Examples a step over all processes; 2048 pairs in the paper. Ours is for data sets of thousands."""
+    """Examples per step over all processes; 2048 pairs in the paper. Our default suits data sets of thousands."""
     lr: float | None = None
-    """Learning rate. Left out: 1e-4 for an adapter (ours), and for full training the rule of the paper's code."""
+    """Learning rate. When left out, 1e-4 for an adapter (ours), and for full training the rule of the paper's code."""
     warmup: float = 0.25
     """Share of the steps over which the learning rate rises linearly; 500 of 2000 in the paper, then constant."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
@@ -52,13 +52,16 @@ class AlignConfig(TrainingConfig):
     clip: float = 1.0
     """Largest norm of the gradient; 1.0 in the paper's code."""
     prompt_dropout: float = 0.2
-    """Share of draws trained on the empty prompt, which keeps guidance alive; 0.2 in the paper's code."""
+    """Share of draws trained on the empty prompt, so that classifier-free guidance keeps working; 0.2 in the paper's
+    code."""
     draws: int | None = None
-    """Noises and times a ranked set has before visits to it repeat them; none for fresh ones at every visit, as
-    published. The reference is computed once an image and draw, so few draws are cheap, and soon memorised."""
+    """Number of draws (a noise and a time) of a ranked set, after which visits to it repeat them; none for a new draw
+    at every visit, as published. The reference's error is computed once per image and draw, so few draws are cheap,
+    but the model soon memorises them."""
     adversarial: float = 0.0
-    """Weight of an adversarial term beside the method's loss: a discriminator judges the one-step clean estimates of
-    preferred images, and learns in turn with the model (ours; see docs/objectives.md). 0 is without."""
+    """Weight of an adversarial term that is added to the method's loss: a discriminator judges the one-step clean
+    estimates of preferred images and is trained alternately with the model (ours; see docs/objectives.md). 0 turns it
+    off."""
     discriminator_lr: float = 2e-4
     """Learning rate of that discriminator."""
     gradient_checkpointing: bool = False
@@ -66,15 +69,15 @@ class AlignConfig(TrainingConfig):
     compile: bool = False
     """Compile the network with torch.compile; pays off in long runs."""
     latents: Literal["cached", "streamed"] = "cached"
-    """Compute latents and embeddings of what the run will look at once and keep them on disk; or at every step, for
-    which the encoders stay in memory."""
+    """cached computes the latents and embeddings that the run needs once and keeps them on disk; streamed computes
+    them at every step, and the encoders stay in memory."""
     latents_dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
-    """What latents are kept in; the two narrow ones take half the disk."""
+    """Precision in which latents are kept; fp16 and bf16 take half the disk space."""
     cache: Path | None = None
     """Where latents, embeddings and reference errors are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
 
     def problems(self) -> Iterator[str]:
-        """As of `TrainingConfig`."""
+        """See `TrainingConfig.problems`."""
         yield from super().problems()
         yield from not_above_zero(self, "rank", "discriminator_lr")
         yield from not_above_zero(self, "alpha", "resolution", "draws", optional=True)
@@ -84,15 +87,16 @@ class AlignConfig(TrainingConfig):
             yield "targets must name at least one layer, such as to_q"
 
     def method(self) -> Method[Any]:
-        """The objective, and how it reads feedback."""
+        """The method that this configures."""
         raise NotImplementedError(f"{type(self).__name__} belongs to no method; use one of palate.align.methods")
 
     def learning_rate(self) -> float:
         """The learning rate after the warm-up.
 
-        For full training, what the paper's code does: 1e-8 an example of the batch, `--learning_rate 1e-8 --scale_lr`
+        For full training it is what the paper's code does: 1e-8 times the batch size, `--learning_rate 1e-8 --scale_lr`
         (github.com/SalesforceAIResearch/DiffusionDPO), so 2.048e-5 at its batch of 2048. The paper itself prints
         2.048e-8 (Wallace et al. 2023, arXiv:2311.12908, section 5.1). An adapter starts at zero and has few
-        parameters, so it needs and stands far more; 1e-4 is our choice (diffusers' DPO script: 1e-5, 10,000 steps).
+        parameters, so it needs a far higher rate and remains stable with it; 1e-4 is our choice (diffusers' DPO script:
+        1e-5, 10,000 steps).
         """
         return self.lr or (1e-4 if self.train == "lora" else 1e-8 * self.batch)

@@ -1,4 +1,4 @@
-"""A model's encoders: pictures to latents, prompts to conditioning, each the same whatever else is in the batch."""
+"""A model's encoders: images to latents and prompts to conditioning, independently of what else is in the batch."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ PROMPTS_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Encoders:
-    """The model without its network, loaded when it is first needed.
+    """The model without its denoising network, loaded when it is first needed.
 
-    Arithmetic on a CPU may round otherwise in a batch of another size. So batches here have one size, the last one
-    filled up: a latent and a prompt's conditioning do not depend on what they are computed with, or when.
+    A CPU may round differently in batches of different sizes. So all batches here have one size, and the last one is
+    filled up with copies: a latent and a prompt's conditioning do not depend on the other rows of their batch.
 
     Args:
         source: the model.
-        resolution: pixels a side of the pictures.
-        device: where they compute.
-        latents_dtype: that latents are kept in.
-        dtype: of the prompts' conditioning: the one that the network will read it in.
+        resolution: width and height of the images in pixels.
+        device: where the encoders run.
+        latents_dtype: the dtype in which latents are kept.
+        dtype: the dtype of the prompts' conditioning, which is the one that the network computes in.
     """
 
     source: ModelSource
@@ -52,7 +52,7 @@ class Encoders:
 
     @property
     def images_at_once(self) -> int:
-        """Pictures in a batch."""
+        """How many images are encoded in one batch."""
         return min(max(1, PIXELS_AT_ONCE // self.resolution**2), IMAGES_AT_ONCE)
 
     def latents(self, images: Sequence[StoredImage]) -> Tensor:
@@ -62,7 +62,7 @@ class Encoders:
 
         Raises:
             InputError: an image cannot be read or decoded; names it.
-            NotFiniteError: latents overflow; names the image.
+            NotFiniteError: latents overflow; the message names the image.
         """
         with ThreadPoolExecutor(min(len(images), os.cpu_count() or 1)) as pool:
             opened = list(pool.map(StoredImage.open, images))
@@ -83,10 +83,10 @@ class Encoders:
         return found
 
     def conditioning(self, prompts: Sequence[str]) -> Conditioning:
-        """The conditioning [B] of prompts, on the CPU; that of no prompt for the empty one.
+        """The conditioning [B] of prompts, on the CPU; an empty prompt is encoded as no prompt.
 
         Raises:
-            NotFiniteError: an embedding overflows; names the prompt.
+            NotFiniteError: an embedding overflows; the message names the prompt.
         """
         parts = []
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):

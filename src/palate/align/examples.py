@@ -15,18 +15,18 @@ from palate.records.image_columns import Images, first_seen, numbered
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """N examples as indices. A *view* is an image under a prompt and a key: what an error is measured of.
+    """N examples as indices. A *view* is an image with a prompt and a key; errors are measured per view.
 
     An image in several pairs of one ranked set is one view, so that its error under the base model is computed once.
 
     Attributes:
         prompts: the distinct prompts; the first is empty, for prompt dropout.
         images: the distinct images.
-        keys: the distinct keys; randomness is shared within one: the identity of a ranked set.
-        prompt, image, key: what each view is of, [V] each.
-        view: the views of each example [N, n].
-        weight: how much each example counts [N], float32.
-        facts: numbers that the method's loss reads [N, k], float32, such as a rank for each image.
+        keys: the distinct keys, such as the identities of ranked sets; views with the same key share their randomness.
+        prompt, image, key: the number of the prompt, image and key of each view, [V] each.
+        view: the numbers of the views of each example [N, n].
+        weight: the weight of each example in the loss [N], float32.
+        facts: numbers that the method's loss reads [N, k], float32, such as the rank of each image.
     """
 
     prompts: list[str]
@@ -43,7 +43,7 @@ class Examples:
         return len(self.view)
 
     def digest(self) -> str:
-        """A short name for what there is to learn from: equal examples in equal order, equal name."""
+        """A digest of the examples and their order."""
         arrays = (self.images.digest, self.prompt, self.image, self.key, self.view, self.weight, self.facts)
         return digest(texts_digest(self.prompts), texts_digest(self.keys), *map(array_digest, arrays))
 
@@ -58,16 +58,16 @@ class Examples:
         weight: np.ndarray | None = None,
         facts: np.ndarray | None = None,
     ) -> Examples:
-        """Gathers examples; prompts, images, keys and views are numbered as they first come.
+        """Gathers examples; prompts, images, keys and views are numbered in the order in which they first appear.
 
         Args:
-            feedback: whose prompts and images they are.
+            feedback: the feedback that the prompts and images belong to.
             prompt: the number of each example's prompt in the feedback [N].
             image: the numbers of its images in the feedback [N, n].
-            keys: of the examples, in any order.
+            keys: the keys of the examples, in any order.
             key: the number of each example's key among these [N].
-            weight: [N]; 1 each when left out.
-            facts: [N, k]; none when left out.
+            weight: see `Examples` [N]; 1 each when left out.
+            facts: see `Examples` [N, k]; none when left out.
 
         Raises:
             InputError: there are none.
@@ -95,6 +95,6 @@ class Examples:
 
 
 def _as_they_come(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values in the order in which they first come, and the number of each one's among them."""
+    """The distinct values in the order in which they first appear, and for each value its number among them."""
     number, first = first_seen(values)
     return values[first], number

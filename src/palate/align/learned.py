@@ -1,4 +1,4 @@
-"""What an aligned model was trained on, asked of its method."""
+"""The examples of a training run, and the prompts of a finished one."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from palate.prefer.grades import load_graded
 from palate.prefer.load import load_rankings
 
 LOADERS = {"rankings": load_rankings, "grades": load_graded, "images": load_curated}
-"""How what a method learns from is read."""
+"""The function that reads each kind of feedback, by `Method.learns_from`."""
 
 
 def examples_of(config: AlignConfig, method: Method) -> Examples:
-    """What a run trains on.
+    """The examples that a run trains on.
 
     Raises:
-        InputError: the feedback is not there, or has nothing that the method learns from.
+        InputError: the feedback does not exist, or contains nothing that the method can learn from.
     """
     return method.examples(LOADERS[method.learns_from](config.preferences, config.cache))
 
 
 def prompts_of_run(run: Path) -> frozenset[str]:
-    """The prompts that a run of `palate align` trained on; none where the folder is no such run.
+    """The prompts that a run of `palate align` trained on; none where the folder is not such a run.
 
     Args:
         run: the run folder, or its `model/`.
 
     Raises:
-        InputError: its feedback is not there any more, or its method is not known here.
+        InputError: its feedback does not exist any more, or its method is unknown here.
     """
     folder = run if (run / "config.yaml").is_file() else run.parent
     stage, _, name = (read_config(folder) or {}).get("stage", "").partition(" ")
     if stage != "align":
         return frozenset()
     if name not in METHODS:
-        raise InputError(f"{folder} was trained by the method {name!r}, which is none of Palate's; give --prompts all")
+        raise InputError(
+            f"{folder} was trained by the method {name!r}, which is not one of Palate's; give --prompts all"
+        )
     config = load(method_config(name), folder / "config.yaml")
     examples = examples_of(config, config.method())
     return frozenset(examples.prompts[number] for number in np.unique(examples.prompt))

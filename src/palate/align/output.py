@@ -1,4 +1,4 @@
-"""What a run leaves: a LoRA that plain diffusers loads or a whole pipeline, and the card that names its base."""
+"""Saves a run's model: a LoRA that diffusers loads, or a whole pipeline, with `palate.json`, which names its base."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from palate.models.source import CARD, ModelSource, builtin_models
 def save_model(
     folder: Path, denoiser: Denoiser, network: nn.Module, config: AlignConfig, source: ModelSource, made: dict[str, Any]
 ) -> None:
-    """Writes `model/` of a run, all of it or nothing.
+    """Writes `model/` of a run completely or not at all.
 
     Args:
-        folder: where to.
+        folder: where to write it.
         denoiser: the trained model.
         network: its network, not wrapped.
-        config: of the run.
+        config: the configuration of the run.
         source: the base model.
-        made: how, for the card.
+        made: how the model was made, for `palate.json`.
     """
     with atomic_folder(folder) as partial:
         if config.train == "lora":
@@ -42,6 +42,6 @@ def save_model(
 
 
 def portable_name(model: str) -> str:
-    """A model's name that means the same from another folder."""
+    """A model's name that is valid from any working directory."""
     path = Path(model).expanduser()
     return str(path.resolve()) if model not in builtin_models() and path.exists() else model

@@ -1,7 +1,7 @@
-"""Which examples a step trains on, at which draws: a function of the seed and the step alone.
+"""The examples and draws of each training step: a function of the seed and the step alone.
 
-Visits to a key (a ranked set, by any of its pairs) take its draws 0, 1, 2, ... in turn and, where their number is
-limited, begin again.
+Each visit to a key (to any pair of a ranked set) takes the key's next draw, 0, 1, 2, ...; where the number of draws is
+limited, they start again at 0.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class TrainingPlan:
     """The order of training.
 
     Attributes:
-        draws: the randomness of the examples.
+        draws: the time, noise and prompt dropout of each key and draw.
         key: the number of each example's key [N].
-        batch: examples a step, over all processes and micro-batches.
-        limit: how many draws a key has; None for a fresh one at every visit.
+        batch: examples per step, over all processes and micro-batches.
+        limit: how many draws a key has; None for a new one at every visit.
     """
 
     draws: Draws
@@ -34,7 +34,7 @@ class TrainingPlan:
     def step(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The examples [batch] of step 0, 1, ... and the draw [batch] of each, as integers.
 
-        Epochs follow each other without a seam: a batch may end one and begin the next.
+        Epochs follow each other without a gap: a batch may contain the end of one epoch and the beginning of the next.
         """
         place = np.arange(step * self.batch, (step + 1) * self.batch)
         epochs, offsets = np.divmod(place, len(self.key))
@@ -45,26 +45,26 @@ class TrainingPlan:
         return examples, self._draw(examples, epochs)
 
     def visited(self, steps: int) -> np.ndarray:
-        """The examples that a run of so many steps visits at all, in ascending order."""
+        """The examples that a run of `steps` steps visits at least once, in ascending order."""
         if steps * self.batch >= len(self.key):
             return np.arange(len(self.key))
         return np.sort(self._order(0)[: steps * self.batch])
 
     def visits(self, steps: int) -> list[np.ndarray]:
-        """The examples that a run of so many steps visits at draw 0, 1, ..., one array a draw."""
+        """The examples that a run of `steps` steps visits at draw 0, 1, ..., one array per draw."""
         examples, draws = (np.concatenate(each) for each in zip(*map(self.step, range(steps))))
         order = np.argsort(draws, kind="stable")
         return np.split(examples[order], np.searchsorted(draws[order], np.arange(1, draws.max() + 1)))
 
     def _draw(self, examples: np.ndarray, epoch: np.ndarray | int) -> np.ndarray:
-        """The draw [B] of examples [B] in an epoch: the number of visits that their key had before."""
+        """The draw [B] of examples [B] in an epoch: the number of earlier visits to their key."""
         turn, count = self._turns
         visit = epoch * count[examples] + turn[examples]
         return visit % self.limit if self.limit else visit
 
     @cached_property
     def _turns(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which example of its key each one is, and how many its key has, [N] each."""
+        """The place of each example among those of its key, and how many examples its key has, [N] each."""
         order = np.argsort(self.key, kind="stable")
         turn = np.empty_like(order)
         turn[order] = np.arange(len(order)) - np.searchsorted(self.key[order], self.key[order])
@@ -74,9 +74,9 @@ class TrainingPlan:
     def _order(self, epoch: int) -> np.ndarray:
         """The examples in the order of an epoch: random, but with stratified times in every batch.
 
-        Sorted by time, the examples are cut into `batch` strata; a batch takes one from each. Strata come in the same
-        random order in every batch, so any `batch` neighbours in an epoch hold each stratum once (or, where they do
-        not divide it, nearly).
+        The examples are sorted by time and divided into `batch` strata; a batch takes one example from each stratum.
+        The strata have the same random order in every batch, so any `batch` consecutive examples of an epoch contain
+        each stratum once (or nearly, where `batch` does not divide the number of examples).
 
         Reference: Kingma et al. 2021 (arXiv:2107.00630), appendix I.1, who stratify the times of a batch to lower the
         variance of the loss.
@@ -85,6 +85,6 @@ class TrainingPlan:
         by_time = np.argsort(self.draws.u(self.key, self._draw(np.arange(n), epoch)), kind="stable")
         strata = np.arange(n) * self.batch // n
         shuffled = np.lexsort((generator.random(n), strata))  # within each stratum
-        turn = np.arange(n) - np.searchsorted(strata, strata)  # the how-manieth of its stratum
+        turn = np.arange(n) - np.searchsorted(strata, strata)  # its place within the stratum
         place = generator.permutation(self.batch)[strata]
         return by_time[shuffled][np.lexsort((place, turn))]

@@ -1,4 +1,4 @@
-"""Latents and prompts' conditioning: computed once for all runs on the same images and prompts, or at every step."""
+"""Latents and the prompts' conditioning: computed once for all runs on the same data, or computed at every step."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ FIX = "give --latents streamed, another --cache, or --latents-dtype fp16"
 
 
 class Latents(Protocol):
-    """The latents of distinct images, each computed or read when it is asked for.
+    """The latents of the distinct images, computed or read when they are indexed.
 
     Attributes:
-        shape: (C, h, w) of one.
+        shape: the shape of one latent, (C, h, w).
     """
 
     shape: tuple[int, ...]
 
     def __getitem__(self, rows: np.ndarray) -> Tensor:
-        """Of some images [R] by their numbers: [R, C, h, w], float32, on the CPU."""
+        """The latents [R, C, h, w] of images [R] by their numbers, in float32 on the CPU."""
         ...
 
 
 class Prompts(Protocol):
-    """The conditioning of distinct prompts, each computed or read when it is asked for."""
+    """The conditioning of the distinct prompts, computed or read when it is indexed."""
 
     def __getitem__(self, rows: np.ndarray) -> Conditioning:
-        """Of some prompts [R] by their numbers, on the CPU."""
+        """The conditioning of prompts [R] by their numbers, on the CPU."""
         ...
 
 
@@ -51,9 +51,9 @@ class Prepared:
     """What training reads instead of images and prompts.
 
     Attributes:
-        latents: of the distinct images.
-        conditioning: of the distinct prompts; the first is that of no prompt.
-        identity: names both, for caches that depend on them.
+        latents: the latents of the distinct images.
+        conditioning: the conditioning of the distinct prompts; the first is that of no prompt.
+        identity: a digest of both, for caches that depend on them.
     """
 
     latents: Latents
@@ -63,11 +63,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Needed:
-    """The images and prompts that a run looks at.
+    """The images and prompts that a run needs.
 
     Attributes:
         images: their numbers [J], in the order in which they are read fastest.
-        prompts: their numbers [Q], in ascending order; that of no prompt is among them.
+        prompts: their numbers [Q], in ascending order, including that of no prompt.
     """
 
     images: np.ndarray
@@ -75,7 +75,7 @@ class Needed:
 
     @classmethod
     def of(cls, examples: Examples, visited: np.ndarray) -> Needed:
-        """Those of some of the examples, by their numbers."""
+        """The images and prompts of some of the examples, which are given by their numbers."""
         views = np.unique(examples.view[visited])
         image = np.zeros(len(examples.images), bool)
         image[examples.image[views]] = True
@@ -85,7 +85,7 @@ class Needed:
 
 
 def identity_of(encoders: Encoders, examples: Examples) -> tuple[str, str]:
-    """Names of the latents and of the prompts' conditioning: the same model, data and libraries have the same."""
+    """A digest of the latents and one of the prompts' conditioning; equal models, data and libraries have equal ones."""
     source = encoders.source
     picture = source.fingerprint("vae"), encoders.resolution, str(encoders.latents_dtype)
     latents = digest("mode", *picture, array_digest(examples.images.digest), library_versions("diffusers"))
@@ -101,19 +101,19 @@ def prepare_cached(
     about: Mapping[str, object],
     accelerator: Accelerator,
 ) -> Prepared:
-    """Encodes the images and prompts that are needed and that the cache lacks.
+    """Encodes the images and prompts that are needed and not in the cache.
 
     Args:
-        encoders: loaded only where something is missing.
-        examples: what is trained on.
-        needed: what of it.
+        encoders: they are loaded only if something is missing.
+        examples: the training examples.
+        needed: the images and prompts that the run needs.
         root: folder of the cache.
-        about: the model and data, for `palate cache`.
+        about: the model and data, which `palate cache` lists.
         accelerator: the device and the processes.
 
     Raises:
-        InputError: an image cannot be decoded; names it.
-        PalateError: the disk is too small, before it is filled.
+        InputError: an image cannot be decoded; the message names it.
+        PalateError: the disk is too small; raised before anything is written.
     """
     pictures, texts = identity_of(encoders, examples)
 
@@ -141,7 +141,7 @@ def prepare_cached(
 
 
 def prepare_streamed(encoders: Encoders, examples: Examples, needed: Needed) -> Prepared:
-    """Encodes images and prompts whenever they are asked for; the encoders stay in memory, and nothing is kept."""
+    """Encodes images and prompts whenever they are needed; the encoders stay in memory, and nothing is cached."""
     latents = StreamedLatents(encoders, examples, int(needed.images[0]))
     return Prepared(latents, StreamedPrompts(encoders, examples), digest(*identity_of(encoders, examples)))
 
@@ -155,7 +155,7 @@ class CachedLatents:
 
     def __getitem__(self, rows: np.ndarray) -> Tensor:
         found = self._cache.read(rows)["latents"]
-        assert isinstance(found, Tensor)  # latents are of one shape
+        assert isinstance(found, Tensor)  # all latents have one shape
         return found.float()
 
 
@@ -171,7 +171,7 @@ class CachedPrompts:
 
 
 class StreamedLatents:
-    """Latents computed when they are asked for; see `Latents`."""
+    """Latents that are computed when they are needed; see `Latents`."""
 
     def __init__(self, encoders: Encoders, examples: Examples, one: int) -> None:
         self._encoders, self._examples = encoders, examples
@@ -185,7 +185,7 @@ class StreamedLatents:
 
 
 class StreamedPrompts:
-    """The conditioning of prompts computed when it is asked for; see `Prompts`."""
+    """The conditioning of prompts, computed when it is needed; see `Prompts`."""
 
     def __init__(self, encoders: Encoders, examples: Examples) -> None:
         self._encoders, self._examples = encoders, examples

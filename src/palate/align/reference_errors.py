@@ -1,8 +1,8 @@
-"""A network's errors on every view at the first draws: one number each, asked once for all epochs and runs.
+"""The base model's error on each view and draw: one number each, computed once for all epochs and runs.
 
-Of the base model this is the reference's whole part in a preference loss: randomness is keyed by the ranked set and
-the draw, so the reference's error is a constant. It is computed before training, in large batches without gradients,
-and kept. No second network is in memory while training, and a later run on the same data and base (another beta,
+A preference loss reads nothing else of the reference. Randomness is keyed by the ranked set and the draw, so the
+reference's error is a constant: it is computed before training, in large batches without gradients, and cached. No
+second network is in memory during training, and a later run on the same data and base model (with another beta or
 another method) starts at once.
 """
 
@@ -40,19 +40,19 @@ def measure_errors(
     dtype: torch.dtype = torch.float32,
     title: str = "reference errors",
 ) -> Tensor:
-    """The errors [D, V] of a network as it is now, at draws 0 .. D-1 of the wanted views, in float32.
+    """The errors [D, V] of a network with its present weights, at draws 0 .. D-1 of the wanted views, in float32.
 
     Args:
         denoiser: the model.
-        batches: makes what it is asked.
-        wanted: the views to measure at each draw, D arrays; the errors of others are zero, or what the cache has.
-        batch: views asked at once.
-        identity: names the network's weights and schedule, the latents and the embeddings.
+        batches: makes the network's inputs.
+        wanted: the views to measure at each draw, D arrays; the errors of other views are zero, or what the cache has.
+        batch: views per forward pass.
+        identity: a digest of the network's weights and schedule, the latents and the embeddings.
         root: folder of the cache.
-        about: the model and data, for `palate cache`.
+        about: the model and data, which `palate cache` lists.
         accelerator: the device and the processes.
-        dtype: that the network computes in.
-        title: of the progress bar.
+        dtype: the dtype in which the network computes.
+        title: title of the progress bar.
 
     Raises:
         NotFiniteError: an error is NaN or infinite.
@@ -65,8 +65,8 @@ def measure_errors(
 
     @torch.no_grad()
     def compute(draw: int, rows: np.ndarray) -> dict[str, Tensor]:
-        question = batches.make(rows, np.full(len(rows), draw)).to(accelerator.device)
-        error = denoising_errors(denoiser, question, dtype)
+        inputs = batches.make(rows, np.full(len(rows), draw)).to(accelerator.device)
+        error = denoising_errors(denoiser, inputs, dtype)
         fix = "give --precision fp32, or another model, as the network overflows"
         require_finite(f"the {title} of the model at draw {draw}", error, fix=fix)
         return {"error": error}
@@ -77,7 +77,7 @@ def measure_errors(
         path = entry.folder / f"{draw}.safetensors"
         found = cached_rows(path, len(every), partial(compute, draw), batch, progress, accelerator, rows).read(every)
         error = found["error"]
-        assert isinstance(error, Tensor)  # one number a row
+        assert isinstance(error, Tensor)  # one number per row
         return error
 
     distinct = [np.unique(each) for each in wanted]

@@ -1,4 +1,4 @@
-"""`palate align`: from preferences to a model that has learned them."""
+"""`palate align`: trains a model on preferences."""
 
 from __future__ import annotations
 
@@ -40,30 +40,27 @@ from palate.training.trackers import tracked
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-REFERENCE_AT_ONCE = (
-    4  # views an example of a micro-batch: a forward without gradients needs a fraction of a training step's memory
-)
-
-
+REFERENCE_AT_ONCE = 4
+"""Views per example of a micro-batch: a forward pass without gradients needs a fraction of a training step's memory."""
 LATENTS_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def align(config: AlignConfig, method: Method | None = None) -> Path:
     """Trains a model on preferences.
 
-    Caches latents, embeddings and the base model's errors, then trains; an interrupted run goes on from its last
+    Caches latents, embeddings and the base model's errors, then trains. An interrupted run continues from its last
     checkpoint and ends with the same weights.
 
     Args:
-        config: of the run.
-        method: what to learn by; the configuration's own when left out.
+        config: the configuration of the run.
+        method: the method; the configuration's own when left out.
 
     Returns:
-        The run folder: `model/` holds the LoRA or pipeline, `metrics.jsonl` the curves, `summary.json` the outcome.
+        The run folder: `model/` holds the LoRA or pipeline, `metrics.jsonl` the curves, `summary.json` the result.
 
     Raises:
-        PalateError: something given cannot be used; before any expensive work.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint; the same call goes on.
+        PalateError: an input cannot be used; raised before any expensive work.
+        KeyboardInterrupt: Ctrl-C was pressed; raised after a checkpoint, and the same call continues from there.
     """
     method = method or config.method()
     source = resolve(config.model)
@@ -95,7 +92,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
 
 
 def _own_code(method: Method) -> dict[str, str]:
-    """A digest of the user's own method as an input of the run; none of Palate's."""
+    """A digest of a user's own method, as an input of the run; empty for the methods of Palate."""
     return {} if type(method).__module__.startswith("palate.") else {"method": class_digest(type(method))}
 
 
@@ -116,7 +113,7 @@ def assemble(
     with run.timer("encode"):
         encoders = Encoders(source, resolution, accelerator.device, LATENTS_DTYPES[config.latents_dtype], dtype)
         prepared = _prepared(config, encoders, examples, plan, root, about, accelerator)
-    del encoders  # they go before the network comes, but where `prepared` needs them
+    del encoders  # out of memory before the network is loaded, unless `prepared` still needs them
     gc.collect()
     weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
     denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders())
@@ -151,7 +148,7 @@ def _prepared(
     about: Mapping[str, object],
     accelerator: Accelerator,
 ) -> Prepared:
-    """The latents and embeddings that the run looks at: kept on the disk, or computed when they are asked for."""
+    """The latents and embeddings that the run needs: cached on disk, or computed when they are needed."""
     needed = Needed.of(examples, plan.visited(config.steps))
     if config.latents == "streamed":
         return prepare_streamed(encoders, examples, needed)
@@ -159,12 +156,12 @@ def _prepared(
 
 
 def _frames(examples: Examples, images: np.ndarray, resolution: int) -> Frames:
-    """How images are cut out of their originals."""
+    """How training images are cropped from their originals."""
     return Frames.squares(examples.images.size[images].tolist(), resolution)
 
 
 def make_trainable(network: Any, config: AlignConfig) -> None:
-    """Gives the network a LoRA, or makes all its weights trainable."""
+    """Adds a LoRA to the network, or makes all its weights trainable."""
     if config.train == "lora":
         add_lora(network, config.rank, config.alpha or config.rank, config.targets, config.seed)
     else:
@@ -176,12 +173,12 @@ def make_trainable(network: Any, config: AlignConfig) -> None:
 
 
 def _summary(config: AlignConfig, method: Method, examples: Examples, run: RunFolder) -> dict[str, Any]:
-    """The outcome; metrics are means over the last tenth of the run, since single lines are noisy."""
+    """The contents of `summary.json`; metrics are means over the last tenth of the run, as single lines are noisy."""
     late = [line for line in run.metrics() if line["step"] > 0.9 * config.steps]
     columns: dict[str, list[float]] = {}
     for line in late:
         for name in line.keys() - {"step", "epoch", "lr"}:
-            columns.setdefault(name, []).append(line[name])  # a line lacks what nothing in its steps measured
+            columns.setdefault(name, []).append(line[name])  # a line lacks a metric that none of its steps measured
     means = {name: sum(column) / len(column) for name, column in columns.items()}
     counts = {"examples": len(examples), "images": len(examples.images), "steps": config.steps}
     return {"method": method.name, "model": config.model, **counts, "seconds": run.timings, "last_tenth": means}

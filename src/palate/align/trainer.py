@@ -1,4 +1,4 @@
-"""The step of an offline training: one forward and backward of the policy, and little else."""
+"""The training step of an offline method: one forward and backward pass of the policy, and little else."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Trainer:
     """Trains the parameters of a denoiser's network that require a gradient.
 
     Args:
-        config: of the run.
-        method: the objective.
-        denoiser: the policy; its network is wrapped for the processes.
-        batches: makes what it is asked.
-        plan: which examples a step takes.
-        reference: the base model's errors [D, V] of each draw and view, where the method needs them.
-        run: where metrics and checkpoints go.
+        config: the configuration of the run.
+        method: the method.
+        denoiser: the policy; its network is wrapped for several processes.
+        batches: makes the network's inputs.
+        plan: the examples and draws of each step.
+        reference: the base model's errors [D, V] of each draw and view, if the method needs them.
+        run: the folder for metrics and checkpoints.
         accelerator: the device and the processes.
-        dtype: that the network computes in.
+        dtype: the dtype in which the network computes.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Trainer:
         return self.learner.part.network
 
     def train(self) -> None:
-        """Runs all steps that no checkpoint has done; raises what `StepLoop.run` does."""
+        """Runs all steps that are not in a checkpoint yet; raises what `StepLoop.run` raises."""
         self.loop.run(f"align {self.method.name}", self.step)
 
     def step(self, step: int) -> None:
-        """One update, the first is step 0. Nothing here waits for the device."""
+        """One update; the first is step 0. Nothing here waits for the device."""
         rows, draws = self.plan.step(step)
         mine = micro_batches(len(rows), self.micro_batch, self.accelerator)
         shares = [(rows[share], draws[share]) for share in mine]
@@ -89,7 +89,7 @@ class Trainer:
         self.meter.add(gradient_norm=norm)
 
     def _loss(self, rows: np.ndarray, draws: np.ndarray, mean: Tensor | None) -> Tensor:
-        """The mean loss of one micro-batch of B examples; measures it."""
+        """The mean loss of one micro-batch of B examples; records its metrics."""
         batch, prediction, measured = self._measure(rows, draws)
         if self.method.batchwise and mean is None:
             mean = self._mean(self.method.statistic(measured).detach())
@@ -105,7 +105,7 @@ class Trainer:
         return (weight * loss).mean()
 
     def _measure(self, rows: np.ndarray, draws: np.ndarray) -> tuple[Batch, Tensor, Measured]:
-        """One forward of B examples at their draws: what was asked, what the policy predicted, and the errors."""
+        """One forward pass of B examples at their draws: the batch, the policy's prediction, and the errors."""
         device, examples, error_ref = self.accelerator.device, self.batches.examples, None
         views = examples.view[rows]  # [B, n]
         batch = self.batches.make(views.ravel(), draws.repeat(views.shape[1])).to(device)
@@ -119,11 +119,11 @@ class Trainer:
 
     @torch.no_grad()
     def _mean_of_all(self, shares: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
-        """The mean of the method's statistic over a batch of several micro-batches: one forward more for each."""
+        """The mean of the method's statistic over a batch of several micro-batches: an extra forward pass for each."""
         return self._mean(torch.cat([self.method.statistic(self._measure(*share)[-1]) for share in shares]))
 
     def _mean(self, statistic: Tensor) -> Tensor:
-        """Over all processes, each of which has as many examples."""
+        """The mean over all processes, which all have the same number of examples."""
         mean: Any = self.accelerator.reduce(statistic.mean(), "mean")
         return mean
 

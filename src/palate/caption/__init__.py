@@ -1,1 +1,1 @@
-"""Words for images: a caption each, for instance to generate from again."""
+"""Captions for images, which can be used as prompts, for example."""

@@ -1,4 +1,4 @@
-"""Captioners: any image-text-to-text model of transformers, and those that plug-ins bring."""
+"""Captioners: any image-text-to-text model of transformers, and those that plug-ins provide."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
 
 class Captioner(Protocol):
-    """One line of words an image.
+    """Writes a one-line caption for each image.
 
     Attributes:
-        no_caption_reason: why it may say nothing of an image, and how to mend that, to follow "it has no caption:".
+        no_caption_reason: why an image may get no caption, and what to do; it follows "it has no caption:" in messages.
     """
 
     no_caption_reason: str
 
     def fingerprint(self) -> str:
-        """A digest of what captions depend on beside the images and the configuration, such as weights."""
+        """A digest of everything that captions depend on except images and configuration, such as weights."""
         ...
 
     def __call__(self, images: Sequence[Image.Image]) -> list[str]:
-        """Captions [B] of B RGB images of any sizes; "" where it says nothing."""
+        """Captions [B] of B RGB images of any sizes; "" for an image without a caption."""
         ...
 
 
 class ModelCaptioner:
-    """An image-text-to-text model, asked the same question about every image, decoded greedily.
+    """An image-text-to-text model, which answers the same question about every image, with greedy decoding.
 
     Args:
         model: a folder or hub id of a model of transformers with its processor, such as `llava-hf/llava-1.5-7b-hf`
             (Liu et al. 2023, arXiv:2310.03744), in safetensors. Code that a checkpoint brings is not run.
-        question: is put through the processor's chat template; without one, it follows the processor's image token.
-        max_new_tokens: longest caption.
-        device: the best one when left out. Weights are float32 on a CPU, else bfloat16.
+        question: formatted by the processor's chat template; without a template it follows the processor's image token.
+        max_new_tokens: the largest number of tokens in a caption.
+        device: the best one when left out. Weights are float32 on a CPU, bfloat16 on other devices.
 
     Raises:
-        InputError: no such model, or one without a processor of images and text.
+        InputError: there is no such model, or it has no processor of images and text.
     """
 
     no_caption_reason = "the model ended its answer before the first word; ask another question"
@@ -59,39 +59,39 @@ class ModelCaptioner:
         tokenizer = self._processor.tokenizer
         tokenizer.padding_side = "left"  # so that every answer begins where its question ends
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        self._asked = self._worded(question)
-        begun = bool(tokenizer.bos_token) and self._asked.startswith(tokenizer.bos_token)  # by the template
+        self._input_text = self._formatted(question)
+        begun = bool(tokenizer.bos_token) and self._input_text.startswith(tokenizer.bos_token)  # by the template
         self._options = {"padding": True, "return_tensors": "pt"} | ({"add_special_tokens": False} if begun else {})
         self._greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
 
     def fingerprint(self) -> str:
-        """The hub's commit, else of the weights; see `Captioner`."""
+        """The hub's commit, or else a digest of the weights; see `Captioner`."""
         return getattr(self._network.config, "_commit_hash", None) or state_digest(self._network.state_dict())
 
     def __call__(self, images: Sequence[Image.Image]) -> list[str]:
         """See `Captioner`; spaces and line breaks become one space each."""
-        texts, pictures = [self._asked] * len(images), [[each] for each in images]
+        texts, pictures = [self._input_text] * len(images), [[each] for each in images]
         inputs = self._processor(text=texts, images=pictures, **self._options)
         inputs = inputs.to(self._network.device, self._network.dtype)
         pad = self._processor.tokenizer.pad_token_id
         output = self._network.generate(**inputs, **self._greedy, pad_token_id=pad)  # [B, length]
-        asked = inputs["input_ids"]  # a decoder repeats it before it answers; an encoder-decoder does not
-        length = asked.shape[1]
-        told = output[:, length:] if torch.equal(output[:, :length], asked) else output
-        return [" ".join(text.split()) for text in self._processor.batch_decode(told, skip_special_tokens=True)]
+        question = inputs["input_ids"]  # a decoder-only model repeats it before its answer; an encoder-decoder does not
+        length = question.shape[1]
+        answer = output[:, length:] if torch.equal(output[:, :length], question) else output
+        return [" ".join(text.split()) for text in self._processor.batch_decode(answer, skip_special_tokens=True)]
 
-    def _worded(self, question: str) -> str:
-        """The question as the model was taught to read one, with the mark that stands for the image."""
+    def _formatted(self, question: str) -> str:
+        """The question in the model's own format, with the token that stands for the image."""
         if self._processor.chat_template:
             parts = [{"type": "image"}, {"type": "text", "text": question}]
             turn = {"role": "user", "content": parts}
             return self._processor.apply_chat_template([turn], add_generation_prompt=True)
-        mark = getattr(self._processor, "image_token", None)  # no text where the processor puts it itself, as BLIP-2's
+        mark = getattr(self._processor, "image_token", None)  # not a text if the processor adds it itself, as BLIP-2's
         return f"{mark}\n{question}" if isinstance(mark, str) else question
 
 
 def load_captioner(name: str, question: str = "", max_new_tokens: int = 64, device: str | None = None) -> Captioner:
-    """A plug-in's captioner by its name, or a model as of `ModelCaptioner`; arguments and errors as there."""
+    """A plug-in's captioner by its name, or a `ModelCaptioner`; for arguments and errors see there."""
     if make := plugins().captioners.get(name):
         return make(pick_device(device))
     return ModelCaptioner(name, question, max_new_tokens, device)

@@ -1,4 +1,4 @@
-"""`palate caption`: a run folder with every image of another folder, and what a captioner says of it."""
+"""`palate caption`: writes a run folder with every image of another folder and a caption for each."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ FREE = frozenset({"out", "batch", "device", "skip_bad"})
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionConfig:
-    """What to caption, and by what."""
+    """The settings of `palate caption`."""
 
     images: Path
     """Any folder of images, with or without metadata.jsonl."""
     captioner: str
-    """Who writes them: a folder or hub id of an image-text-to-text model of transformers, such as
-    llava-hf/llava-1.5-7b-hf, or teacher, which knows the 64 x 64 pictures of the tiny world alone."""
+    """Captioner: a folder or hub id of an image-text-to-text model of transformers, such as llava-hf/llava-1.5-7b-hf,
+    or teacher, which reads only the 64 x 64 images of the tiny world."""
     question: str = "Describe this image in one sentence."
-    """What a model is asked about each image; teacher needs no question."""
+    """Question to the model about each image; teacher needs no question."""
     max_new_tokens: int = 64
-    """Longest caption, in the model's tokens; CLIP's text encoders read 77 of theirs."""
+    """Largest length of a caption in the model's tokens; CLIP's text encoders read 77 of their own tokens."""
     out: Path
-    """Run folder, an ImageFolder itself; one that was interrupted goes on where it stopped."""
+    """Run folder, itself an ImageFolder; an interrupted run continues where it stopped."""
     skip_bad: bool = False
-    """Leave out images that are broken, or of which nothing is said, and count them, instead of stopping."""
+    """Leave out images that are damaged or get no caption, and count them, instead of stopping."""
     batch: int = 8
     """Images captioned at once; changes memory and speed, not the captions."""
     device: str | None = None
@@ -57,19 +57,19 @@ class CaptionConfig:
 
 
 def caption(config: CaptionConfig) -> Path:
-    """Captions each image that the run folder has no caption of yet, and again each that has changed since.
+    """Captions each image that has no caption in the run folder yet, and each image that has changed since.
 
-    `metadata.jsonl` has a line an image: `file_name`, `prompt` (the caption), `sha256` of the image's file and, where
-    the image had a prompt, `caption_of`. An image is in the folder before its line is, as a hard link where there can
-    be one, else as a copy. Images that a model's safety checker blanked have none.
+    `metadata.jsonl` has one line per image: `file_name`, `prompt` (the caption), `sha256` of the image's file and, if
+    the image had a prompt, `caption_of`. An image is in the folder before its line is, as a hard link if possible,
+    otherwise as a copy. Images that a model's safety checker has blanked get no caption.
 
     Returns:
-        The run folder; `captioned again` in its summary counts the images that had changed.
+        The run folder; `captioned again` in its summary is the number of images that had changed.
 
     Raises:
-        InputError: no such images or captioner, or a broken image, before anything is written; or an image of which
-            nothing is said.
-        RunFolderError: the folder holds another run, or the captioner changed since it was begun.
+        InputError: there are no such images or no such captioner, or an image is damaged (raised before anything is
+            written); or an image gets no caption.
+        RunFolderError: the folder contains another run, or the captioner has changed since the run began.
     """
     from palate.caption.captioner import load_captioner
 
@@ -94,10 +94,10 @@ def caption(config: CaptionConfig) -> Path:
 
 
 def _keep_current(run: RunFolder, records: Sequence[ImageRecord]) -> tuple[set[str], int]:
-    """Takes lines and images out of the folder whose original is gone or has changed.
+    """Removes the lines and images whose original is gone or has changed.
 
     Returns:
-        The names of the images whose caption stays, and how many changed.
+        The names of the images whose caption is kept, and the number of changed images.
     """
     current, table = {record.file_name: record for record in records}, JsonLines(run.path / METADATA)
     kept, lost = [], []
@@ -120,31 +120,31 @@ def _inside(value: Any, what: str) -> str:
 def _caption(
     records: Sequence[ImageRecord], done: set[str], captioner: Captioner, out: Path, batch: int, tally: Tally
 ) -> int:
-    """Captions those that are not done, a batch after the other; returns how many lines there are in the end."""
+    """Captions the images that are not done, batch by batch; returns the number of lines at the end."""
     table = JsonLines(out / METADATA)
     link_images([record for record in records if record.file_name in done], out)  # those that were lost since
     left = [record for record in records if record.file_name not in done]
     with bar("captioning", len(records), done=len(records) - len(left)) as progress:
         for start in range(0, len(left), batch):
             shown = left[start : start + batch]
-            if said := _said(shown, captioner, tally):
-                link_images([record for record, _ in said], out)
-                table.append(_row(record, text) for record, text in said)
+            if captioned := _captioned(shown, captioner, tally):
+                link_images([record for record, _ in captioned], out)
+                table.append(_row(record, text) for record, text in captioned)
             progress.advance(len(shown))
     if not (count := len(table.read())):
         raise InputError(f"none of the {len(records)} images has a caption: {captioner.no_caption_reason}")
     return count
 
 
-def _said(shown: Sequence[ImageRecord], captioner: Captioner, tally: Tally) -> list[tuple[ImageRecord, str]]:
-    """The images and their captions; one of which nothing is said is a bad row."""
-    said = []
+def _captioned(shown: Sequence[ImageRecord], captioner: Captioner, tally: Tally) -> list[tuple[ImageRecord, str]]:
+    """The images and their captions; an image without a caption is a bad row."""
+    captioned = []
     for record, text in zip(shown, captioner([record.image.open() for record in shown]), strict=True):
         with tally.row(str(record.image)):
             if not text:
                 raise InputError(f"it has no caption: {captioner.no_caption_reason}")
-            said.append((record, text))
-    return said
+            captioned.append((record, text))
+    return captioned
 
 
 def _row(record: ImageRecord, text: str) -> dict[str, Any]:

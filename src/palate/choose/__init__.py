@@ -1,1 +1,1 @@
-"""Which of several pictures is kept."""
+"""Best-of-N: chooses one of several generated images by a scorer."""

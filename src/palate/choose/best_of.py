@@ -1,4 +1,4 @@
-"""`palate generate --best-of N`: each image is the one that a scorer puts highest among N candidates."""
+"""`palate generate --best-of N`: each image is the best of N candidates by a scorer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfConfig(GenerateConfig):
-    """What to make, and which of the candidates to keep."""
+    """The settings of `palate generate`."""
 
     best_of: int = 1
-    """Candidates of each image, each from a seed of its own, of which only the best is kept; 1 keeps what is drawn."""
+    """Number of candidates for each image, each with its own seed; only the best is kept. 1 generates without a
+    choice."""
     scorer: str | None = None
-    """Who says which candidate is best: clip:<model>, image:<measure>, implicit:<run>, reward:<run> or
+    """Scorer that decides which candidate is best: clip:<model>, image:<measure>, implicit:<run>, reward:<run> or
     python:<module>:<factory>."""
 
     def __post_init__(self) -> None:
@@ -36,40 +37,39 @@ class BestOfConfig(GenerateConfig):
         if self.best_of > 1 and not self.scorer:
             raise ValueError(f"best_of {self.best_of} needs a scorer to choose by, such as clip:<model>")
         if self.best_of == 1 and self.scorer:
-            raise ValueError(f"scorer {self.scorer!r} has nothing to choose from; give best_of 2 or more")
+            raise ValueError(f"scorer {self.scorer!r} needs candidates to choose from; give best_of 2 or more")
 
     def plain(self) -> GenerateConfig:
-        """The same without a choice."""
+        """The same settings without those of the choice."""
         return GenerateConfig(**{each.name: getattr(self, each.name) for each in dataclasses.fields(GenerateConfig)})
 
 
 @dataclass(frozen=True)
 class BestOf:
-    """Draws the best of n candidates, a `generate.stage.Draw`.
+    """Generates the best of n candidates; a `generate.stage.Draw`.
 
-    Candidate 0 is the image that plain generation makes, up to float rounding, and of equal scores the first wins: so
-    no image scores worse than its plain one. The candidates of one image make batches of their own, so that on a CPU
-    no bit depends on which other images are made, at which sitting, or on a `batch` of n and more; a smaller one
+    Candidate 0 is the image that plain generation makes, up to float rounding, and of equal scores the first wins, so
+    no image has a worse score than without the choice. Batches contain candidates of one image only, so that on a CPU
+    no bit of an image depends on the other images, on interruptions, or on a `batch` of at least n; a smaller batch
     changes images by float rounding, as in plain generation.
 
     Args:
-        scorer: says which is best, by a lower score where that is better.
-        n: how many candidates each image has.
+        scorer: the scorer that chooses; it says whether higher or lower scores are better.
+        n: number of candidates for each image.
     """
 
     scorer: Scorer
     n: int
 
     def __call__(self, sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
-        """Draws items one by one, no more than `batch` candidates at once."""
+        """Generates items one by one, at most `batch` candidates at once."""
         for item in items:
             yield [self.draw(sampler, item, batch)]
 
     def draw(self, sampler: Sampler, item: PlannedImage, batch: int) -> Drawn:
-        """The best candidate of one item; `candidate_scores` [n] are in the order of the candidates.
+        """The best candidate of one item, with `candidate_scores` [n] in the order of the candidates.
 
-        A candidate that is not what the model drew (blanked by a safety checker) has no score, and is taken only where
-        all are so.
+        A candidate that a safety checker has blanked has no score, and is chosen only if all candidates are blanked.
 
         Raises:
             InputError: a score is not finite.
@@ -98,16 +98,17 @@ class BestOf:
 
 
 def generate_best(config: BestOfConfig) -> Path:
-    """`generate`, of the best of `best_of` candidates an image; with one it is `generate` itself.
+    """Like `generate`, but each image is the best of `best_of` candidates; without a scorer it is `generate` itself.
 
     Returns:
-        The run folder. A line of `metadata.jsonl` also has `score`, which `candidate` it is from 0, and
+        The run folder. Each line of `metadata.jsonl` also has `score`, the number of the `candidate` (from 0), and
         `candidate_scores`; its `seed` is the candidate's.
 
     Raises:
-        InputError: as of `generate`; no such scorer, one that cannot read the model's pictures, or one of a judge of
-            results, which never chooses them; before anything is written. Or a score that is not finite.
-        RunFolderError: the folder holds another run.
+        InputError: see `generate`; or there is no such scorer, it cannot read the model's images, or it belongs to a
+            judge of results, which must not choose images (all raised before anything is written); or a score is not
+            finite.
+        RunFolderError: the folder contains another run.
     """
     if config.scorer is None:
         return generate(config.plain())

@@ -1,1 +1,1 @@
-"""The forward process and what a network predicts of it."""
+"""The forward diffusion process, and the conversions between the network's possible predictions."""

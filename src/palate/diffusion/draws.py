@@ -1,9 +1,9 @@
-"""The randomness of training: time, noise and prompt dropout, keyed by what they are of.
+"""The randomness of training: time, noise and prompt dropout, keyed by the ranked set.
 
 A *draw* is one (time, noise, prompt kept or dropped) of a ranked set; all its images share it. It depends on the seed,
 the set's identity and the draw's number, never on the step, the batch or the process. So a resumed run equals an
-undisturbed one, a run is the same however its batch is split, and what the base model says of an (image, draw) can be
-computed once for all epochs and runs that revisit it.
+uninterrupted one, a run does not depend on how its batch is split, and the base model's error of an (image, draw) can
+be computed once for all epochs and runs that use it again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Draws:
     """The draws of K keys.
 
     Args:
-        keys: the identities [K] of what randomness is shared within, such as ranked sets.
-        seed: of the run.
-        dropout: share of draws that see the empty prompt.
+        keys: the identities [K] of the groups that share their randomness, such as ranked sets.
+        seed: seed of the run.
+        dropout: share of draws with the empty prompt.
     """
 
     def __init__(self, keys: list[str] | tuple[str, ...], seed: int, dropout: float = 0.0) -> None:
@@ -34,15 +34,16 @@ class Draws:
     def u(self, key: np.ndarray, draw: np.ndarray) -> np.ndarray:
         """Quantiles in [0, 1) of the times [R] of keys [R] at draws [R]; the schedule turns them into times.
 
-        The draws of one key are a golden-ratio sequence from a keyed start: each is uniform, and together they cover
-        the times evenly, however many there are.
+        The draws of one key are a golden-ratio sequence with a keyed start: each is uniform, and together they cover
+        the times evenly, whatever their number is.
         """
         return (self._starts[key] + draw * GOLDEN) % 1.0
 
     def noise(self, key: np.ndarray, draw: np.ndarray, shape: tuple[int, ...]) -> Tensor:
         """Standard normal noise [R, *shape]; equal keys at equal draws have equal noise.
 
-        Others nearly always differ: torch's CPU generator keeps 32 bits of a seed, see `core.seeds.torch_generator`.
+        Different ones nearly always differ: torch's CPU generator uses 32 bits of a seed, see
+        `core.seeds.torch_generator`.
         """
         distinct, where = np.unique(np.stack([key, draw]), axis=1, return_inverse=True)
         noise, generator = torch.empty(distinct.shape[1], *shape), torch.Generator()

@@ -1,7 +1,7 @@
-"""What a network predicts, and how to turn one prediction into another.
+"""The quantity that a network predicts, and the conversion of a prediction to x_0 and eps.
 
-Every parametrization is a mix of data and noise, `p x_0 + q eps`. With `x_t = signal x_0 + noise eps` that makes two
-linear equations in x_0 and eps, so one formula serves all:
+Every parametrization is a linear combination of data and noise, `p x_0 + q eps`. Together with
+`x_t = signal x_0 + noise eps` these are two linear equations in x_0 and eps, so one formula serves all:
 
     ============  =======  ========  =================================================
     prediction    p        q         reference
@@ -24,7 +24,7 @@ from palate.diffusion.schedule import Schedule, broadcast
 
 
 class Parametrization(str, Enum):
-    """What the raw output of a network means; the first three are spelt as diffusers' `prediction_type`."""
+    """The meaning of a network's raw output; the first three have the names of diffusers' `prediction_type`."""
 
     EPSILON = "epsilon"
     SAMPLE = "sample"
@@ -32,15 +32,15 @@ class Parametrization(str, Enum):
     VELOCITY = "velocity"
 
     def target(self, schedule: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """What a perfect network would predict [B, C, H, W] at `t` [B]."""
+        """The output of a perfect network [B, C, H, W] at `t` [B]."""
         p, q = self._mix(broadcast(schedule.signal(t), x_0), broadcast(schedule.noise(t), x_0))
         return p * x_0 + q * eps
 
     def recover(self, schedule: Schedule, prediction: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The x_0 and eps [B, C, H, W] that a prediction implies at `t` [B].
 
-        Not defined where the prediction does not bear on the other part: epsilon on pure noise (signal = 0), the
-        sample on clean data (noise = 0).
+        They are not defined where the prediction does not determine the other part: epsilon at pure noise (signal = 0),
+        the sample at clean data (noise = 0).
         """
         signal, noise = broadcast(schedule.signal(t), x_t), broadcast(schedule.noise(t), x_t)
         p, q = self._mix(signal, noise)
@@ -48,7 +48,7 @@ class Parametrization(str, Enum):
         return (q * x_t - noise * prediction) / determinant, (signal * prediction - p * x_t) / determinant
 
     def _mix(self, signal: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """The factors p and q of x_0 and eps in the prediction, shaped as `signal`."""
+        """The factors p and q of x_0 and eps in the prediction, in the shape of `signal`."""
         zero, one = torch.zeros_like(signal), torch.ones_like(signal)
         return {
             Parametrization.EPSILON: (zero, one),

@@ -1,6 +1,7 @@
-"""Noise schedules: `x_t = signal(t) x_0 + noise(t) eps`, and which `t` to train on.
+"""Noise schedules: `x_t = signal(t) x_0 + noise(t) eps`, and the distribution of `t` in training.
 
-`t` is always a [B] tensor. VP: an integer timestep, 0 the cleanest. Flow: sigma in [0, 1], 0 clean.
+`t` is always a [B] tensor. Variance-preserving: an integer timestep, 0 is the cleanest. Flow: sigma in [0, 1], 0 is
+clean.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Schedule(Protocol):
         ...
 
     def sample_t(self, u: Tensor) -> Tensor:
-        """Maps `u` [B], uniform in [0, 1), to the times [B] that training visits: their quantile function."""
+        """Maps `u` [B], uniform in [0, 1), to times of training [B]: the quantile function of their distribution."""
         ...
 
     def add_noise(self, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -35,12 +36,12 @@ class Schedule(Protocol):
 
 
 def broadcast(per_image: Tensor, like: Tensor) -> Tensor:
-    """Views a [B] tensor as [B, 1, ...] so that it multiplies `like` [B, ...]."""
+    """A [B] tensor viewed as [B, 1, ...], so that it can be multiplied with `like` [B, ...]."""
     return per_image.view(-1, *(1,) * (like.ndim - 1))
 
 
 class _GaussianPath:
-    """What both schedules share: the path is linear in x_0 and eps."""
+    """The common part of both schedules: the path is linear in x_0 and eps."""
 
     def add_noise(self: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t [B, C, H, W] from x_0 and eps [B, C, H, W] at `t` [B]."""
@@ -52,7 +53,7 @@ class VarianceSchedule(_GaussianPath):
     """Variance-preserving: `signal^2 + noise^2 = 1` at each of T integer timesteps.
 
     Args:
-        alphas_cumprod: signal^2 [T], as a diffusers scheduler holds it.
+        alphas_cumprod: signal^2 [T], as in a diffusers scheduler.
 
     Reference: Ho et al. 2020 (arXiv:2006.11239), equation 4.
     """
@@ -79,8 +80,8 @@ class VarianceSchedule(_GaussianPath):
 class FlowSchedule(_GaussianPath):
     """Rectified flow: `x_t = (1 - sigma) x_0 + sigma eps`.
 
-    Training visits logit-normal sigmas, `sigmoid(N(0, 1))`, moved towards noise by the model's own
-    `shift s`: `sigma -> s sigma / (1 + (s - 1) sigma)`.
+    Training uses logit-normal sigmas, `sigmoid(N(0, 1))`, moved towards noise by the model's own `shift s`:
+    `sigma -> s sigma / (1 + (s - 1) sigma)`.
 
     Reference: Esser et al. 2024 (arXiv:2403.03206): logit-normal in section 3.1 (rf/lognorm(0.00, 1.00) ranked first
     in table 1), the shift in equation 23 (s = 3 for Stable Diffusion 3).
@@ -93,9 +94,9 @@ class FlowSchedule(_GaussianPath):
         """The schedule of a diffusers `FlowMatchEulerDiscreteScheduler`.
 
         Args:
-            config: of the scheduler: one `shift` for all sizes, or with `use_dynamic_shifting` one that depends on the
-                size, through `mu`, which is linear in the number of tokens.
-            tokens: that the network makes of a picture.
+            config: configuration of the scheduler: one `shift` for all sizes, or with `use_dynamic_shifting` a shift
+                that depends on the size through `mu`, which is linear in the number of tokens.
+            tokens: number of tokens of an image in the network.
         """
         if not config.get("use_dynamic_shifting"):
             return cls(config["shift"])

@@ -1,1 +1,1 @@
-"""Prompts and seeds to images."""
+"""Generates images from prompts and seeds."""

@@ -16,22 +16,22 @@ from palate.records.image_folder import METADATA, metadata_rows
 from palate.records.table_files import TABLE_ENDINGS, ending, read_table, read_text
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-"""Of a text file. Python's own `splitlines` also ends lines at characters that prompts have inside, such as U+2028."""
+"""The line ends of a text file. Python's `splitlines` also splits at characters inside prompts, such as U+2028."""
 
 
 def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
     """The prompts of a set, in order, each once.
 
     Args:
-        source: a name that a plug-in brings, such as `seen` and `unseen` (captions of the tiny world that its models
-            were, or were not, pretrained on); `python:<module>:<name>`, as of `user_prompts`; or a file: `.txt` with a
-            prompt a line, `.csv`, `.tsv`, `.jsonl` or `.json` with the prompt in the column `prompt`, `caption` or
-            `text` (in any case), `.json` with a list of texts, or `.gz` of any of these; or a folder of images, such as
-            a run of `palate caption`, whose metadata has such a column.
-        limit: take only the first so many.
+        source: a name that a plug-in provides, such as `seen` and `unseen` (captions of the tiny world that its models
+            were, or were not, pretrained on); `python:<module>:<name>`, see `user_prompts`; or a file: `.txt` with one
+            prompt per line, `.csv`, `.tsv`, `.jsonl` or `.json` with the prompt in the column `prompt`, `caption` or
+            `text` (in upper or lower case), `.json` with a list of texts, or `.gz` of any of these; or a folder of
+            images, such as a run of `palate caption`, whose metadata has such a column.
+        limit: the largest number of prompts; the first ones are taken.
 
     Raises:
-        InputError: no such set, another format, no such column, or no prompt in it.
+        InputError: there is no such set, its format is unknown, or it has no such column or no prompt.
     """
     if is_user_code(str(source)):
         return user_prompts(str(source))[:limit]
@@ -41,18 +41,18 @@ def load_prompts(source: str | Path, limit: int | None = None) -> list[str]:
     path = Path(source).expanduser()
     if not path.exists() and not path.suffix:
         names, kinds = ", ".join(sorted(built_in)), ", ".join((".txt", *TABLE_ENDINGS))
-        mend = f"give a built-in name ({names}), a file ({kinds}) or a folder of images with {METADATA}"
-        raise InputError(f"no prompt set named {str(source)!r}{nearest(str(source), built_in)}; {mend}")
+        fix = f"give a built-in name ({names}), a file ({kinds}) or a folder of images with {METADATA}"
+        raise InputError(f"no prompt set named {str(source)!r}{nearest(str(source), built_in)}; {fix}")
     prompts = [prompt.strip() for name, row in _rows(path) if (prompt := _prompt_of(row, name))]
     if not prompts and path.is_dir():
         raise InputError(f"the folder {path} has no {METADATA} with prompts; `palate caption` writes them for images")
     if not prompts:
-        raise InputError(f"the prompt file {path} has no prompts in it; write one prompt a line")
+        raise InputError(f"the prompt file {path} has no prompts in it; write one prompt per line")
     return list(dict.fromkeys(prompts))[:limit]
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each row with a name for errors."""
+    """Each row with a name for error messages."""
     if path.is_dir():
         yield from ((row.name, row.values) for row in metadata_rows(path))
     elif ending(path) == ".txt":
@@ -63,10 +63,10 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _prompt_of(row: Any, name: str) -> str:
-    """The prompt of one row, which is it or has it in a column; "" of a row without one.
+    """The prompt of one row, which is the prompt itself or has it in a column; "" for a row without a prompt.
 
     Raises:
-        InputError: it is no text, or there is no column for it.
+        InputError: it is not a text, or there is no column for it.
     """
     if not isinstance(row, dict):
         row = {"prompt": row}

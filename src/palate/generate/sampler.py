@@ -1,4 +1,4 @@
-"""One model's images, each a function of its prompt and its seed alone."""
+"""Samples images from a model; each image depends only on its prompt and its seed."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SEEDS = 2**32
-"""How many seeds a CPU generator of torch tells apart: it keeps the low 32 bits."""
+"""The number of different seeds of torch's CPU generator, which uses only the low 32 bits."""
 _CACHED_PROMPTS = 64
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """One image that a pipeline gave.
+    """One image that a pipeline returned.
 
     Args:
-        image: the picture.
-        blocked: why it is not what the model drew, `SAFETY_CHECKER` or `BLACK`; "" where it is.
+        image: the image.
+        blocked: why it is not the model's own image, `SAFETY_CHECKER` or `BLACK`; "" if it is.
     """
 
     image: Image.Image
@@ -50,21 +50,22 @@ class Sampler:
     """Samples a model through its own diffusers pipeline.
 
     Each image has its own seeded CPU generator and each prompt is encoded alone, so an image does not depend on its
-    batch (up to float rounding), and `pipeline(prompt, generator=torch.Generator().manual_seed(seed))` makes it again
-    in plain diffusers. A family without an adapter encodes its prompts with each batch.
+    batch (up to float rounding), and `pipeline(prompt, generator=torch.Generator().manual_seed(seed))` makes the same
+    image in plain diffusers. A model of a family without an adapter encodes its prompts batch by batch.
 
     Args:
-        model: as `models.load.resolve` takes it.
+        model: see `models.source.resolve`.
         device: the best one of the machine when left out.
         dtype: `float32`, `bfloat16` or `float16`; bfloat16 on a GPU and float32 on a CPU when left out.
-        steps: the model's own (`palate.json` beside its index), else its pipeline's default, when left out.
-        guidance: the same.
-        height: pixels; the pipeline's default when left out.
-        width: the same.
+        steps: number of denoising steps; when left out, the default of the model (`palate.json` beside its index) or
+            else of its pipeline.
+        guidance: guidance scale, with the same defaults.
+        height: in pixels; the pipeline's default when left out.
+        width: in pixels; the pipeline's default when left out.
 
     Raises:
-        InputError: no such model, a part of it is missing, or a size that it does not take, before any weights are
-            read; or weights that are not finite.
+        InputError: there is no such model, a part of it is missing, or it does not take the size (raised before any
+            weights are read); or weights are not finite.
     """
 
     def __init__(
@@ -99,31 +100,31 @@ class Sampler:
         self._encode = lru_cache(_CACHED_PROMPTS)(self._encode_one)
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        """One image of each prompt and seed, as one batch, for callers who want what the model drew or nothing.
+        """One image for each prompt and seed, as one batch; raises an error where `draw` would return a blocked image.
 
         Raises:
-            InputError: also where one of the images is not the model's; says why.
-            NotFiniteError: as of `draw`.
+            InputError: see `draw`; also if an image is blocked, with the reason.
+            NotFiniteError: see `draw`.
         """
         drawn = self.draw(prompts, seeds)
         for prompt, each in zip(prompts, drawn):
             if each.blocked:
-                raise InputError(f"the picture of {prompt!r} is not the model's ({each.blocked}); try another prompt")
+                raise InputError(f"the image of {prompt!r} is not the model's ({each.blocked}); try another prompt")
         return [each.image for each in drawn]
 
     @torch.no_grad()
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
-        """One image of each prompt and seed, as one batch, with what became of it.
+        """One image for each prompt and seed, as one batch; an image may be blocked, see `Sampled`.
 
         Raises:
-            InputError: a seed that a generator would cut short.
-            NotFiniteError: latents or images overflowed; says where, and what to do.
+            InputError: a seed has more bits than the generator uses.
+            NotFiniteError: latents or images overflowed; the message says where, and what to do.
         """
         if wrong := [seed for seed in seeds if not 0 <= seed < SEEDS]:
             raise InputError(
-                f"a seed is a whole number from 0 to {SEEDS - 1}, as far as torch keeps it, not {wrong[0]}"
+                f"a seed must be a whole number from 0 to {SEEDS - 1}, as torch uses only 32 bits, not {wrong[0]}"
             )
-        with _decoder_watched(self.pipeline) as decoded, np.errstate(invalid="ignore"):  # NaN is asked for below
+        with _decoder_watched(self.pipeline) as decoded, np.errstate(invalid="ignore"):  # NaN is checked below
             found = self.pipeline(
                 **self._inputs(prompts),
                 **self._size,
@@ -139,7 +140,7 @@ class Sampler:
         return [Sampled(image, _why_blocked(image, flag)) for image, flag in zip(images, flags, strict=True)]
 
     def _inputs(self, prompts: Sequence[str]) -> Mapping[str, Any]:
-        """What the pipeline is given of a batch's prompts."""
+        """The pipeline's arguments for the prompts of a batch."""
         if self._denoiser is None:
             return {"prompt": list(prompts)}
         positive = Conditioning.cat([self._encode(prompt) for prompt in prompts])
@@ -153,7 +154,7 @@ class Sampler:
     def _require_finite(
         self, images: Tensor, decoded: Sequence[tuple[bool, bool]], prompts: Sequence[str], seeds: Sequence[int]
     ) -> None:
-        """Raises NotFiniteError where a picture is NaN, or its decoder gave an infinity that the pipeline cut off."""
+        """Raises NotFiniteError if an image or its latents are not finite, which the pipeline may hide by clamping."""
         wrong = next((row for row, image in enumerate(images) if not all_finite(image)), None)
         latents, pictures = (all(each) for each in zip(*decoded)) if decoded else (True, True)
         if wrong is None and latents and pictures:
@@ -169,9 +170,9 @@ class Sampler:
 
 @contextmanager
 def _decoder_watched(pipeline: Any) -> Iterator[list[tuple[bool, bool]]]:
-    """Within it, each use of the autoencoder's decoder adds to a list whether latents and picture were finite.
+    """Yields a list to which each call of the autoencoder's decoder adds whether its latents and image were finite.
 
-    The pipeline cuts pictures off at 0 and 1, so that the finished picture does not show an infinity.
+    The pipeline clamps images to [0, 1], so an infinity is not visible in the finished image.
     """
     seen: list[tuple[bool, bool]] = []
 

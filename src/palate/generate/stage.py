@@ -1,4 +1,4 @@
-"""`palate generate`: a run folder of images with what made them, resumable and in shards."""
+"""`palate generate`: writes a run folder of images and their metadata, resumable and in shards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NEEDED = {"file_name": checked.text, "prompt": checked.text, "seed": checked.int
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
-    """What to make."""
+    """The settings of generation."""
 
     model: str
     """Model to sample: a built-in name, a folder, a run of `palate align` or a hub id."""
@@ -46,29 +46,30 @@ class GenerateConfig:
     """Prompt set: a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
     folder of images (its prompts, each once)."""
     out: Path
-    """Run folder; one that was interrupted goes on where it stopped."""
+    """Run folder; an interrupted run continues where it stopped."""
     images: int = 4
     """Images of each prompt; the k-th has the same seed for every model."""
     limit: int | None = None
-    """Take only the first so many prompts."""
+    """Largest number of prompts; the first ones of the set are taken."""
     seed: int = 0
-    """Of all the images' seeds: any whole number. Each image gets one of 32 bits, as many as torch keeps on a CPU."""
+    """Any whole number, from which each image's own seed is derived. That has 32 bits, as many as torch uses on a
+    CPU."""
     steps: int | None = None
     """Denoising steps; the model's own default when left out."""
     guidance: float | None = None
     """Classifier-free guidance scale; the model's own default when left out."""
     height: int | None = None
-    """Pixels; the model's own default when left out."""
+    """Height in pixels; the model's own default when left out."""
     width: int | None = None
-    """Pixels; the model's own default when left out."""
+    """Width in pixels; the model's own default when left out."""
     shard: str = "0/1"
-    """Make only part i of n, written i/n with i from 0; the parts may run at once into the same folder."""
+    """Generate only part i of n, written i/n with i from 0; the parts may run at the same time into the same folder."""
     batch: int = 16
     """Images sampled at once; changes memory and speed, not the images."""
     device: str | None = None
     """Such as cpu or cuda; the best one there is when left out."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Of the model's weights; bfloat16 on a GPU and float32 on a CPU when left out."""
+    """Precision of the model; bfloat16 on a GPU and float32 on a CPU when left out."""
 
     def __post_init__(self) -> None:
         names = ("images", "batch", "limit", "steps", "height", "width")
@@ -80,12 +81,12 @@ class GenerateConfig:
 
 @dataclass(frozen=True)
 class Drawn:
-    """An image to be kept.
+    """An image to be saved.
 
     Args:
-        item: what was made, with the seed that it was made from: the plan's, or that of one of its candidates.
-        sampled: the picture, and whether it is what the model drew.
-        columns: what else its line in `metadata.jsonl` says; `candidate` where the seed is not the plan's.
+        item: the planned image, or one of its candidates, with the seed that was used.
+        sampled: the image, and whether it is blocked.
+        columns: further columns of its line in `metadata.jsonl`, such as the `candidate`'s number.
     """
 
     item: PlannedImage
@@ -94,11 +95,11 @@ class Drawn:
 
 
 Draw: TypeAlias = "Callable[[Sampler, Sequence[PlannedImage], int], Iterator[list[Drawn]]]"
-"""Draws each item with a sampler, no more than so many pictures at once; what it yields is kept before it goes on."""
+"""Generates items with a sampler, at most so many images at once; each list that it yields is saved before the next."""
 
 
 def draw_once(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
-    """One picture an item, from its own seed."""
+    """One image for each item, from its own seed."""
     for start in range(0, len(items), batch):
         part = items[start : start + batch]
         drawn = sampler.draw([item.prompt for item in part], [item.seed for item in part])
@@ -106,22 +107,23 @@ def draw_once(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> It
 
 
 def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str, str] = MappingProxyType({})) -> Path:
-    """Makes every image of the plan that the run folder does not have yet.
+    """Generates every planned image that is not in the run folder yet.
 
-    The folder opens with `datasets.load_dataset("imagefolder", data_dir=...)`. An image is on disk before its line is
-    in `metadata.jsonl`, so a run that is killed at any moment goes on with at most one batch made twice.
+    The folder can be opened with `datasets.load_dataset("imagefolder", data_dir=...)`. An image is on disk before its
+    line is in `metadata.jsonl`, so a run that is killed at any moment repeats at most one batch when it continues.
 
     Args:
-        config: what to make.
-        draw: how; a picture must depend on its item alone, and on `inputs`.
-        inputs: digests of what `draw` depends on beside the configuration.
+        config: the settings.
+        draw: generates the images; each image must depend only on its item and on `inputs`.
+        inputs: digests of what `draw` depends on besides the configuration.
 
     Returns:
         The run folder.
 
     Raises:
-        InputError: no such model or prompts, or a model with a missing part; before anything is written.
-        RunFolderError: the folder holds another run.
+        InputError: there is no such model or prompt set, or a part of the model is missing; raised before anything is
+            written.
+        RunFolderError: the folder contains another run.
     """
     prompts = load_prompts(config.prompts, config.limit)
     items = plan_images(prompts, config.images, config.seed)
@@ -140,7 +142,7 @@ def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str
     mine = [item for item in items if item.prompt_index % shards == shard]
     if left := [item for item in mine if item not in done]:
         sampler = _sampler(config, run, fresh=not done)
-        with RunFolder(folder).timer("generate"):  # of its own, so that shards do not write each other's
+        with RunFolder(folder).timer("generate"):  # shards must not overwrite each other's
             _sample(config, draw, sampler, left, folder, len(mine))
         done = _done(run.path, items)  # other shards may have ended meanwhile
     if len(done) == len(items):
@@ -150,12 +152,12 @@ def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str
 
 
 def digest_texts(texts: Sequence[str]) -> str:
-    """A short name for a list of texts in its order."""
+    """A digest of a list of texts and their order."""
     return hashlib.blake2b(json.dumps(list(texts)).encode(), digest_size=16).hexdigest()
 
 
 def _sampler(config: GenerateConfig, run: RunFolder, fresh: bool) -> Sampler:
-    """The model, loaded; where that fails and nothing was drawn yet, the folder is free again for the right command."""
+    """Loads the model; if that fails in a new run, the run folder is released for a corrected command."""
     from palate.generate.sampler import Sampler
 
     names = ("device", "dtype", "steps", "guidance", "height", "width")
@@ -196,7 +198,7 @@ def _row(drawn: Drawn, model: str, sampler: Sampler) -> dict[str, Any]:
 
 
 def _forget_lost_images(folder: Path) -> None:
-    """Takes the lines out of a shard's metadata whose image is not there, so that it is made again."""
+    """Removes the lines of a shard's metadata whose image does not exist, so that it is generated again."""
     own = JsonLines(folder / METADATA)
     rows = own.read(NEEDED)
     kept = [row for row in rows if (folder / row["file_name"]).is_file()]
@@ -205,11 +207,11 @@ def _forget_lost_images(folder: Path) -> None:
 
 
 def _done(run: Path, items: Sequence[PlannedImage]) -> dict[PlannedImage, Mapping[str, Any]]:
-    """The items that a line of any shard's metadata lists, each with its line.
+    """The items that have a line in the metadata of some shard, each with its line.
 
     Raises:
-        InputError: a line lacks what it must have.
-        RunFolderError: a line is of another prompt or seed than the plan's.
+        InputError: a line lacks a required value.
+        RunFolderError: a line has another prompt or seed than the plan.
     """
     planned, done = {item.file_name: item for item in items}, {}
     for row in (each.values for each in metadata_rows(run, needed=NEEDED)):
@@ -225,14 +227,14 @@ def _done(run: Path, items: Sequence[PlannedImage]) -> dict[PlannedImage, Mappin
 
 
 def _note_blocked(rows: Iterable[Mapping[str, Any]], model: str) -> dict[str, Any]:
-    """Says how many pictures are not what the model drew; the entry of a summary, empty where there is none."""
+    """Prints how many images are blocked; returns their number as an entry of a summary, empty if there are none."""
     count = Counter(row[BLOCKED] for row in rows if row.get(BLOCKED) in REASONS)
     if not count:
         return {}
     if count[SAFETY_CHECKER]:
         note(f"{model}'s safety checker blanked {count[SAFETY_CHECKER]} images; later stages leave them out")
     if count[BLACK]:
-        why = "where their prompts do not ask for that, the model or its precision is at fault"
+        why = "unless their prompts ask for that, the model or its precision is the cause"
         note(f"{count[BLACK]} images are black in every pixel, and later stages leave them out; {why}")
     return {BLOCKED: dict(count)}
 

@@ -12,7 +12,7 @@ def user_prompts(spec: str) -> list[str]:
     """The prompts that a spec names, in order, each once, without white space around them.
 
     Raises:
-        InputError: as of `load_user_code` and `make_user_object`; or it gives something else than texts, or none.
+        InputError: see `load_user_code` and `make_user_object`; or it does not give texts, or gives none.
     """
     found = load_user_code(spec)
     found = make_user_object(spec) if callable(found) else found
@@ -22,7 +22,7 @@ def user_prompts(spec: str) -> list[str]:
         prompts = list(found)
     for number, prompt in enumerate(prompts):
         if not isinstance(prompt, str):
-            raise InputError(f"{spec} gives {prompt!r} as prompt {number}, and must give texts alone")
+            raise InputError(f"{spec} gives {prompt!r} as prompt {number}, and must give only texts")
     if not (stripped := [prompt.strip() for prompt in prompts if prompt.strip()]):
         raise InputError(f"{spec} gives no prompt; it must give at least one")
     return list(dict.fromkeys(stripped))

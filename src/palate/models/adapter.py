@@ -1,4 +1,4 @@
-"""What most families share; the file of a family says what is different about it."""
+"""The common part of the model families' adapters; each family's file defines what is different."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from palate.models.frames import Frames
 from palate.models.sizes import Sizes
 
 Configs = Callable[[str], dict[str, Any]]
-"""The configuration of a part of a pipeline by its name."""
+"""Gives the configuration of a part of a pipeline by the part's name."""
 
 PIPELINE_MULTIPLE = 8
-"""Pixels a side of which diffusers' pipelines take multiples, whatever their autoencoder."""
+"""Diffusers' pipelines take only widths and heights that are multiples of this, whatever their autoencoder."""
 
 
 class Adapter:
-    """A network and a diffusers `AutoencoderKL` behind the `Denoiser` protocol; the rest is the family's.
+    """Implements `Denoiser` for a network with a diffusers `AutoencoderKL`; a subclass adds what its family needs.
 
     Args:
-        pipeline: of diffusers; it may lack parts that are not asked for.
+        pipeline: a diffusers pipeline; it may lack parts that are not used.
     """
 
     part: ClassVar[str]
@@ -35,15 +35,15 @@ class Adapter:
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
-        """Which pictures the model takes, from its configuration alone.
+        """The image sizes that the model takes, from its configuration alone.
 
-        A UNet of diffusers takes any number of cells; its pipelines take multiples of 8 pixels only.
+        A UNet of diffusers takes latents of any size; its pipelines take multiples of 8 pixels only.
         """
         factor = autoencoder.pixels_per_cell(configs("vae"))
         return Sizes(native=configs(cls.part)["sample_size"] * factor, multiple=math.lcm(factor, PIPELINE_MULTIPLE))
 
     def image_conditioning(self, frames: Frames) -> Conditioning:
-        """Nothing: the network is given nothing about the image itself."""
+        """Empty: the network takes no input about the image itself."""
         return Conditioning()
 
     def encode(self, images: Tensor) -> Tensor:

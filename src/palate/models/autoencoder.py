@@ -1,4 +1,4 @@
-"""Pictures to latents and back, through a diffusers AutoencoderKL."""
+"""Images to latents and back, through a diffusers AutoencoderKL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def encode_images(vae: Any, images: Tensor) -> Tensor:
 
     The posterior's mode, not a sample: a latent is then a function of its image alone and can be cached once for all
     runs and seeds. Little is lost, since latent diffusion's autoencoders are trained with a KL weight of only 1e-6
-    (Rombach et al. 2022, arXiv:2112.10752, appendix G) and their posteriors are next to points.
+    (Rombach et al. 2022, arXiv:2112.10752, appendix G), so their posteriors have almost no spread.
     """
     latents = vae.encode((images * 2 - 1).to(vae.device, vae.dtype)).latent_dist.mode().float()
     shift, scale = _shift_and_scale(vae, latents)
@@ -24,21 +24,21 @@ def encode_images(vae: Any, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decode_latents(vae: Any, latents: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in [0, 1], float32, of latents as `encode_images` gives them."""
+    """Images [B, 3, H, W] in [0, 1], float32, of latents in the scale of `encode_images`."""
     shift, scale = _shift_and_scale(vae, latents)
     latents = latents / scale + shift
     return (vae.decode(latents.to(vae.device, vae.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
 
 
 def pixels_per_cell(config: Mapping[str, Any]) -> int:
-    """Pixels that a latent cell spans on a side, by the autoencoder's configuration."""
+    """The width and height in pixels that one latent cell covers, from the autoencoder's configuration."""
     return 2 ** (len(config["block_out_channels"]) - 1)
 
 
 def _shift_and_scale(vae: Any, latents: Tensor) -> tuple[Any, Any]:
-    """What is subtracted from raw latents, and what they are then multiplied by.
+    """The shift that is subtracted from raw latents, and the factor by which they are then multiplied.
 
-    Some of SDXL's autoencoders (Playground 2.5) say it for each channel.
+    Some of SDXL's autoencoders (Playground 2.5) have one for each channel.
     """
     mean, std = vae.config.latents_mean, vae.config.latents_std
     if mean is None or std is None:

@@ -1,4 +1,4 @@
-"""What a network is given besides the noisy latents and the time: named tensors, one row an image."""
+"""The network's inputs other than the noisy latents and the time: named tensors, with one row per image."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 EMBEDDINGS, MASK = "embeddings", "mask"
-"""The names that every family uses for its tokens' embeddings and, where it has one, their mask."""
+"""The names that every family uses for the embeddings of its tokens and, if it has one, their mask."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
     """B rows of unequal length: row b is `values[start[b] : start[b] + length[b]]`.
 
-    The rows may stand in any order and with gaps, so that a file to which rows were appended as they were computed is
-    one of these without a copy.
+    The rows may be in any order and have gaps between them, so that a file to which rows were appended in the order of
+    their computation can be used without a copy.
 
     Attributes:
         values: the elements of all rows, one after the other [T, ...].
-        start: where each row begins [B], int64 on the CPU.
-        length: how many elements each row has [B], int64 on the CPU.
+        start: the place of the first element of each row [B], int64 on the CPU.
+        length: the number of elements of each row [B], int64 on the CPU.
     """
 
     values: Tensor
@@ -32,7 +32,7 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Sequence[Tensor]) -> Ragged:
-        """The rows [n_b, ...], copied one after the other; at least one."""
+        """Joins rows [n_b, ...], at least one, by copying them one after the other."""
         length = torch.tensor([len(row) for row in rows])
         return cls(torch.cat(list(rows)), length.cumsum(0) - length, length)
 
@@ -45,15 +45,15 @@ class Ragged:
         return Ragged.of(Ragged(self.values, self.start[index], self.length[index]).rows())
 
     def rows(self) -> list[Tensor]:
-        """Each row [n_b, ...], without a copy: what a network takes that reads unpadded prompts."""
+        """The rows [n_b, ...] as views, without a copy, for networks that read unpadded prompts."""
         return [self.values[s : s + n] for s, n in zip(self.start.tolist(), self.length.tolist())]
 
     def padded(self, length: int | None = None, side: str = "right") -> Tensor:
-        """The rows as one tensor [B, L, ...], zeros where a row has ended.
+        """The rows as one tensor [B, L, ...], filled up with zeros.
 
         Args:
-            length: L; the longest row's when left out.
-            side: `right` or `left`: where the zeros are put.
+            length: L; the length of the longest row when left out.
+            side: `right` or `left`: the side of the zeros.
 
         Raises:
             ValueError: a row is longer than `length`.
@@ -64,7 +64,7 @@ class Ragged:
         return padded
 
     def mask(self, length: int | None = None, side: str = "right") -> Tensor:
-        """Where `padded` holds an element of a row [B, L], bool, on the device of the values."""
+        """Where `padded` has an element of a row and not a filled-up zero [B, L], bool, on the device of the values."""
         longest = int(self.length.max())
         length = longest if length is None else length
         if longest > length:
@@ -74,18 +74,18 @@ class Ragged:
         return mask.to(self.values.device)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Ragged:
-        """The same rows of changed values, such as moved or cast ones."""
+        """The same rows with changed values, such as on another device or of another dtype."""
         return Ragged(change(self.values), self.start, self.length)
 
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """Named tensors of B rows; the family that made them reads them by the same names.
+    """Named tensors of B rows; the model family that made them reads them by the same names.
 
     Attributes:
-        tensors: by name, each [B, ...], or `Ragged` where rows have lengths of their own. `embeddings` are of the
-            prompt's tokens [B, L, D] in every family and `mask` [B, L] says which of them count; the other names
-            (pooled, time_ids, ...) are the family's own. Empty where there is nothing to say.
+        tensors: by name, each [B, ...], or `Ragged` where rows have different lengths. In every family `embeddings` are
+            those of the prompt's tokens [B, L, D], and `mask` [B, L] says which tokens are not padding; the other names
+            (pooled, time_ids, ...) are specific to the family. Empty if the network takes no such input.
     """
 
     tensors: Mapping[str, Tensor | Ragged] = field(default_factory=dict)
@@ -101,46 +101,46 @@ class Conditioning:
         """The tensor [B, ...] of a name.
 
         Raises:
-            KeyError: there is none.
-            TypeError: its rows are ragged.
+            KeyError: there is no such name.
+            TypeError: its rows have different lengths.
         """
         value = self.tensors[name]
         if isinstance(value, Ragged):
-            raise TypeError(f"the rows of {name!r} have lengths of their own; ask for them padded or as a list")
+            raise TypeError(f"the rows of {name!r} have different lengths; use `ragged({name!r})`, padded or as a list")
         return value
 
     def ragged(self, name: str) -> Ragged:
-        """The rows of a name with lengths of their own.
+        """The rows of a name whose rows have different lengths.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such name.
             TypeError: it is one tensor.
         """
         value = self.tensors[name]
         if not isinstance(value, Ragged):
-            raise TypeError(f"{name!r} is one tensor, not rows with lengths of their own")
+            raise TypeError(f"{name!r} is one tensor, not rows of different lengths; use `dense({name!r})`")
         return value
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
-        """The same rows with every tensor changed, such as copied to a device."""
+        """The same rows with a function applied to every tensor, such as a copy to a device."""
         changed = {name: v.map(change) if isinstance(v, Ragged) else change(v) for name, v in self.tensors.items()}
         return Conditioning(changed)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Conditioning:
-        """Moves every tensor and casts those of floating numbers: ids and masks stay what they are."""
+        """Moves every tensor and casts those of floating-point numbers; ids and masks keep their dtype."""
         return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype))
 
     def merged(self, other: Conditioning) -> Conditioning:
-        """The tensors of both, row by row: those of a prompt and those of an image."""
+        """The tensors of both, such as those of prompts and those of images, with the same number of rows."""
         return Conditioning({**self.tensors, **other.tensors})
 
     @staticmethod
     def cat(parts: Sequence[Conditioning]) -> Conditioning:
-        """Joins the rows of several of the same names; tensors must agree but for the number of rows."""
+        """Joins the rows of several parts; their names and shapes must be equal, except for the number of rows."""
         return Conditioning({name: _cat([part.tensors[name] for part in parts]) for name in parts[0].tensors})
 
     def prompt_vector(self) -> Tensor:
-        """One vector for each prompt whatever the family [B, D], float32: the mean over the tokens that count."""
+        """One vector per prompt in any family [B, D], float32: the mean over the tokens that are not padding."""
         embeddings = self.tensors[EMBEDDINGS]
         if isinstance(embeddings, Ragged):
             return torch.stack([row.float().mean(0) for row in embeddings.rows()])

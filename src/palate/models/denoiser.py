@@ -1,4 +1,4 @@
-"""What every image generator offers to trainers, scorers and samplers."""
+"""The protocol through which trainers, scorers and samplers use an image generator."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ if TYPE_CHECKING:
 
 
 class Denoiser(Protocol):
-    """An image generator. Adapters report the raw network output; `parametrization` says what it means."""
+    """An image generator. `predict` returns the raw network output; `parametrization` says what it means."""
 
     network: nn.Module
-    """What training changes; a trainer may put a wrapped module (DDP, compiled) here."""
+    """The network that is trained; a trainer may put a wrapped module (DDP, compiled) here."""
     part: str
     """The network's name in its diffusers pipeline."""
     pipeline: Any
     """The diffusers pipeline that the parts came from."""
     parametrization: Parametrization
-    """What its network predicts."""
+    """What the network predicts."""
 
     def schedule(self, cells: tuple[int, int]) -> Schedule:
-        """Its path from data to noise for latents of (h, w) cells: some families see more noise in larger pictures."""
+        """The noise schedule for latents of (h, w) cells; in some families it depends on the size of the image."""
         ...
 
     def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
         """The conditioning of B prompts.
 
-        None is no prompt at all: what guidance moves away from where no negative prompt is given, and what a prompt
-        that is dropped in training becomes. Most families encode it as the empty prompt, SDXL as zeros.
+        None means no prompt at all. It is used for the unconditional half of classifier-free guidance if there is no
+        negative prompt, and for prompts that are dropped in training. Most families encode it as the empty prompt,
+        SDXL as zeros.
         """
         ...
 
     def image_conditioning(self, frames: Frames) -> Conditioning:
-        """What the network is given about each of B images itself; empty for most families.
+        """The conditioning of B images on their own size and crop; empty for most families.
 
-        Merged with the prompts' conditioning, `conditioning.merged(...)`. Where it is left out, `predict` assumes
-        pictures that show all of an original of their own size.
+        It is merged with the prompts' conditioning, `conditioning.merged(...)`. When it is left out, `predict` assumes
+        images that are not cropped and not resized.
         """
         ...
 
@@ -59,10 +60,10 @@ class Denoiser(Protocol):
         ...
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The keyword arguments by which the pipeline takes encoded prompts in the place of `prompt`.
+        """The keyword arguments with which the pipeline takes encoded prompts instead of `prompt`.
 
         Args:
-            conditioning: of B prompts.
-            negative: of B negative prompts; None where guidance is off.
+            conditioning: the conditioning of B prompts.
+            negative: the conditioning of B negative prompts; None if guidance is off.
         """
         ...

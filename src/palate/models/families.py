@@ -1,4 +1,4 @@
-"""The families that Palate trains: which adapter serves which diffusers pipeline. A new one is a file and a line."""
+"""The model families that Palate can train: the adapter of each diffusers pipeline. A new one is a file and a line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FAMILIES = {
     "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
 }
-"""The module and class of the adapter, by the name of the pipeline's class."""
+"""The adapter, as `module:class`, by the name of the pipeline's class."""
 
 
 def find_adapter(source: ModelSource) -> type[Adapter] | None:
-    """The adapter of a model's family; None where there is none, and diffusers alone can draw with it."""
+    """The adapter of a model's family; None if there is none, so that the model can generate but not be trained."""
     entry = FAMILIES.get(source.family)
     if entry is None:
         return None
@@ -33,7 +33,7 @@ def adapter_of(source: ModelSource) -> type[Adapter]:
     """The adapter of a model's family.
 
     Raises:
-        InputError: there is none, so that Palate cannot train the model.
+        InputError: there is none, so Palate cannot train the model.
     """
     adapter = find_adapter(source)
     if adapter is None:
@@ -43,7 +43,7 @@ def adapter_of(source: ModelSource) -> type[Adapter]:
 
 
 def sizes_of(source: ModelSource) -> Sizes:
-    """Which pictures a model takes, from its configuration; of a family without an adapter, as far as that says it."""
+    """The image sizes that a model takes, from its configuration; an estimate for a family without an adapter."""
     from palate.models.sizes import Sizes
 
     adapter = find_adapter(source)

@@ -1,4 +1,4 @@
-"""How a training picture was cut out of its original: what some families are given about each image."""
+"""How a training image was cropped from its original, which is an input of some families' networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """B cuts, in pixels.
+    """The crops of B images, in pixels.
 
     Attributes:
-        rows: [B, 6] float32: height and width of the original, top and left of the cut in the original as it was
-            resized, height and width of the picture.
+        rows: [B, 6] float32: height and width of the original, top and left of the crop in the resized original, height
+            and width of the image.
 
     Reference: Podell et al. 2023 (arXiv:2307.01952), section 2.2 ("micro-conditioning").
     """
@@ -25,17 +25,17 @@ class Frames:
 
     @classmethod
     def squares(cls, sizes: Sequence[tuple[int, int]], resolution: int) -> Frames:
-        """The largest centred squares of originals, resized: what `score.base.to_squares` makes.
+        """The largest centred squares of originals, resized, as `score.base.to_squares` makes them.
 
         Args:
-            sizes: (width, height) of each original, as PIL gives them.
-            resolution: pixels a side of the squares.
+            sizes: (width, height) of each original, as in PIL.
+            resolution: width and height of the squares in pixels.
         """
         return cls(torch.tensor([_square(*size, resolution) for size in sizes], dtype=torch.float32).view(-1, 6))
 
     @classmethod
     def whole(cls, count: int, height: int, width: int) -> Frames:
-        """Pictures that show all of an original of their own size, as a pipeline assumes of what it generates."""
+        """Images that are not cropped and not resized, as a pipeline assumes when it generates."""
         return cls(torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32).repeat(count, 1))
 
     def __len__(self) -> int:

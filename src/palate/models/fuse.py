@@ -1,4 +1,4 @@
-"""Somebody's LoRA on a pipeline: all of it is added to the weights, or it is refused."""
+"""Fuses a LoRA into a pipeline: all of it is added to the weights, or it is refused."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from palate.models.parts import check_lora
 from palate.models.source import NETWORKS
 
 ADAPTER = ("lora_", "lokr_")
-"""What the names of an adapter's parameters hold in a network that has one."""
+"""Parts of the names of an adapter's parameters in a network that has one."""
 
 
 def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
     """Adds a LoRA's matrices to the weights of some parts of a pipeline, as diffusers loads and fuses them.
 
     Args:
-        pipeline: of diffusers; it may lack parts.
+        pipeline: a diffusers pipeline; it may lack parts.
         file: a LoRA in any format that the pipeline reads.
-        parts: those that the LoRA is still to be added to; what it has for others (absent ones, or a network that
-            holds it already) is left out.
+        parts: the parts to which the LoRA is added; its tensors for other parts (absent ones, or a network that
+            contains it already) are ignored.
 
     Raises:
-        InputError: the pipeline takes no LoRA, the file is of another model, holds what would not be used, or a number
-            that is not finite.
+        InputError: the pipeline takes no LoRA, or the file belongs to another model, contains tensors that would not be
+            used, or contains a number that is not finite.
     """
     name = file.name
     if not hasattr(pipeline, "load_lora_weights"):
-        raise InputError(f"{file} is a LoRA, and diffusers' {type(pipeline).__name__} takes none")
+        raise InputError(f"{file} is a LoRA, and diffusers' {type(pipeline).__name__} does not support LoRAs")
     check_lora(file)
     try:
         with _selected(pipeline, parts) as taken:
             _load(pipeline, file.parent, name, parts)
     except (ValueError, RuntimeError, KeyError, AttributeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{file} is no LoRA that this {type(pipeline).__name__} can take: {reason}") from error
+        raise InputError(f"{file} is not a LoRA for this {type(pipeline).__name__}: {reason}") from error
     _require_whole(pipeline, file, taken, parts)
     if changed := [part for part in parts if _adapters(getattr(pipeline, part, None))]:
         pipeline.fuse_lora(components=changed)
@@ -46,7 +46,7 @@ def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
 
 
 def _load(pipeline: Any, folder: Path, name: str, parts: Collection[str]) -> None:
-    """The pipeline's own way to load a LoRA; without a network, that of its text encoders alone."""
+    """Loads a LoRA with the pipeline's own method; in a pipeline without a network, only that of the text encoders."""
     network = next((part for part in NETWORKS if hasattr(pipeline, part)), "")
     if getattr(pipeline, network, None) is not None:
         return pipeline.load_lora_weights(folder, weight_name=name)
@@ -61,7 +61,7 @@ def _load(pipeline: Any, folder: Path, name: str, parts: Collection[str]) -> Non
 
 @contextmanager
 def _selected(pipeline: Any, parts: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Within it the pipeline reads of a LoRA only what belongs to some parts; yields all tensors that were read."""
+    """Makes the pipeline load only the LoRA tensors of some parts; yields a dict that collects all tensors read."""
     read, taken = pipeline.lora_state_dict, {}
     known = set(pipeline._lora_loadable_modules)
 
@@ -88,14 +88,14 @@ def _selected(pipeline: Any, parts: Collection[str]) -> Iterator[dict[str, Any]]
 
 
 def _unpacked(found: Any) -> tuple[dict[str, Any], Any, Any]:
-    """The tensors, alphas and metadata of what a pipeline's `lora_state_dict` gives, in its three forms."""
+    """The tensors, alphas and metadata in what a pipeline's `lora_state_dict` returns, which has three forms."""
     if not isinstance(found, tuple):
         return found, None, None
     return found if len(found) == 3 else (found[0], None, found[1])
 
 
 def _require_whole(pipeline: Any, file: Path, taken: Mapping[str, Any], parts: Collection[str]) -> None:
-    """Every tensor that was read has finite numbers and became a parameter, or belongs to a part that is left out."""
+    """Raises InputError unless every tensor read is finite and became a parameter or belongs to an ignored part."""
     require_finite(f"the weights in {file}", taken, fix="the run that made it diverged", error=InputError)
     known = tuple(f"{part}." for part in pipeline._lora_loadable_modules)
     if strange := [key for key in taken if not key.startswith(known)]:
@@ -104,10 +104,10 @@ def _require_whole(pipeline: Any, file: Path, taken: Mapping[str, Any], parts: C
         given = [key for key in taken if key.startswith(f"{part}.") and not key.endswith(".alpha")]
         if len(given) != (used := len(_adapters(getattr(pipeline, part, None)))):
             what = f"{len(given)} tensors for the part {part!r}, of which the model takes {used}"
-            raise InputError(f"{file} cannot be used whole: it holds {what}; it was made for another model")
+            raise InputError(f"{file} cannot be used whole: it contains {what}; it was made for another model")
 
 
 def _adapters(part: Any) -> list[str]:
-    """The names of a part's parameters that are an adapter's."""
+    """The names of a part's parameters that belong to an adapter."""
     names = (name for name, _ in part.named_parameters()) if hasattr(part, "named_parameters") else ()
     return [name for name in names if any(kind in name for kind in ADAPTER)]

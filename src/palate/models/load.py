@@ -1,4 +1,4 @@
-"""Loading a model: as diffusers' own pipeline for generating, as a `Denoiser` for training."""
+"""Loads a model: as a diffusers pipeline for generation, or as a `Denoiser` for training."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def load_pipeline(
     without: Collection[str] = (),
     **parts: Any,
 ) -> Any:
-    """The diffusers pipeline of a model, LoRAs fused into its weights.
+    """The diffusers pipeline of a model, with its LoRAs fused into the weights.
 
     Args:
-        name: as `resolve` takes it.
-        device: where to put it; the CPU when left out.
-        dtype: of the weights; float32 when left out.
-        without: parts not to load, such as `("vae",)`.
-        parts: parts to put in as they are, such as `unet=network`.
+        name: see `resolve`.
+        device: the device of the pipeline; the CPU when left out.
+        dtype: the dtype of the weights; float32 when left out.
+        without: parts that are not loaded, such as `("vae",)`.
+        parts: loaded parts to use in the pipeline, such as `unet=network`.
 
     Raises:
-        InputError: no such model, or one with a missing or broken part, before any weights are read; a LoRA that
-            cannot be used whole; or weights that are not finite, as those of a diverged run.
+        InputError: there is no such model, or a part is missing or damaged (raised before any weights are read); a LoRA
+            cannot be used whole; or weights are not finite, like those of a diverged run.
     """
     import torch
     from diffusers import DiffusionPipeline
@@ -70,21 +70,21 @@ def load_denoiser(
     dtype: torch.dtype | None = None,
     without: Collection[str] = (),
 ) -> Denoiser:
-    """The model as a `Denoiser`; arguments and errors as of `load_pipeline`.
+    """The model as a `Denoiser`; for arguments and errors see `load_pipeline`.
 
     Raises:
-        InputError: also for a family that Palate cannot train.
+        InputError: also if Palate cannot train the model's family.
     """
     source = name if isinstance(name, ModelSource) else resolve(name)
     adapter: Any = adapter_of(source)
     pipeline = load_pipeline(source, device=device, dtype=dtype, without=(*UNUSED, *without))
-    if source.network in without:  # Stable Diffusion 3 looks up the width of its transformer to embed a prompt
+    if source.network in without:  # Stable Diffusion 3 reads its transformer's configuration to embed a prompt
         setattr(pipeline, source.network, SimpleNamespace(config=SimpleNamespace(**source.config(source.network))))
     return adapter(pipeline)
 
 
 def _require_finite_weights(pipeline: Any, source: ModelSource, given: Collection[str]) -> None:
-    """Raises InputError that names a part and its tensor where a number that was read is NaN or infinite."""
+    """Raises InputError, which names the part and the tensor, if a weight that was read is NaN or infinite."""
     for name, part in pipeline.components.items():
         if hasattr(part, "state_dict") and name not in given:
             what = f"the weights of the part {name!r} of the model in {source.folder}"
@@ -93,7 +93,7 @@ def _require_finite_weights(pipeline: Any, source: ModelSource, given: Collectio
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Without the bars and remarks of diffusers and transformers: what is wrong, `check` has said before."""
+    """Turns off the progress bars and warnings of diffusers and transformers; `ModelSource.check` reports errors."""
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging
 

@@ -19,30 +19,30 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ...] = ATTENTION, seed: int = 0) -> None:
-    """Freezes a network and adds a trainable float32 adapter that starts as the identity.
+    """Freezes a network and adds a trainable float32 adapter that does not change its output at first.
 
-    `W x + (alpha / rank) B A x`, A drawn from N(0, 1/rank^2) keyed by the seed, B zero.
+    `W x + (alpha / rank) B A x`, with A drawn from N(0, 1/rank^2), keyed by the seed, and B zero.
 
     Args:
         network: a diffusers model.
-        rank: of the adapter.
-        alpha: its scale times its rank.
-        targets: ends of the names of the layers that get one.
-        seed: of the run.
+        rank: rank of the adapter.
+        alpha: the adapter's scale times its rank.
+        targets: endings of the names of the layers that get an adapter.
+        seed: seed of the run.
 
     Raises:
-        InputError: a target that names no linear or convolutional layer.
+        InputError: a target is not the name of a linear or convolutional layer.
     """
     from peft import LoraConfig
 
     layers = [name for name, layer in network.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     for target in targets:
         if not any(name == target or name.endswith(f".{target}") for name in layers):
-            raise InputError(f"no layer of the network is named {target!r}; LoRA targets are such as {layers[-1]!r}")
+            raise InputError(f"no layer of the network is named {target!r}; a possible LoRA target is {layers[-1]!r}")
     network.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "lora"))
-        scale: Any = alpha  # declared an int, but any number serves
+        scale: Any = alpha  # peft declares an int, but takes any number
         config = LoraConfig(r=rank, lora_alpha=scale, init_lora_weights="gaussian", target_modules=list(targets))
         network.add_adapter(config)  # type: ignore[operator]  # of diffusers' PeftAdapterMixin
     for parameter in network.parameters():
@@ -52,7 +52,7 @@ def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ..
 
 @contextmanager
 def without_adapter(network: nn.Module) -> Iterator[None]:
-    """Within it, the network with a LoRA is the base model again: the adapter is switched off."""
+    """Disables the adapter inside the block, so that the network is the base model again."""
     network.disable_adapters()  # type: ignore[operator]
     try:
         yield
@@ -61,7 +61,7 @@ def without_adapter(network: nn.Module) -> Iterator[None]:
 
 
 def save_lora(denoiser: Denoiser, network: nn.Module, folder: Path) -> None:
-    """Writes the adapter as `pytorch_lora_weights.safetensors`, the file that `pipeline.load_lora_weights` takes."""
+    """Writes the adapter as `pytorch_lora_weights.safetensors`, the file that `pipeline.load_lora_weights` reads."""
     from diffusers.training_utils import _collate_lora_metadata
     from peft import get_peft_model_state_dict
 

@@ -1,4 +1,4 @@
-"""The folders of a pipeline's parts: what each holds, by its files and not by the name of its class.
+"""Checks the folders of a pipeline's parts: what a part contains is recognised by its files, not by its class name.
 
 Nothing here imports torch: a missing or damaged file is refused before anything is loaded.
 """
@@ -15,23 +15,23 @@ from typing import Any
 from palate.core.errors import InputError
 
 PLAIN = ""
-"""The weights that diffusers loads where no variant is asked for."""
+"""The variant of the weights that diffusers loads by default, without a variant in the file name."""
 WEIGHTS_NAME = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[^.-]+))?(?:-\d{5}-of-\d{5})?(?:\.(?P<old>[^.]+))?\.safetensors"
 )
 """`model.safetensors`, `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors`, and the older
 `model-00001-of-00002.fp16.safetensors`."""
 OTHERS = ("scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
-"""What the folder of a part without weights has: a scheduler, a tokenizer, a processor of images."""
+"""Files in the folders of parts without weights: a scheduler, a tokenizer, an image processor."""
 UNSUPPORTED = ("dora_scale", "bundle_emb.")
-"""In the names of a LoRA's tensors, what diffusers reads without applying it: kohya's DoRA, and embeddings of new
+"""Parts of the names of LoRA tensors that diffusers reads but does not apply: kohya's DoRA, and embeddings of new
 words."""
 PREFERRED = ("fp16", "bf16")
-"""Which variant is taken first, where there are several and the plain weights are missing."""
+"""The order of preference among several variants if the plain weights are missing."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a json file of a model.
+    """The content of a JSON file of a model.
 
     Raises:
         InputError: it cannot be read.
@@ -41,17 +41,17 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"could not read {path}: {error}; the model folder is damaged, fetch it again") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no json object; the model folder is damaged, fetch it again")
+        raise InputError(f"{path} is not a JSON object; the model folder is damaged, fetch it again")
     return content
 
 
 def has_weights(part: Path) -> bool:
-    """Whether a part's folder is that of a network: it has a `config.json` and describes nothing else."""
+    """Whether a part's folder is that of a network: it has a `config.json` and none of the `OTHERS`."""
     return (part / "config.json").is_file() and not any((part / other).is_file() for other in OTHERS)
 
 
 def variants(part: Path) -> dict[str, list[Path]]:
-    """The safetensors files of a network by the variant that they are of; `PLAIN` for those of none."""
+    """The safetensors files of a network by their variant; `PLAIN` for files without one."""
     found: dict[str, list[Path]] = {}
     for file in sorted(part.glob("*.safetensors")):
         if match := WEIGHTS_NAME.fullmatch(file.name):
@@ -60,11 +60,11 @@ def variants(part: Path) -> dict[str, list[Path]]:
 
 
 def choose_variant(folder: Path, parts: Mapping[str, str]) -> str | None:
-    """The variant to load a pipeline by; None where every network has plain weights.
+    """The variant with which to load a pipeline; None if every network has plain weights.
 
     Args:
-        folder: of the pipeline.
-        parts: the classes of the parts that are needed, by name.
+        folder: folder of the pipeline.
+        parts: the classes of the needed parts, by name.
 
     Raises:
         InputError: parts lack plain weights and share no variant.
@@ -84,13 +84,13 @@ def check_part(folder: Path, name: str, kind: str, variant: str | None) -> None:
     """Checks one part of a pipeline.
 
     Args:
-        folder: of the pipeline.
-        name: of the part.
+        folder: folder of the pipeline.
+        name: name of the part.
         kind: its class, for the message.
-        variant: of the weights that are to be loaded, where the part has it.
+        variant: the variant of the weights that will be loaded, if the part has it.
 
     Raises:
-        InputError: the part is not there, or one of its files is missing or damaged; names it.
+        InputError: the part does not exist, or one of its files is missing or damaged; the message names it.
     """
     part, whose = folder / name, f"the part {name!r} ({kind}) of the model in {folder}"
     if not part.is_dir():
@@ -110,13 +110,13 @@ def check_part(folder: Path, name: str, kind: str, variant: str | None) -> None:
 
 
 def check_weights(file: Path) -> dict[str, Any]:
-    """Holds the length of a safetensors file against its header.
+    """Compares the length of a safetensors file with its header.
 
     Returns:
-        What the header says of each tensor, by name.
+        The header's entry of each tensor, by name.
 
     Raises:
-        InputError: it is no readable safetensors file, or cut short.
+        InputError: it is not a readable safetensors file, or it is truncated.
     """
     try:
         with file.open("rb") as stream:
@@ -134,10 +134,10 @@ def check_weights(file: Path) -> dict[str, Any]:
         MemoryError,
         OverflowError,
     ) as error:
-        raise InputError(f"{file} is no readable safetensors file ({error}); fetch it again") from error
+        raise InputError(f"{file} is not a readable safetensors file ({error}); fetch it again") from error
     if file.stat().st_size != 8 + length + end:
         size = file.stat().st_size
-        raise InputError(f"{file} is cut short: {size} bytes, {8 + length + end} by its header; fetch it again")
+        raise InputError(f"{file} is truncated: {size} bytes instead of {8 + length + end}; fetch it again")
     return header
 
 
@@ -145,7 +145,7 @@ def check_lora(file: Path) -> list[str]:
     """The names of a LoRA's tensors.
 
     Raises:
-        InputError: as of `check_weights`; or a tensor that diffusers would read and not apply.
+        InputError: see `check_weights`; or diffusers would read a tensor and not apply it.
     """
     names = list(check_weights(file))
     if unused := [name for name in names if any(part in name for part in UNSUPPORTED)]:
@@ -154,7 +154,7 @@ def check_lora(file: Path) -> list[str]:
 
 
 def _check_files(part: Path, weights: Mapping[str, list[Path]], variant: str) -> None:
-    """The files of one variant: each readable, and every shard there that their index names."""
+    """Checks the files of one variant: each is readable, and every shard that their index names exists."""
     here = {file.name for file in weights.get(variant, [])}
     ending = f".index.{variant}.json" if variant else ".index.json"
     for index in sorted(part.glob(f"*.safetensors{ending}")):

@@ -1,4 +1,4 @@
-"""Prompts that are longer than a text encoder reads: what lies beyond its last token changes nothing."""
+"""Prompts that are longer than a text encoder reads: the text after its last token has no effect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from palate.core.progress import note
 from palate.models.source import ModelSource
 
 COUNT = "prompts cut off"
-"""What their number is called in summaries, which have it where it is not zero."""
+"""The key of their number in summaries, which is left out if it is zero."""
 _AT_ONCE = 1024
 
 
@@ -20,8 +20,8 @@ class TextLimit:
     """How much one text encoder reads.
 
     Attributes:
-        tokenizer: of transformers.
-        tokens: the most that it reads, those that mark a text's beginning and end among them.
+        tokenizer: a tokenizer of transformers.
+        tokens: the largest number of tokens that it reads, including those that mark the beginning and end of a text.
     """
 
     tokenizer: Any
@@ -31,8 +31,8 @@ class TextLimit:
 def text_limits(source: ModelSource) -> list[TextLimit]:
     """The limit of each text encoder of a pipeline.
 
-    That is the least of what its tokenizer and its configuration allow and what the pipeline asks of it: 77 tokens of
-    Stable Diffusion's and SDXL's CLIP, 256 of Stable Diffusion 3's T5.
+    It is the smallest of the limits of its tokenizer, its configuration and the pipeline: 77 tokens for the CLIP of
+    Stable Diffusion and SDXL, 256 for the T5 of Stable Diffusion 3.
     """
     from transformers import AutoTokenizer
 
@@ -40,21 +40,21 @@ def text_limits(source: ModelSource) -> list[TextLimit]:
 
     limits = []
     with quiet_libraries():
-        asked = _asked(source)
+        in_pipeline = _pipeline_limit(source)
         for part, kind in source.parts().items():
             if part.startswith("tokenizer") and kind is not None:
                 tokenizer = AutoTokenizer.from_pretrained(source.folder / part)
                 encoder = source.config(part.replace("tokenizer", "text_encoder"))
-                allowed = [tokenizer.model_max_length, encoder.get("max_position_embeddings"), asked]
+                allowed = [tokenizer.model_max_length, encoder.get("max_position_embeddings"), in_pipeline]
                 limits.append(TextLimit(tokenizer, min(each for each in allowed if each is not None)))
     return limits
 
 
 def cut_off(prompts: Iterable[str], limits: Sequence[TextLimit]) -> list[str]:
-    """The distinct prompts of which every text encoder cuts the end off, in their order."""
+    """The distinct prompts whose end every text encoder cuts off, in their order."""
     left = list(dict.fromkeys(prompts)) if limits else []
     for limit in limits:
-        # A token is one character at least, of plain ASCII; two more mark a text's beginning and end.
+        # In plain ASCII a token is at least one character; two more tokens mark the beginning and end of a text.
         doubtful = [each for each in left if len(each) > limit.tokens - 2 or not each.isascii()]
         left = [
             prompt
@@ -66,11 +66,11 @@ def cut_off(prompts: Iterable[str], limits: Sequence[TextLimit]) -> list[str]:
 
 
 def note_cut_off(prompts: Sequence[str], reader: str) -> dict[str, int]:
-    """Says how many prompts are cut off, and by what; returns the entry of a summary, empty where there is none.
+    """Prints how many prompts are cut off; returns their number as an entry of a summary, empty if there are none.
 
     Args:
-        prompts: those that `cut_off` found.
-        reader: what reads no more of them, such as a model's name.
+        prompts: the prompts that `cut_off` returned.
+        reader: the name of the model or scorer that cuts them off.
     """
     if not prompts:
         return {}
@@ -89,8 +89,8 @@ def _tokenised(tokenizer: Any, prompts: list[str]) -> list[tuple[str, int]]:
     return [(prompt, len(tokens)) for prompt, tokens in zip(prompts, found, strict=True)]
 
 
-def _asked(source: ModelSource) -> int | None:
-    """The most tokens that a pipeline asks of an encoder whose own length has no end, such as T5."""
+def _pipeline_limit(source: ModelSource) -> int | None:
+    """The pipeline's own limit, which it sets for encoders that have no limit themselves, such as T5."""
     import diffusers
 
     kind = getattr(diffusers, source.index.get("_class_name", ""), None)

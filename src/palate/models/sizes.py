@@ -1,4 +1,4 @@
-"""Which sizes of pictures a model takes, known from its configuration before any weight is read."""
+"""The image sizes that a model takes, known from its configuration before any weight is read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from palate.core.errors import InputError
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a model's pictures, in pixels a side.
+    """The image sizes of a model: widths and heights in pixels.
 
     Attributes:
-        native: that it was trained on.
-        multiple: every side is a multiple of it: what the autoencoder and the network divide a side by.
-        largest: no side is longer; None where nothing limits it.
+        native: the width and height on which it was trained.
+        multiple: width and height must be multiples of this, as the autoencoder and the network divide them by it.
+        largest: the largest width and height; None if there is no limit.
     """
 
     native: int
@@ -22,14 +22,14 @@ class Sizes:
     largest: int | None = None
 
     def require(self, height: int, width: int | None = None) -> None:
-        """Checks a size before anything is encoded or drawn.
+        """Checks a size before anything is encoded or generated.
 
         Args:
-            height: pixels.
-            width: pixels; those of a square when left out.
+            height: in pixels.
+            width: in pixels; the same as the height when left out.
 
         Raises:
-            InputError: a side does not fit; names the nearest ones that do.
+            InputError: the model does not take the size; the message gives the nearest ones that it takes.
         """
         for name, side in (("height", height), ("width", width or height)):
             if fitting := self._nearest(side):
@@ -39,7 +39,7 @@ class Sizes:
                 raise InputError(f"{what}, whose sides are multiples of {self.multiple}{limit}; give {either}")
 
     def _nearest(self, side: int) -> list[int]:
-        """The nearest sides that fit, where this one does not."""
+        """The nearest allowed lengths, if this one is not allowed; empty if it is."""
         last = self.largest // self.multiple * self.multiple if self.largest else None
         if side > 0 and side % self.multiple == 0 and (last is None or side <= last):
             return []

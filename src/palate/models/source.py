@@ -1,4 +1,4 @@
-"""Where a model comes from: a built-in name, a folder, a LoRA, an align run or a hub id; and whether it is whole.
+"""Finds a model by a built-in name, a folder, a LoRA, an align run or a hub id, and checks that it is complete.
 
 Nothing here imports torch or loads weights, so a wrong name or a missing part is refused at once.
 """
@@ -25,13 +25,13 @@ UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 """The parts that training never needs."""
 NETWORK_KEYS = ("unet.", "transformer.", "lora_unet_", "lora_transformer_", "diffusion_model.")
 TEXT_KEYS = ("text_encoder", "lora_te")
-"""How the names of a LoRA's tensors begin that belong to the network, and to text encoders: diffusers' own, kohya's and
-ComfyUI's."""
+"""Prefixes of the names of LoRA tensors that belong to the network, and to text encoders: those of diffusers, kohya and
+ComfyUI."""
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A base pipeline and the LoRAs on top of it, first to last.
+    """A base pipeline and the LoRAs that are added to it, in this order.
 
     Attributes:
         base: a folder with `model_index.json`, or a hub id.
@@ -53,15 +53,15 @@ class ModelSource:
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """What `palate.json` beside the base pipeline's index says, such as its sampling defaults; or nothing."""
+        """The content of `palate.json` beside the base pipeline's index, such as sampling defaults; or empty."""
         path = self.folder / CARD
         return read_json(path) if path.exists() else {}
 
     def origin(self) -> ModelSource:
-        """The model that this one was aligned from.
+        """The model from which this one was aligned.
 
         Raises:
-            InputError: nothing says so; it was not made by `palate align`.
+            InputError: it is unknown, because this model was not made by `palate align`.
         """
         if self.loras:
             return ModelSource(self.base, self.loras[:-1])
@@ -75,7 +75,7 @@ class ModelSource:
         return str(self.index.get("_class_name", "nothing"))
 
     def parts(self) -> dict[str, str | None]:
-        """The class name of each part of the pipeline; None for one that it goes without."""
+        """The class name of each part of the pipeline; None for a part that this pipeline does not have."""
         return {name: entry[1] for name, entry in self.index.items() if isinstance(entry, list) and len(entry) == 2}
 
     @property
@@ -84,7 +84,7 @@ class ModelSource:
         return next((part for part in NETWORKS if part in self.parts()), "")
 
     def readers(self) -> list[str]:
-        """The parts that turn a prompt into what the network takes: text encoders, tokenizers and their like."""
+        """The parts that turn a prompt into the network's input, such as text encoders and tokenizers."""
         others = {self.network, VAE, SCHEDULER, *UNUSED}
         return [name for name, kind in self.parts().items() if kind is not None and name not in others]
 
@@ -97,7 +97,7 @@ class ModelSource:
         return read_json(self.folder / part / "config.json")
 
     def variant(self, without: Collection[str] = ()) -> str | None:
-        """Which variant of the weights is to be loaded, such as `fp16`; None where all have plain ones.
+        """The variant of the weights to load, such as `fp16`; None if all parts have plain weights.
 
         Raises:
             InputError: parts lack plain weights and share no variant.
@@ -105,7 +105,7 @@ class ModelSource:
         return choose_variant(self.folder, self._needed(without))
 
     def check(self, without: Collection[str] = ()) -> None:
-        """Raises InputError that names the first missing or broken part; `without` names parts that nobody needs."""
+        """Raises InputError, which names the part, if a part is missing or damaged; parts in `without` are skipped."""
         needed = self._needed(without)
         variant = choose_variant(self.folder, needed)
         for name, kind in needed.items():
@@ -116,9 +116,9 @@ class ModelSource:
     def fingerprint(self, *parts: str) -> str:
         """A digest of the files of some parts, and of each LoRA that changes one of them.
 
-        The identity of these parts in caches. A file of the hub's cache is known by the digest that it is stored under.
-        What the pipeline's index says of itself counts with the parts that read prompts: SDXL's
-        `force_zeros_for_empty_prompt` changes what they give.
+        It identifies these parts in caches. For a file in the hub's cache it uses the digest under which the hub stores
+        it. For the parts that read prompts it includes the options in the pipeline's index, because SDXL's
+        `force_zeros_for_empty_prompt` changes their result.
         """
         files = [file for part in parts for file in sorted((self.folder / part).glob("*")) if file.is_file()]
         files += [lora / LORA_FILE for lora in self.loras if self._changes(lora, parts)]
@@ -126,7 +126,7 @@ class ModelSource:
         return _digest(files, "" if set(parts).isdisjoint(self.readers()) else json.dumps(options, sort_keys=True))
 
     def identity(self) -> str:
-        """A digest of all that an image of this model depends on: every part, the index, the card and the LoRAs."""
+        """A digest of everything that generated images depend on: parts, index, `palate.json` and LoRAs."""
         root = [file for file in (self.folder / "model_index.json", self.folder / CARD) if file.is_file()]
         return f"{_digest(root)}{self.fingerprint(*self.parts())}"
 
@@ -134,7 +134,7 @@ class ModelSource:
         return {name: kind for name, kind in self.parts().items() if kind is not None and name not in without}
 
     def _changes(self, lora: Path, parts: Collection[str]) -> bool:
-        """Whether a LoRA may change one of some parts; a tensor of an unknown name may be of any part but the VAE."""
+        """Whether a LoRA may change one of some parts; a tensor of unknown name may belong to any part but the VAE."""
         names = check_lora(lora / LORA_FILE)
         readers = not set(parts).isdisjoint(self.readers())
         return any(
@@ -145,7 +145,7 @@ class ModelSource:
 
 
 def builtin_models() -> list[str]:
-    """Names of the pipelines that plug-ins bring."""
+    """The names of the pipelines that plug-ins provide."""
     return sorted(name for name, folder in plugins().models.items() if (folder / "model_index.json").is_file())
 
 
@@ -155,10 +155,10 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
     Args:
         name: a built-in name; a pipeline folder; a folder with a LoRA and the `palate.json` that names its base; a run
             of `palate align`; or a hub id, `owner/name`.
-        above: the LoRAs that were found on the way to this one, their base.
+        above: the LoRAs whose base this model is, directly or indirectly.
 
     Raises:
-        InputError: nothing of that name; says which built-in name is nearest. Or LoRAs that are each other's base.
+        InputError: there is no such model; the message gives the nearest built-in name. Or LoRAs are each other's base.
     """
     path = Path(name).expanduser()
     if str(name) in builtin_models():
@@ -167,7 +167,7 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
         return ModelSource(path.resolve())
     if (path / LORA_FILE).is_file():
         if path.resolve() in above:
-            raise InputError(f"the LoRA in {path} is its own base, by the {CARD} of {above[-1]}; name another there")
+            raise InputError(f"by the {CARD} in {above[-1]}, the LoRA in {path} is its own base; name another base")
         base = resolve(_base_of(path), (*above, path.resolve()))
         return ModelSource(base.base, (*base.loras, path.resolve()))
     if (path / "model").is_dir():
@@ -176,7 +176,7 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
         fix = (
             "give a folder with model_index.json, one with a LoRA and palate.json, or a finished run of `palate align`"
         )
-        raise InputError(f"{path} holds no model: neither model_index.json nor {LORA_FILE} is in it; {fix}")
+        raise InputError(f"{path} is not a model: it has neither model_index.json nor {LORA_FILE}; {fix}")
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
         return ModelSource(str(name))
     raise InputError(
@@ -188,7 +188,7 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
 def _base_of(lora: Path) -> str:
     card = lora / CARD
     if not card.is_file():
-        raise InputError(f"{lora} holds a LoRA but no {CARD} naming its base; write one: {{'base': 'owner/name'}}")
+        raise InputError(f"{lora} has a LoRA but no {CARD} that names its base; write one: {{'base': 'owner/name'}}")
     base = read_json(card).get("base")
     if not isinstance(base, str):
         raise InputError(f"{card} does not name the LoRA's base model; add 'base': a model name, folder or hub id")
@@ -207,7 +207,7 @@ def _download(hub_id: str) -> Path:
             if "safetensors" not in str(error) and "variant" not in str(error):
                 break
     fix = "check the spelling, the network and, for a gated model, `hf auth login`"
-    raise InputError(f"{hub_id!r} is no folder here, nor could the hub give it ({problem}); {fix}") from problem
+    raise InputError(f"{hub_id!r} is not a folder here, and cannot be downloaded ({problem}); {fix}") from problem
 
 
 def _digest(files: Collection[Path], more: str = "") -> str:
@@ -226,7 +226,7 @@ def _file_digest(file: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _content_digest(file: Path, size: int, changed: int) -> str:
-    """Of a file of a size, changed at a time [ns]: a run asks for a model's several times, and reads it once."""
+    """A digest of a file's content; size and time of change [ns] are part of the cache's key, so it is read once."""
     digest = hashlib.blake2b(digest_size=16)
     with file.open("rb") as stream:
         while block := stream.read(1 << 22):

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1 and 2 and whatever shares their pipeline: a UNet on variance-preserving latents."""
+"""Stable Diffusion 1 and 2 and all models with their pipeline: a UNet with a variance-preserving schedule."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class StableDiffusion(Adapter):
         self.parametrization = Parametrization(pipeline.scheduler.config.prediction_type)
 
     def schedule(self, cells: tuple[int, int]) -> VarianceSchedule:
-        """The scheduler's, the same for every size."""
+        """The scheduler's noise schedule, the same for every size."""
         return self._schedule
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
-        """The conditioning of B prompts, as the pipeline computes it; no prompt is the empty one."""
+        """The conditioning of B prompts, as the pipeline computes it; None is encoded as the empty prompt."""
         device = self.pipeline.text_encoder.device
         texts = [prompt or "" for prompt in prompts]
         embeddings, _ = self.pipeline.encode_prompt(texts, device, 1, do_classifier_free_guidance=False)
@@ -41,7 +41,7 @@ class StableDiffusion(Adapter):
         return self.network(x_t, t, encoder_hidden_states=conditioning.dense("embeddings"), return_dict=False)[0]
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """As `StableDiffusionPipeline` names them."""
+        """The arguments of `StableDiffusionPipeline`; see `Denoiser`."""
         inputs = {"prompt_embeds": conditioning.dense("embeddings")}
         if negative is not None:
             inputs["negative_prompt_embeds"] = negative.dense("embeddings")

@@ -25,20 +25,20 @@ class StableDiffusion3(Adapter):
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
-        """Whole patches, no more on a side than there are position embeddings for."""
+        """Multiples of the patch size, up to the size for which there are position embeddings."""
         network, factor = configs(cls.part), autoencoder.pixels_per_cell(configs("vae"))
         patch = network["patch_size"] * factor
         multiple = math.lcm(patch, PIPELINE_MULTIPLE)
         return Sizes(network["sample_size"] * factor, multiple, network["pos_embed_max_size"] * patch)
 
     def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
-        """With the scheduler's shift, which may depend on the size of the picture."""
+        """A flow schedule with the scheduler's shift, which may depend on the size of the image."""
         patch = self.pipeline.transformer.config.patch_size
         return FlowSchedule.of(self.pipeline.scheduler.config, (cells[0] // patch) * (cells[1] // patch))
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
-        """The conditioning of B prompts, as the pipeline computes it; no prompt is the empty one."""
+        """The conditioning of B prompts, as the pipeline computes it; None is encoded as the empty prompt."""
         device = self.pipeline.text_encoder.device
         texts = [prompt or "" for prompt in prompts]
         embeddings, _, pooled, _ = self.pipeline.encode_prompt(
@@ -57,7 +57,7 @@ class StableDiffusion3(Adapter):
         )[0]
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """As `StableDiffusion3Pipeline` names them."""
+        """The arguments of `StableDiffusion3Pipeline`; see `Denoiser`."""
         inputs = {
             "prompt_embeds": conditioning.dense("embeddings"),
             "pooled_prompt_embeds": conditioning.dense("pooled"),

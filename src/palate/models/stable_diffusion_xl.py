@@ -1,4 +1,4 @@
-"""Stable Diffusion XL: two text encoders, and what the network is given about each image's own size and crop."""
+"""Stable Diffusion XL: two text encoders, and a network that also takes each image's original size and crop."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from palate.models.stable_diffusion import StableDiffusion
 class StableDiffusionXL(StableDiffusion):
     """A `Denoiser` over a `StableDiffusionXLPipeline`.
 
-    Reference: Podell et al. 2023 (arXiv:2307.01952), section 2.2 for what is given about an image.
+    Reference: Podell et al. 2023 (arXiv:2307.01952), section 2.2 for the conditioning on size and crop.
     """
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
         """The conditioning of B prompts, as the pipeline computes it.
 
-        No prompt is zeros where the pipeline's `force_zeros_for_empty_prompt` says so, and else the empty prompt.
+        None is encoded as zeros if the pipeline has `force_zeros_for_empty_prompt`, otherwise as the empty prompt.
         """
         device = self.pipeline.text_encoder_2.device
         texts = [prompt or "" for prompt in prompts]
@@ -39,7 +39,7 @@ class StableDiffusionXL(StableDiffusion):
         return Conditioning({"embeddings": embeddings, "pooled": pooled})
 
     def image_conditioning(self, frames: Frames) -> Conditioning:
-        """Original size, crop and target size, in float32 whatever the network computes in: bfloat16 rounds pixels."""
+        """Original size, crop and target size, always in float32, because bfloat16 would round numbers of pixels."""
         return Conditioning({"time_ids": frames.rows})
 
     def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
@@ -57,7 +57,7 @@ class StableDiffusionXL(StableDiffusion):
         )[0]
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """As `StableDiffusionXLPipeline` names them; it makes the rest from the size of the picture."""
+        """The arguments of `StableDiffusionXLPipeline`, which computes the rest from the size of the image."""
         inputs = super().pipeline_inputs(conditioning, negative)
         inputs["pooled_prompt_embeds"] = conditioning.dense("pooled")
         if negative is not None:

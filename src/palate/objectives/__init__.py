@@ -1,1 +1,1 @@
-"""Losses, one a file: pure functions of [B] tensors that return the unreduced loss [B] and detached metrics."""
+"""Losses, one per file: pure functions of [B] tensors that return the unreduced loss [B] and detached metrics."""

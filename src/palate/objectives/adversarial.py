@@ -1,4 +1,4 @@
-"""The adversarial term: images whose one-step clean estimate a discriminator takes for a preferred image."""
+"""The adversarial term: the policy's one-step clean estimates should look like preferred images to a discriminator."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch.nn.functional import softplus
 
 
 def generator_loss(logit_fake: Tensor) -> Tensor:
-    """What the policy pays [B] for estimates that the discriminator sees through: `-log sigmoid(logit_fake)`.
+    """The policy's loss [B] of its clean estimates: `-log sigmoid(logit_fake)`.
 
     Args:
-        logit_fake: the discriminator's logit of the policy's clean estimate [B]; above zero is "real".
+        logit_fake: the discriminator's logit of the policy's clean estimate [B]; above zero means "real".
 
     Reference: Goodfellow et al. 2014 (arXiv:1406.2661), section 3, the non-saturating form.
     """
@@ -25,8 +25,8 @@ def discriminator_loss(logit_real: Tensor, logit_fake: Tensor) -> tuple[Tensor, 
         logit_fake: its logit of the policy's clean estimates of them [B], which carry no gradient.
 
     Returns:
-        The loss [B], 2 log 2 for a discriminator that knows nothing; and metrics [B], detached:
-        `discriminator_accuracy`, whether the real image got the higher logit (a tie is a half).
+        The loss [B], 2 log 2 for a discriminator that gives every image the logit 0; and metrics [B], detached:
+        `discriminator_accuracy`, 1 if the real image has the higher logit, a half for a tie.
 
     Reference: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1.
     """

@@ -1,4 +1,4 @@
-"""Bradley-Terry over the images of a set: how likely each pair's outcomes are under the scores."""
+"""The Bradley-Terry loss over all pairs of a set's images."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from palate.objectives.metrics import Metrics, PartialMetric
 def bradley_terry(score: Tensor, share: Tensor) -> tuple[Tensor, Metrics]:
     """The mean cross-entropy over the pairs of each set.
 
-    `-(p log sigmoid(s_i - s_j) + (1 - p) log sigmoid(s_j - s_i))`, p the share of people who prefer i: 1 or 0 for one
-    ranking, between them for votes, a half for a tie.
+    `-(p log sigmoid(s_i - s_j) + (1 - p) log sigmoid(s_j - s_i))`, where p is the share of people who prefer i: 1 or 0
+    for a single ranking, a value between them for votes, a half for a tie.
 
     Args:
-        score: [B, n].
-        share: [B, n, n], how many prefer i to j, in [0, 1]; `share[i, j] + share[j, i] = 1`; nan where nobody compared.
+        score: the scores of the images [B, n].
+        share: the share of people who prefer i to j [B, n, n], in [0, 1]; `share[i, j] + share[j, i] = 1`; NaN where
+            nobody compared them.
 
     Returns:
-        The loss [B], 0 where nothing is compared; and `accuracy` [B], detached: the share of the pairs with a winner
-        that the scores order alike, a tie of scores a half, where a pair has one.
+        The loss [B], 0 where no pair is compared; and `accuracy` [B], detached: the share of the pairs with a winner
+        that the scores order in the same way, where equal scores count as a half. Sets without a winner have none.
 
     Reference: Bradley & Terry 1952; Wallace et al. 2023 (arXiv:2311.12908), equations 3 and 4; ties as Kirstain et al.
     2023 (arXiv:2305.01569), section 3, who train them towards (1/2, 1/2).

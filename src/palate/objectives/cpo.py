@@ -1,4 +1,4 @@
-"""Diffusion-CPO: a preference loss without a reference, held in place by the winner's own likelihood."""
+"""Diffusion-CPO: a preference loss without a reference, stabilised by the winner's own likelihood."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from palate.objectives.error import log_ratio
 from palate.objectives.link import Link, link_loss, ranked_correctly
 
 PAPER_BETA = 0.1
-"""Beta in the experiments of Xu et al. 2024, where it multiplies log-likelihoods; their likelihood term weighs 1."""
+"""Beta in the experiments of Xu et al. 2024, where it multiplies log-likelihoods; the likelihood term has weight 1."""
 
 
 def likelihood_anchor(beta: float, weight: float = 1.0) -> float:
-    """The anchor that pulls as the paper's negative log-likelihood does, of the given weight (lambda).
+    """The anchor that is as strong as the paper's negative log-likelihood with the given weight (lambda).
 
     There the margin is `PAPER_BETA (log p_w - log p_l)`, and here it is `-(beta / 2) (error_w - error_l)`. So
     `log p = -(beta / 2) error / PAPER_BETA`, and the negative log-likelihood of the winner is `error_w` times
@@ -32,23 +32,23 @@ def cpo(
     link: Link = "sigmoid",
     smoothing: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The contrastive preference loss of each pair, carried to diffusion.
+    """The contrastive preference loss of each pair, applied to diffusion.
 
     `-log sigmoid(-(beta / 2) (error_w - error_l)) + anchor * error_w`
 
-    DPO with the errors of a uniform reference: nothing is asked of a base model, at the price that only the second term
-    holds the policy to the data.
+    This is DPO with a uniform reference: it needs no base model, but only the second term keeps the policy close to the
+    data.
 
     Args:
         error_w: the policy's error on the winner [B].
         error_l: its error on the loser, at the same timestep and noise [B].
-        beta: how much a difference of errors counts; the convention of `dpo`.
-        anchor: weight of the winner's error; `likelihood_anchor` gives the one that is as strong as the paper's.
+        beta: factor of the difference of errors, in the convention of `dpo`.
+        anchor: weight of the winner's error; `likelihood_anchor` gives one that is as strong as the paper's.
         link: `sigmoid` as published, or another of `link.link_loss`.
-        smoothing: share of pairs believed to be ranked wrongly.
+        smoothing: share of pairs that are assumed to be ranked wrongly.
 
     Returns:
-        The loss [B]; and metrics [B], detached: `accuracy` and `margin`, as of `dpo`.
+        The loss [B]; and metrics [B], detached: `accuracy` and `margin`, see `dpo`.
 
     Reference: Xu et al. 2024 (arXiv:2401.08417), section 3: `L_prefer + L_NLL`.
     """

@@ -1,4 +1,4 @@
-"""Diffusion-DPO: prefer the winner by denoising it better than the reference does, the loser worse."""
+"""Diffusion-DPO: denoise the winner better than the reference does, and the loser worse."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def dpo(
         error_w_ref: the reference's error on the winner [B].
         error_l_ref: its error on the loser [B].
         beta: strength of the pull towards the reference.
-        anchor: weight of the winner's own error, added to the loss: 0 is Diffusion-DPO as published. DPO is content
-            when the loser's error rises faster than the winner's; the anchor forbids that both rise (Pang et al. 2024,
+        anchor: weight of the winner's own error, added to the loss: 0 is Diffusion-DPO as published. DPO's loss also
+            falls when both errors rise and the loser's rises faster; the anchor prevents this (Pang et al. 2024,
             arXiv:2404.19733, equation 1, whose likelihood of the winner is here its negative error).
         link: `sigmoid` as published, or another of `link.link_loss`.
-        smoothing: share of pairs believed to be ranked wrongly.
+        smoothing: share of pairs that are assumed to be ranked wrongly.
 
     Returns:
-        The loss [B], log 2 where the policy is the reference; and metrics [B], detached: `accuracy` (whether the
-        implicit reward ranks the pair rightly; a tie is a half) and `margin` (the rewards' difference).
+        The loss [B], log 2 where the policy equals the reference; and metrics [B], detached: `accuracy` (1 if the
+        implicit reward ranks the pair correctly, a half for a tie) and `margin` (the difference of the rewards).
 
     Reference: Wallace et al. 2023 (arXiv:2311.12908), equation 14, with its constant weighting and the timestep count
     T folded into beta, as in the authors' code.

@@ -1,4 +1,4 @@
-"""The denoising error that every offline objective is made of."""
+"""The denoising error, from which every offline objective is computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def mean_error(prediction: Tensor, target: Tensor) -> Tensor:
 
     Args:
         prediction: the network's raw output [B, C, H, W].
-        target: what it should have been, in the same parametrization [B, C, H, W].
+        target: the correct output, in the same parametrization [B, C, H, W].
 
     Returns:
         Errors [B], in float32 (float64 stays float64).
@@ -29,7 +29,7 @@ def log_ratio(error: Tensor, error_ref: Tensor) -> Tensor:
     `-(error - error_ref) / 2`
 
     The half comes from the Gaussian log-density and is part of the published recipe: dropping it, as some public
-    scripts do, doubles the meaning of beta.
+    scripts do, doubles the effect of beta.
 
     Reference: Wallace et al. 2023 (arXiv:2311.12908), equation 14 and its released code.
     """

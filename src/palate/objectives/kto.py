@@ -1,4 +1,4 @@
-"""Diffusion-KTO: thumbs up and thumbs down, no pairs."""
+"""Diffusion-KTO: learns from thumbs up and thumbs down, without pairs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def kto(error: Tensor, error_ref: Tensor, liked: Tensor, kl: Tensor, beta: float
 
     `1 - sigmoid(+-beta (g - kl))` with `g = error_ref - error`, plus for a thumb up and minus for a thumb down.
 
-    Weights of the two kinds, which balance unequal numbers of them, are the trainer's example weights.
+    The weights that balance unequal numbers of both kinds are the trainer's example weights.
 
     Args:
-        error: the policy's error [B]; each image at a timestep and noise of its own.
-        error_ref: the reference's [B].
-        liked: thumb up [B], bool.
-        kl: the point of indifference, a scalar without gradient: the mean of g over the whole batch, of all processes,
-            and at least 0.
-        beta: sharpness; 1000 in Diffusion-KTO's code. There is no half here: g is not `log_ratio`.
+        error: the policy's error [B]; each image has its own timestep and noise.
+        error_ref: the reference's error [B].
+        liked: whether the thumb is up [B], bool.
+        kl: the reference point, a scalar without gradient: the mean of g over the whole batch of all processes, and at
+            least 0.
+        beta: sharpness; 1000 in Diffusion-KTO's code. Unlike `log_ratio`, g has no factor 1/2.
 
     Returns:
-        The loss [B] in (0, 1); and metrics [B], detached: `accuracy` (whether g lies on the thumb's side of the
-        indifference; a half on it).
+        The loss [B] in (0, 1); and metrics [B], detached: `accuracy` (1 if g is on the thumb's side of the reference
+        point, a half if it equals it).
 
     Reference: Li et al. 2024 (arXiv:2404.04465), Diffusion-KTO, and its code, with the sigmoid utility of Ethayarajh et
     al. 2024 (arXiv:2402.01306).

@@ -1,4 +1,4 @@
-"""How a preference loss turns a margin into a loss: the one thing in which DPO, IPO, SLiC and cDPO differ."""
+"""The link function, which turns a margin into a loss: the only difference between DPO, IPO, SLiC and cDPO."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Link = Literal["sigmoid", "hinge", "ipo"]
 
 
 def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) -> Tensor:
-    """The loss [B] of margins [B]; a margin above zero ranks its pair rightly.
+    """The loss [B] of margins [B]; a margin above zero ranks its pair correctly.
 
     | link | loss of a margin m | source |
     |---|---|---|
@@ -21,12 +21,12 @@ def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) ->
 
     Args:
         margin: beta times the difference of log-ratios [B].
-        link: which of them.
-        smoothing: share of pairs believed to be ranked wrongly, in [0, 0.5): the loss is
+        link: the link function.
+        smoothing: share of pairs that are assumed to be ranked wrongly, in [0, 0.5): the loss is
             `(1 - smoothing) f(m) + smoothing f(-m)` (cDPO, Mitchell 2023, "A note on DPO with noisy preferences").
 
     Raises:
-        ValueError: no such link, or a smoothing out of its range.
+        ValueError: there is no such link, or the smoothing is outside its range.
     """
     losses = {
         "sigmoid": lambda m: -logsigmoid(m),
@@ -36,7 +36,7 @@ def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) ->
     if link not in losses:
         raise ValueError(f"unknown link {link!r}; choose from {', '.join(losses)}")
     if not 0 <= smoothing < 0.5:
-        raise ValueError(f"smoothing is a share from 0 to below 0.5, not {smoothing}")
+        raise ValueError(f"smoothing must be at least 0 and below 0.5, not {smoothing}")
     loss = losses[link]
     return loss(margin) if smoothing == 0 else (1 - smoothing) * loss(margin) + smoothing * loss(-margin)
 

@@ -21,13 +21,14 @@ def listwise(
     Args:
         error: the policy's errors [B, n], all at the same timestep and noise.
         error_ref: the reference's [B, n]; None leaves it out, as in CPO.
-        ranks: [B, n], 1 is best, ties share; 0 marks a place that no image fills.
-        beta: as of `dpo`.
+        ranks: the ranks [B, n]; 1 is best, tied images have the same rank, and 0 marks an unused place.
+        beta: see `dpo`.
         anchor: weight of the mean error of the images of rank 1.
 
     Returns:
-        The loss [B]; and metrics [B], detached: `accuracy` (share of the ordered pairs that the rewards order alike, a
-        tie of rewards a half, where images do not all tie) and `margin` (mean reward of rank 1 above the rest).
+        The loss [B]; and metrics [B], detached: `accuracy` (the share of the ordered pairs that the rewards order in
+        the same way, where equal rewards count as a half; sets in which all images tie have none) and `margin` (the
+        mean reward of rank 1 minus the mean reward of the rest).
 
     Reference: Rafailov et al. 2023 (arXiv:2305.18290), appendix A.3, equation 20.
     """
@@ -40,5 +41,5 @@ def listwise(
 
 
 def _shares(chosen: Tensor) -> Tensor:
-    """Of zeros and ones [B, n], weights that give each row's mean over its ones."""
+    """Weights [B, n] that compute a mean over the chosen places of each row; `chosen` [B, n] is zeros and ones."""
     return chosen / chosen.sum(1, keepdim=True).clamp(min=1)

@@ -1,4 +1,4 @@
-"""MaPO: a reference-free margin between likelihood-like scores of winner and loser."""
+"""MaPO: a margin between likelihood-like scores of winner and loser, without a reference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARPNESS = 1000.0  # of the margin, in the paper's code
 
 
 def likelihood_score(error: Tensor, scale: float = SCALE) -> Tensor:
-    """`s e / (exp(s e) - 1)`: 1 for a perfect prediction, falling to 0 with the error, elementwise."""
+    """`s e / (exp(s e) - 1)`, elementwise: 1 for an error e of 0, and decreasing to 0 as the error grows."""
     scaled = scale * error
     exact = scaled / torch.expm1(scaled).where(scaled != 0, torch.ones_like(scaled))
     return exact.where(scaled != 0, torch.ones_like(scaled))
@@ -29,11 +29,11 @@ def mapo(
     Args:
         error_w: the policy's error on the winner [B].
         error_l: its error on the loser, at the same timestep and noise [B].
-        beta: weight of the margin against the winner's own error; 0.1 in the paper's code.
+        beta: weight of the margin relative to the winner's own error; 0.1 in the paper's code.
         sharpness: factor of the margin; 1000 in the paper's code, where errors differ by thousandths.
 
     Returns:
-        The loss [B]; and metrics [B], detached: `accuracy` and `margin`, as of `dpo`.
+        The loss [B]; and metrics [B], detached: `accuracy` and `margin`, see `dpo`.
 
     Reference: Hong et al. 2024 (arXiv:2406.06424), "Margin-aware Preference Optimization", and its code.
     """

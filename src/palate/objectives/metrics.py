@@ -1,4 +1,4 @@
-"""What an objective measures of each example beside its loss."""
+"""The metrics that an objective returns beside its loss."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class PartialMetric(NamedTuple):
-    """A metric that some examples do not have, such as an accuracy where nothing is ranked.
+    """A metric that some examples do not have, such as an accuracy in a set without an order.
 
     Attributes:
-        value: [B], of any value where it is not measured.
-        measured: whether the example has it [B], bool.
+        value: the values [B]; arbitrary for examples that do not have the metric.
+        measured: whether each example has the metric [B], bool.
     """
 
     value: Tensor
@@ -21,4 +21,4 @@ class PartialMetric(NamedTuple):
 
 
 Metrics = Mapping[str, Tensor | PartialMetric]
-"""By name, detached: [B] where every example has it."""
+"""Detached metrics by name; a tensor [B] if every example has the metric."""

@@ -10,8 +10,8 @@ def realism(logit: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Binary cross-entropy of a discriminator.
 
     Args:
-        logit: [B], above zero is "real".
-        real: 1 for an image that is, 0 for a generated one [B].
+        logit: the logits [B]; above zero means "real".
+        real: 1 for a real image, 0 for a generated one [B].
 
     Returns:
         The loss [B]; and `accuracy` [B], detached.

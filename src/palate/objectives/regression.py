@@ -10,20 +10,20 @@ from palate.objectives.metrics import Metrics, PartialMetric
 
 
 def regression(reward: Tensor, grade: Tensor, temperature: float, auxiliary: float) -> tuple[Tensor, Metrics]:
-    """Squared error to the grade, and for good images the choice of their prompt among perturbed ones.
+    """Squared error to the grade, and for good images the task to choose their prompt among perturbed ones.
 
     `(r(x, z) - y)^2 + y * auxiliary * -log(exp(r(x, z) / T) / sum_j exp(r(x, z_j) / T))`
 
     Args:
         reward: of each image under its own prompt and under K perturbed prompts [B, 1 + K], in [0, 1].
-        grade: y [B], in [0, 1]. In the paper 0 and 1, and only good images choose; between, the grade
-            weighs the choice.
+        grade: y [B], in [0, 1]. The paper has grades 0 and 1, so that the choice counts for good images only; a grade
+            between them is the weight of the choice.
         temperature: T of the choice, above 0.
         auxiliary: weight of the choice; 0 is plain regression.
 
     Returns:
-        The loss [B]; and metrics [B], detached: `squared_error`, and `prompt_accuracy`, whether the own prompt has the
-        highest reward, where the grade is a half or more.
+        The loss [B]; and metrics [B], detached: `squared_error`, and `prompt_accuracy`, 1 if the image's own prompt has
+        the highest reward, for images with a grade of a half or more.
 
     Reference: Lee et al. 2023 (arXiv:2302.12192), section 3.2, equations 1 and 2.
     """

@@ -1,1 +1,1 @@
-"""Learning rewards: from rankings, from grades, and telling real images from generated ones."""
+"""Trains reward models: on rankings, on grades, and on real and generated images."""

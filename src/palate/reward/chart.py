@@ -1,4 +1,4 @@
-"""The calibration curve as a picture."""
+"""Draws calibration curves."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from palate.core.files import partial_name
 
 
 def draw_calibration(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Draws predicted shares against seen ones, a line a scorer; on the diagonal a reward means what it says.
+    """Draws the observed shares over the predicted ones, one line per scorer; the diagonal is perfect calibration.
 
     Args:
-        curves: of each scorer, as `Comparisons.calibration` gives them.
-        path: a PNG file.
+        curves: the curve of each scorer, see `Comparisons.calibration`.
+        path: the PNG file to write.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot(
-        xlabel="predicted share of raters", ylabel="share of raters seen", xlim=(0.5, 1), ylim=(0, 1)
+        xlabel="predicted share of raters", ylabel="observed share of raters", xlim=(0.5, 1), ylim=(0, 1)
     )
     axes.plot([0.5, 1], [0.5, 1], color="0.6", linestyle="--", label="calibrated")
     for spec, curve in curves.items():

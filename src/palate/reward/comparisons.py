@@ -1,4 +1,4 @@
-"""How well scores predict people's comparisons: accuracy, ties, calibration, rank correlation."""
+"""Measures how well scores predict people's comparisons: accuracy, ties, calibration, rank correlation."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from palate.core.statistics import Estimate, grouped_rate, ratio
 from palate.records.columns import Rankings
 
 BINS = 10
-COMPARED_DIRECTLY = 64  # images of a prompt whose pairs are compared one by one; more are compared by sorting
+COMPARED_DIRECTLY = 64  # up to so many images of a prompt, all pairs are compared; more images are sorted
 
 
 class TieThreshold(NamedTuple):
-    """Margins below `value` predict a tie; `chosen_on` says which pairs it does best on."""
+    """Margins below `value` predict a tie; `chosen_on` names the pairs on which the threshold was chosen."""
 
     value: float
     chosen_on: str
 
 
-THESE = "these pairs"  # what a threshold is chosen on that was given from nowhere else: it flatters the scores
+THESE = "these pairs"  # a threshold that is chosen on the tested pairs themselves makes the scores look better
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Comparisons:
 
     Attributes:
         prompt: the number of each pair's prompt [M].
-        margin: the score of the first less that of the second [M].
-        label: 1 where the ranking prefers the first, 0 the second, 0.5 a tie [M].
-        share: of the raters, how many prefer the first [M]; the label where there are no votes.
+        margin: the score of the first image minus that of the second [M].
+        label: 1 if the ranking prefers the first, 0 if it prefers the second, 0.5 for a tie [M].
+        share: the share of the raters who prefer the first [M]; equal to the label if there are no votes.
     """
 
     prompt: np.ndarray
@@ -44,7 +44,7 @@ class Comparisons:
 
     @classmethod
     def of(cls, rankings: Rankings, scores: np.ndarray) -> Comparisons:
-        """Every pair of ranked sets [S], by scores [S, n] of each set's images; places beyond these are not read."""
+        """Every pair of ranked sets [S], with scores [S, n] of each set's images; unused places are ignored."""
         sets, n = np.arange(len(rankings)), scores.shape[1]
         first, second = np.triu_indices(n, 1)
         label, share = (rankings.shares(sets, n, votes)[:, first, second] for votes in (False, True))
@@ -58,17 +58,20 @@ class Comparisons:
         return len(self.margin)
 
     def accuracy(self) -> Estimate:
-        """Share of the pairs with a winner that the scores order alike, a tie of scores a half; prompts resampled."""
+        """Share of the pairs with a winner that the scores order in the same way; equal scores count as a half.
+
+        The interval resamples prompts.
+        """
         won = self.label != 0.5
         agree = (np.sign(self.margin) * np.sign(self.label - 0.5) + 1) / 2
         return self._share(agree, won)
 
     def agreement(self) -> Estimate:
-        """Share of single raters' votes that the scores agree with, ties a half; prompts resampled."""
+        """Share of the raters' votes that agree with the scores, ties a half; the interval resamples prompts."""
         return self._share(0.5 + np.sign(self.margin) * (self.share - 0.5), np.ones(len(self), dtype=bool))
 
     def with_ties(self, threshold: float) -> Estimate:
-        """Accuracy that counts ties: margins below a threshold tell a tie; one that is told or true alone is a half.
+        """Accuracy with ties: a margin below the threshold predicts a tie; if only one of both is a tie, it is a half.
 
         Reference: Kirstain et al. 2023 (arXiv:2305.01569), section 4: a point for the same answer, half a point where
         either is a tie, none otherwise.
@@ -76,10 +79,10 @@ class Comparisons:
         return self._share(self._points(threshold), np.ones(len(self), dtype=bool))
 
     def summary(self, threshold: TieThreshold | None = None) -> dict[str, Any]:
-        """All of these in plain JSON, but the accuracy where no pair has a winner.
+        """All of these numbers in plain JSON; without the accuracy if no pair has a winner.
 
         Args:
-            threshold: of ties; the best one on these very pairs when left out, which the summary says.
+            threshold: the threshold of ties; the best one on these pairs when left out, which the summary reports.
         """
         ties = int((self.label == 0.5).sum())
         found: dict[str, Any] = {"pairs": len(self), "prompts": len(np.unique(self.prompt)), "ties": ties}
@@ -94,7 +97,7 @@ class Comparisons:
         return {**found, "calibration": self.calibration()}
 
     def tie_threshold(self) -> float | None:
-        """The threshold with most points; None where nothing ties."""
+        """The threshold with the highest accuracy with ties; None if there are no ties."""
         if not (self.label == 0.5).any():
             return None
         margin = np.abs(self.margin)
@@ -103,12 +106,12 @@ class Comparisons:
         return float(max(tried, key=lambda threshold: self._points(threshold).mean()))
 
     def calibration(self) -> dict[str, Any]:
-        """Whether `sigmoid(margin)` is the share of people who agree.
+        """Whether `sigmoid(margin)` equals the share of people who agree.
 
         Returns:
-            `curve`: for each bin of predicted shares in [0.5, 1], means predicted and seen, and how many pairs;
-            `error`: the expected calibration error, the mean distance of the two (Guo et al. 2017, arXiv:1706.04599);
-            `slope`: what the margins would have to be multiplied by to be calibrated best, 1 if they are.
+            `curve`: for each bin of predicted shares in [0.5, 1], the mean predicted and observed (`seen`) share, and
+            the number of pairs; `error`: the expected calibration error, the mean distance of the two (Guo et al. 2017,
+            arXiv:1706.04599); `slope`: the factor of the margins that calibrates them best, 1 if they are calibrated.
         """
         predicted = 1 / (1 + np.exp(-np.abs(self.margin)))
         seen = np.where(self.margin >= 0, self.share, 1 - self.share)
@@ -132,15 +135,19 @@ class Comparisons:
         return math.exp(found.x) / scale
 
     def _points(self, threshold: float) -> np.ndarray:
-        told = np.where(np.abs(self.margin) < threshold, 0.5, np.sign(self.margin) / 2 + 0.5)
-        return 1 - np.abs(told - self.label)
+        predicted = np.where(np.abs(self.margin) < threshold, 0.5, np.sign(self.margin) / 2 + 0.5)
+        return 1 - np.abs(predicted - self.label)
 
     def _share(self, points: np.ndarray, counted: np.ndarray) -> Estimate:
         return grouped_rate(points[counted], self.prompt[counted])
 
 
 def spearman(rankings: Rankings, scores: np.ndarray) -> float | None:
-    """Mean over sets of three images or more of Spearman's correlation of scores [S, n] and ranking; None for none."""
+    """The mean over sets of at least three images of Spearman's correlation of scores [S, n] and ranking.
+
+    Returns:
+        None if there are no such sets.
+    """
     found = []
     for number in np.flatnonzero(rankings.has_preference & (rankings.size > 2)):
         rank = rankings.rank[rankings.start[number] : rankings.start[number + 1]]
@@ -156,11 +163,11 @@ def _spearman(first: Any, second: Any) -> float:
 
 
 def order_of(score: np.ndarray, grade: np.ndarray, prompt: np.ndarray) -> dict[str, Any]:
-    """How well scores [N] order graded images [N], over all of them and within each prompt.
+    """Measures how well scores [N] order graded images [N], over all images and within each prompt.
 
     Returns:
-        `spearman` over all; and `pairs` of images of one prompt with different grades, with the `pair accuracy`, a tie
-        of scores a half, where there are any.
+        `spearman` over all images; and, if there are pairs of images of one prompt with different grades, their number
+        `pairs` and the `pair accuracy`, in which equal scores count as a half.
     """
     found: dict[str, Any] = {}
     if len(set(score)) > 1 and len(set(grade)) > 1:
@@ -170,18 +177,18 @@ def order_of(score: np.ndarray, grade: np.ndarray, prompt: np.ndarray) -> dict[s
     groups = np.split(np.argsort(place, kind="stable"), ends)
     points, pairs = np.array([_alike(score[each], grade[each]) for each in groups]).T
     if pairs.any():
-        asked = pairs > 0
-        accuracy = ratio(pairs[asked, None], points[asked, None])
+        compared = pairs > 0
+        accuracy = ratio(pairs[compared, None], points[compared, None])
         found |= {"pairs": int(pairs.sum())}
         found["pair accuracy"] = Estimate(accuracy.value, accuracy.low, accuracy.high, int(pairs.sum())).to_dict()
     return found
 
 
 def _alike(score: np.ndarray, grade: np.ndarray) -> tuple[float, float]:
-    """Of the pairs of N images with different grades: a point for each that the scores order alike, half for a tie.
+    """Counts the pairs of N images with different grades that the scores order in the same way; a tie is a half.
 
     Returns:
-        The points, and how many such pairs there are; in N log N for many images.
+        That count, and the number of such pairs; the time is N log N for many images.
     """
     n = len(score)
     pairs = n * (n - 1) / 2 - _tied(grade)
@@ -189,15 +196,15 @@ def _alike(score: np.ndarray, grade: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     if n <= COMPARED_DIRECTLY:
         signs = (np.sign(each[:, None] - each) for each in (score, grade))
-        surplus = np.prod([*signs], axis=0).sum() / 2  # pairs ordered alike less pairs ordered the other way round
+        surplus = np.prod([*signs], axis=0).sum() / 2  # pairs in the same order minus pairs in the opposite order
     else:
         untied = n * (n - 1) / 2 - _tied(score)
         tau: Any = stats.kendalltau(score, grade) if untied else None
-        surplus = round(tau.statistic * math.sqrt(pairs) * math.sqrt(untied)) if untied else 0  # of tau-b's definition
+        surplus = round(tau.statistic * math.sqrt(pairs) * math.sqrt(untied)) if untied else 0  # by tau-b's definition
     return (pairs + surplus) / 2, pairs
 
 
 def _tied(values: np.ndarray) -> float:
-    """How many pairs of N values are equal."""
+    """The number of pairs of equal values among N."""
     counts = np.unique(values, return_counts=True)[1].astype(float)
     return float((counts * (counts - 1) / 2).sum())

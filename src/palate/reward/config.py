@@ -1,4 +1,4 @@
-"""What the training of a reward is made of. Imports nothing heavy, so that `--help` answers at once."""
+"""The configurations of reward training. Imports nothing heavy, so that `--help` answers at once."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ STATISTICS = "statistics"
 
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig(TrainingConfig):
-    """What every reward shares."""
+    """The settings that every reward has."""
 
     backbone: str = "tiny-clip"
-    """What it looks through: a built-in name, a folder or a hub id of a CLIP-like model (CLIP, PickScore, SigLIP), or
-    `statistics` of the image, which need no download and read no prompt."""
+    """Model that computes the features of image and prompt: a built-in name, a folder or a hub id of a CLIP-like model
+    (CLIP, PickScore, SigLIP), or `statistics` of the image, which need no download and read no prompt."""
     train: Literal["head", "lora", "full"] = "head"
-    """Train the head alone (features are computed once), a low-rank adapter beside it, or all weights."""
+    """Train only the head (features are computed once), the head and a low-rank adapter, or all weights."""
     head: Literal["mlp", "linear", "cosine"] | None = None
-    """What turns features into a number: a small network, a linear map, or CLIP's own cosine, as in PickScore; left
-    out, mlp, and linear for statistics."""
+    """Function from features to the reward: a small network, a linear map, or CLIP's own cosine, as in PickScore. When
+    left out, mlp, or linear for statistics."""
     hidden: tuple[int, ...] = (256,)
-    """Elements of each hidden layer of an mlp."""
+    """Size of each hidden layer of an mlp."""
     rank: int = 16
     """Rank of the adapter."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
-    """Ends of the names of the layers that get an adapter."""
+    """Endings of the names of the layers that get an adapter."""
     lr: float | None = None
-    """Learning rate. Left out: 1e-3 for a head, 1e-4 for an adapter (ours), 3e-6 for all weights (PickScore's)."""
+    """Learning rate. When left out, 1e-3 for a head, 1e-4 for an adapter (ours), 3e-6 for all weights (PickScore's)."""
     warmup: float = 0.1
-    """Share of the steps over which the learning rate rises linearly; after it, it falls linearly to zero."""
+    """Share of the steps over which the learning rate rises linearly; then it falls linearly to zero."""
     weight_decay: float = 0.1
     """AdamW's decoupled weight decay."""
     validation: float = 0.1
     """Share of the prompts that are held out of training, for validation."""
     folds: int = 0
-    """Also train on all but each of so many folds of the prompts, and report the accuracy on what was held out, over
-    all prompts; 0 is without."""
+    """Number of folds of the prompts for cross-validation: for each fold another reward is trained on all other folds
+    and tested on this one, and the results cover all prompts; 0 turns it off."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the backbone while it trains; auto is bf16 where the hardware has it, otherwise fp32."""
     cache: Path | None = None
@@ -53,30 +53,30 @@ class RewardConfig(TrainingConfig):
     """Steps between lines of metrics.jsonl, each the mean over its steps."""
 
     def problems(self) -> Iterator[str]:
-        """As of `TrainingConfig`."""
+        """See `TrainingConfig.problems`."""
         yield from super().problems()
         yield from not_above_zero(self, "rank")
         if not 0 <= self.validation < 1:
-            yield f"validation is a share from 0 to below 1, not {self.validation}"
+            yield f"validation must be a share of at least 0 and below 1, not {self.validation}"
         if self.folds < 0 or self.folds == 1:
             yield f"folds must be 2 or more, or 0 for none, not {self.folds}"
         if any(size <= 0 for size in self.hidden):
-            yield f"hidden layers have sizes above zero, not {self.hidden}"
+            yield f"hidden must list sizes above zero, not {self.hidden}"
         if not self.targets:
             yield "targets must name at least one layer, such as q_proj"
         yield from self._mismatched()
 
     def _mismatched(self) -> Iterator[str]:
-        """What of the backbone, the head and the part that is trained does not go together."""
+        """A message for each combination of backbone, head and trained part that is impossible."""
         if self.backbone == STATISTICS and self.train != "head":
             yield "statistics have no weights to train; give --train head, or another backbone"
         if self.backbone == STATISTICS and self.head == "cosine":
-            yield "the cosine is CLIP's own; statistics take --head linear or mlp"
+            yield "the cosine needs a CLIP-like backbone; statistics take --head linear or mlp"
         if self.head == "cosine" and self.train == "head":
-            yield "the cosine has nothing to train; give --train lora or full, or --head mlp"
+            yield "the cosine has no weights to train; give --train lora or full, or --head mlp"
 
     def task(self) -> Task:
-        """What is learned, and from what."""
+        """The task that this configures."""
         raise NotImplementedError(f"{type(self).__name__} belongs to no task; use one of palate.reward.config")
 
     def learning_rate(self) -> float:
@@ -89,21 +89,21 @@ class RewardConfig(TrainingConfig):
         return super().rate(step) * min(1.0, left)
 
     def head_kind(self) -> Literal["mlp", "linear", "cosine"]:
-        """The head, chosen by the backbone where it was left out."""
+        """The kind of head; when it was left out, it depends on the backbone."""
         return self.head or ("linear" if self.backbone == STATISTICS else "mlp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BradleyTerryConfig(RewardConfig):
-    """A reward under which people's choices are likely."""
+    """A reward under which people's choices are likely (Bradley-Terry or Plackett-Luce)."""
 
     preferences: str
     """Rankings, as `palate align` takes them."""
     form: Literal["pairs", "lists"] = "pairs"
     """Bradley-Terry over the pairs of a set, or Plackett-Luce over its whole ranking; the same for two images."""
     votes: bool = True
-    """Where a set has its raters' votes, pairs are learned by the share of raters that prefer each image; without, by
-    the ranking that the votes add up to. Lists are always learned by the ranking."""
+    """Learn pairs from the share of raters that prefer each image, if a set has its raters' votes; otherwise, and with
+    --no-votes, from the ranking. Lists are always learned from the ranking."""
 
     def task(self) -> Task:
         """What is learned, and from what."""
@@ -119,14 +119,15 @@ class RegressionConfig(RewardConfig):
     grades: str
     """Graded images: a run of `palate prefer grade`, a Parquet file, or a folder with a table."""
     auxiliary: float = 0.5
-    """Weight of the auxiliary task: to tell the prompt of a good image from perturbed ones; 0 is without."""
+    """Weight of the auxiliary task, which is to choose the prompt of a good image among perturbed ones; 0 turns it
+    off."""
     perturbed: int = 4
-    """Perturbed prompts an image: one attribute (a number, a colour, a shape, ...) says something else."""
+    """Perturbed prompts per image; each differs in one attribute (a number, a colour, a shape, ...)."""
     temperature: float = 1.0
-    """Of the choice among prompts, in units of the reward, which is in [0, 1]; ours (docs/lab-notes.md)."""
+    """Temperature of the choice among prompts, in units of the reward, which is in [0, 1]; ours (docs/lab-notes.md)."""
 
     def problems(self) -> Iterator[str]:
-        """As of `TrainingConfig`."""
+        """See `TrainingConfig.problems`."""
         yield from super().problems()
         yield from below_zero(self, "auxiliary")
         yield from not_above_zero(self, "perturbed", "temperature")
@@ -144,16 +145,16 @@ class RegressionConfig(RewardConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig(RewardConfig):
-    """How real an image looks, given its caption."""
+    """A reward for how real an image looks, given its caption."""
 
     real: Path
-    """Folder of real images with a caption each: a run of `palate caption`, or any ImageFolder."""
+    """Folder of real images with captions: a run of `palate caption`, or any ImageFolder."""
     generated: tuple[Path, ...]
-    """Folders of images generated for the same captions, each a run of `palate generate`; together they weigh as much
-    as the real ones."""
+    """Folders of images generated from the same captions, each a run of `palate generate`; together they have the same
+    weight as the real ones."""
 
     def problems(self) -> Iterator[str]:
-        """As of `TrainingConfig`."""
+        """See `TrainingConfig.problems`."""
         yield from super().problems()
         if not self.generated:
             yield "generated must name at least one folder"

@@ -1,4 +1,4 @@
-"""Features of distinct images and prompts: computed once where the backbone stands still, else at every step."""
+"""Features of images and prompts: cached if the backbone is not trained, otherwise computed at every step."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ AT_ONCE = 64
 
 
 class CachedFeatures:
-    """Features of images and prompts that a cache on the disk keeps.
+    """Features of images and prompts, kept in a cache on disk.
 
     Args:
-        backbone: what the features are of.
-        examples: all that there are.
-        wanted: the numbers of the examples that will be asked for.
+        backbone: computes the features.
+        examples: all examples.
+        wanted: the numbers of the examples that will be used.
         root: folder of the cache.
-        about: the data, for `palate cache`.
+        about: the data, which `palate cache` lists.
         accelerator: the device and the processes.
     """
 
@@ -51,7 +51,8 @@ class CachedFeatures:
         @torch.no_grad()
         def of_images(rows: np.ndarray) -> dict[str, Tensor]:
             images = [examples.images[row].open() for row in rows.tolist()]
-            return _finite(backbone, "images", backbone.image_features(backbone.read(images).to(self.device)).float())
+            pixels = backbone.preprocess(images).to(self.device)
+            return _finite(backbone, "images", backbone.image_features(pixels).float())
 
         @torch.no_grad()
         def of_prompts(rows: np.ndarray) -> dict[str, Tensor]:
@@ -66,7 +67,7 @@ class CachedFeatures:
                 path = entry.folder / "rows.safetensors"
                 return cached_rows(path, count, compute, AT_ONCE, progress, accelerator, rows)
 
-        self._entries: list[Entry] = []  # in use for as long as this is
+        self._entries: list[Entry] = []  # marked as in use for as long as this object lives
         order, seen = examples.images.in_file_order(), np.zeros(len(examples.images), bool)
         seen[examples.image[wanted]] = True
         images = array_digest(examples.images.digest)
@@ -77,41 +78,43 @@ class CachedFeatures:
 
     def __call__(self, image: np.ndarray, prompt: np.ndarray) -> tuple[Tensor, Tensor]:
         """Features [..., D] and [..., E] of images and prompts by their numbers."""
-        told = self._read(self._prompts, prompt) if self._reads_prompts else torch.zeros(*prompt.shape, 0)
-        return self._read(self._images, image), told.to(self.device)
+        of_prompts = self._read(self._prompts, prompt) if self._reads_prompts else torch.zeros(*prompt.shape, 0)
+        return self._read(self._images, image), of_prompts.to(self.device)
 
     def _read(self, cache: RowCache, rows: np.ndarray) -> Tensor:
         found = cache.read(rows.ravel())["features"]
-        assert isinstance(found, Tensor)  # features are of one shape
+        assert isinstance(found, Tensor)  # all features have one shape
         return found.view(*rows.shape, -1).to(self.device)
 
 
 class ComputedFeatures:
-    """Features through a backbone that learns: each distinct image and prompt of a batch goes through once.
+    """Features of a backbone that is trained: each distinct image and prompt of a batch is computed once.
 
     Args:
-        dtype: that the backbone computes in.
+        backbone: computes the features.
+        examples: all examples.
+        dtype: the dtype in which the backbone computes.
     """
 
     def __init__(self, backbone: Backbone, examples: RewardExamples, dtype: torch.dtype) -> None:
         self.backbone, self.examples, self.dtype = backbone, examples, dtype
         network: Any = backbone.network
         if dtype == torch.bfloat16 and next(network.parameters()).device.type == "cpu":
-            network.set_attn_implementation("eager")  # on a CPU the fused backward in bfloat16 is the slower one
+            network.set_attn_implementation("eager")  # on a CPU the fused backward pass is slower in bfloat16
 
     def __call__(self, image: np.ndarray, prompt: np.ndarray) -> tuple[Tensor, Tensor]:
         """Features [..., D] and [..., E] of images and prompts by their numbers."""
         images, where = np.unique(image, return_inverse=True)
-        prompts, told_where = np.unique(prompt, return_inverse=True)
+        prompts, prompt_where = np.unique(prompt, return_inverse=True)
         backbone, examples, network = self.backbone, self.examples, self.backbone.network
         device = next(network.parameters()).device if network is not None else torch.device("cpu")
-        inputs = backbone.read([examples.images[row].open() for row in images]).to(device)
+        inputs = backbone.preprocess([examples.images[row].open() for row in images]).to(device)
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            seen, told = (
+            of_images, of_prompts = (
                 backbone.image_features(inputs),
                 backbone.prompt_features([examples.prompts[row] for row in prompts]),
             )
-        return seen.float()[_places(where, image)], told.float()[_places(told_where, prompt)]
+        return of_images.float()[_places(where, image)], of_prompts.float()[_places(prompt_where, prompt)]
 
 
 def _places(inverse: np.ndarray, like: np.ndarray) -> Tensor:
@@ -119,7 +122,7 @@ def _places(inverse: np.ndarray, like: np.ndarray) -> Tensor:
 
 
 def _finite(backbone: Backbone, what: str, features: Tensor) -> dict[str, Tensor]:
-    """Features of images or prompts, which must be finite, as a cache takes them."""
+    """Features as values for a cache; raises NotFiniteError if one is NaN or infinite."""
     fix = "give another --backbone, or its weights in float32"
     require_finite(f"{backbone.name}'s features of {what}", features, fix=fix)
     return {"features": features}

@@ -15,15 +15,15 @@ from palate.records.image_columns import Images, first_seen
 
 @dataclass(frozen=True, eq=False)
 class RewardExamples:
-    """N examples as indices: n images under m prompts each.
+    """N examples as indices, each of n images and m prompts.
 
     Attributes:
         images: the distinct images.
         prompts: the distinct prompts.
-        image: of each example [N, n]; where one has fewer images than another, its first image fills the places.
-        prompt: of each example [N, m], the images' own first.
+        image: the numbers of each example's images [N, n]; unused places have the number of its first image.
+        prompt: the numbers of each example's prompts [N, m]; the first is the images' own.
         facts: numbers that the loss reads [N, k], float32.
-        weight: how much each example counts [N], float32, of mean 1.
+        weight: the weight of each example in the loss [N], float32, with mean 1.
     """
 
     images: Images
@@ -43,15 +43,15 @@ class RewardExamples:
         facts: np.ndarray,
         weight: np.ndarray | None = None,
     ) -> RewardExamples:
-        """Gathers examples; images and prompts are numbered as they first come.
+        """Gathers examples; images and prompts are numbered in the order in which they first appear.
 
         Args:
-            images: of the feedback.
+            images: the images of the feedback.
             image: the numbers of each example's images among these [N, n].
-            prompts: each once.
+            prompts: the distinct prompts of the feedback.
             prompt: the numbers of each example's prompts among these [N, m].
-            facts: [N, k].
-            weight: [N]; the same for all when left out.
+            facts: see `RewardExamples` [N, k].
+            weight: see `RewardExamples` [N]; the same for all when left out.
 
         Raises:
             InputError: there are none.
@@ -74,31 +74,31 @@ class RewardExamples:
         return len(self.image)
 
     def digest(self) -> str:
-        """A short name for what there is to learn from."""
+        """A digest of the examples."""
         arrays = (self.images.digest, self.image, self.prompt, self.facts, self.weight)
         return digest(texts_digest(self.prompts), *map(array_digest, arrays))
 
     def own_prompts(self) -> list[str]:
-        """The prompt that each example's images were made from [N]."""
+        """The prompt of each example's images [N]."""
         return [self.prompts[row] for row in self.prompt[:, 0]]
 
     def take(self, rows: np.ndarray) -> RewardExamples:
-        """Some of the examples, of the same images and prompts."""
+        """Some of the examples, with the same images and prompts."""
         weight = self.weight[rows]
         columns = {name: getattr(self, name)[rows] for name in ("image", "prompt", "facts")}
         return replace(self, **columns, weight=weight / weight.mean() if len(rows) else weight)
 
 
 def fold_of(prompts: Iterable[str], folds: int, seed: int) -> dict[str, int]:
-    """The fold, 0 .. folds - 1, of each distinct prompt: in a keyed order, dealt out in turn."""
+    """The fold, 0 .. folds - 1, of each distinct prompt: prompts in a keyed order go to the folds in turn."""
     order = sorted(set(prompts), key=lambda prompt: derive(seed, "fold", prompt))
     return {prompt: place % folds for place, prompt in enumerate(order)}
 
 
 def held_out(prompts: Iterable[str], share: float, seed: int) -> frozenset[str]:
-    """The prompts that are kept for validation: a keyed `share` of them.
+    """The prompts that are held out for validation: a share of them, in a keyed order.
 
-    At least one where the share is not 0, and never all: one prompt alone is learned from.
+    At least one if the share is not 0, but never all of them: a single prompt is not held out.
     """
     order = sorted(set(prompts), key=lambda prompt: derive(seed, "validation", prompt))
     return frozenset(order[: min(max(round(share * len(order)), share > 0), len(order) - 1)])

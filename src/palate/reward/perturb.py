@@ -1,4 +1,4 @@
-"""Prompts that say something else: what the auxiliary task of Lee et al. tells the right prompt from."""
+"""Perturbed prompts, among which the auxiliary task of Lee et al. 2023 chooses the right one."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ CLASSES: tuple[tuple[str, ...], ...] = (
     ("dog", "cat", "horse", "bird", "rabbit", "cow", "sheep", "tiger", "lion", "bear"),
     ("forest", "city", "beach", "moon", "mountain", "desert", "ocean", "street", "kitchen", "snow"),
 )
-"""Words that can stand for each other; numbers, colours and backgrounds are the categories of Lee et al. 2023."""
+"""Words that can replace each other; numbers, colours and backgrounds are the categories of Lee et al. 2023."""
 
 PERMUTED = 10_000
-"""Prompts of a data set that are drawn from in one random order; of more, a few are drawn without ordering the rest."""
+"""Up to so many prompts, other prompts are drawn by a random permutation of all; from more, by sampling a few."""
 
 _CLASS_OF = {word: words for words in CLASSES for word in words}
 _WORD = re.compile(r"[A-Za-z]+")
 
 
 class Perturbations:
-    """Prompts near those of a data set but not the same.
+    """Makes prompts that are similar to those of a data set but not equal.
 
     Args:
-        prompts: all prompts of the data.
+        prompts: all prompts of the data set.
 
     Reference: Lee et al. 2023 (arXiv:2302.12192), section 3.2.
     """
@@ -41,14 +41,14 @@ class Perturbations:
         self._known = vocabulary(self._prompts)
 
     def near(self, prompt: str, n: int, rng: np.random.Generator) -> tuple[str, ...]:
-        """n prompts near this one but not the same: one word replaced by another of its class.
+        """n prompts similar to this one: in each, one word is replaced by another of its class.
 
-        Only words that occur in the data are put in, where there are any of the class, so that no prompt stands out by
-        an odd word. Where a prompt has too few words of known classes, other prompts of the data fill up.
+        If the data set has words of the class, only those are used, so that unusual words do not give the perturbed
+        prompts away. If a prompt has too few words of known classes, other prompts of the data set are added.
 
         Args:
-            prompt: the right one.
-            n: how many.
+            prompt: the right prompt.
+            n: the number of perturbed prompts.
             rng: a generator keyed by the prompt.
         """
         near = [text for match in _WORD.finditer(prompt) for text in _replaced(prompt, match, self._known)]
@@ -57,7 +57,7 @@ class Perturbations:
         return tuple((chosen or [""]) * n)[:n]
 
     def _others(self, prompt: str, n: int, rng: np.random.Generator) -> list[str]:
-        """Up to n other prompts of the data."""
+        """Up to n other prompts of the data set."""
         if n <= 0:
             return []
         own = self._place.get(prompt, len(self._prompts))
@@ -70,7 +70,7 @@ class Perturbations:
 
 
 def vocabulary(prompts: Iterable[str]) -> frozenset[str]:
-    """The words of known classes that prompts use, in the singular."""
+    """The words of known classes that occur in prompts, in the singular."""
     return frozenset(word for prompt in prompts for word in map(_singular, _WORD.findall(prompt.lower())) if word)
 
 
@@ -85,5 +85,5 @@ def _replaced(prompt: str, match: re.Match[str], known: frozenset[str]) -> list[
 
 
 def _singular(word: str) -> str:
-    """The word of a class that this one is; empty where it is none."""
+    """The singular of a word of a known class; empty for any other word."""
     return word if word in _CLASS_OF else word.removesuffix("s") if word.removesuffix("s") in _CLASS_OF else ""

@@ -1,4 +1,4 @@
-"""`palate reward train`: a run folder with a reward that has been learned, and how well it does on held-out prompts."""
+"""`palate reward train`: trains a reward and tests it on held-out prompts."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from palate.training.trackers import tracked
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PROMPTS, TRAINED, HELD_OUT = "prompts.json", "trained", "held out"  # a file of a reward, and what it lists
+PROMPTS, TRAINED, HELD_OUT = "prompts.json", "trained", "held out"  # a file in a reward's folder, and its keys
 FOLDS = "folds"
 
 
 def train_reward(config: RewardConfig) -> Path:
-    """Learns a reward; an interrupted run goes on from its last checkpoint and ends with the same weights.
+    """Trains a reward; an interrupted run continues from its last checkpoint and ends with the same weights.
 
     Returns:
-        The run folder: `model/` is what `reward:<run>` loads, `metrics.jsonl` has the curves, `summary.json` what the
-        reward does on the prompts that were held out.
+        The run folder: `reward:<run>` loads its `model/`, `metrics.jsonl` has the curves, and `summary.json` the
+        results on the held-out prompts.
 
     Raises:
-        PalateError: something given cannot be used; before any expensive work.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint; the same call goes on.
+        PalateError: an input cannot be used; raised before any expensive work.
+        KeyboardInterrupt: Ctrl-C was pressed; raised after a checkpoint, and the same call continues from there.
     """
     task = config.task()
     examples = task.examples()
@@ -57,39 +57,40 @@ def train_reward(config: RewardConfig) -> Path:
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     backbone = load_backbone(config.backbone)
     own = set(examples.own_prompts())
-    kept = held_out(own, config.validation, config.seed)
+    validation = held_out(own, config.validation, config.seed)
     _require_prompts(config, len(own))
     inputs = {"feedback": examples.digest(), "backbone": backbone_fingerprint(backbone)}
     run = open_run(accelerator, f"reward train {task.name}", config, FREE, inputs)
     if run.finished:
         return run.path
     summary = _counted(examples, backbone, accelerator)
-    if config.validation and not kept and accelerator.is_main_process:
+    if config.validation and not validation and accelerator.is_main_process:
         note("no prompt is held out: there is only one")
-    aside = np.array([prompt in kept for prompt in examples.prompts])[examples.prompt[:, 0]]
-    inside, outside = np.flatnonzero(~aside), np.flatnonzero(aside)
+    is_held_out = np.array([prompt in validation for prompt in examples.prompts])[examples.prompt[:, 0]]
+    training, outside = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
-        learner = _Learner(config, task, examples, _read(config, len(examples), inside, outside), accelerator, backbone)
+        wanted = _read(config, len(examples), training, outside)
+        learner = _Learner(config, task, examples, wanted, accelerator, backbone)
         with abandoned_on_error(run), run.timer("train"), tracked(accelerator, config):
-            trainer = learner.trainer(inside, run)
+            trainer = learner.trainer(training, run)
             trainer.train(f"reward {task.name}")
-        measured, tie = learner.judge(trainer, inside, outside, run)
+        measured, tie = learner.judge(trainer, training, outside, run)
     if accelerator.is_main_process:
         chosen = {} if tie is None else {"tie": tie.value, "tie_chosen_on": tie.chosen_on}
         trainer.model.card = dataclasses.replace(trainer.model.card, **chosen)
         trainer.model.save(run.path / "model", {"palate": __version__, "training_steps": config.steps})
-        prompts = {TRAINED: sorted(own - kept), HELD_OUT: sorted(kept)}
+        prompts = {TRAINED: sorted(own - validation), HELD_OUT: sorted(validation)}
         write_json(run.path / "model" / PROMPTS, prompts)
         run.finish({**summary, **measured, "seconds": run.timings})
     accelerator.wait_for_everyone()
     return run.path
 
 
-def _read(config: RewardConfig, count: int, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """The numbers of the examples that a run reads: folds read all, a short training not all that it may train on."""
+def _read(config: RewardConfig, count: int, training: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """The numbers of the examples that a run reads: with folds all, otherwise those of its steps and held-out ones."""
     if config.folds:
         return np.arange(count)
-    return np.union1d(inside[Visits(config.seed, len(inside), config.batch).visited(config.steps)], outside)
+    return np.union1d(training[Visits(config.seed, len(training), config.batch).visited(config.steps)], outside)
 
 
 def _require_prompts(config: RewardConfig, prompts: int) -> None:
@@ -100,13 +101,13 @@ def _require_prompts(config: RewardConfig, prompts: int) -> None:
 
 
 def _counted(examples: RewardExamples, backbone: Backbone, accelerator: Accelerator) -> dict[str, Any]:
-    """What a summary says of the examples; prompts that the backbone cuts off are said on the way."""
+    """The numbers of examples, images and cut-off prompts for the summary; prints a note on cut-off prompts."""
     cut = cut_off(examples.prompts, text_limits_of(backbone)) if accelerator.is_main_process else []
     return {"examples": len(examples), "images": len(examples.images), **note_cut_off(cut, backbone.name)}
 
 
 class _Learner:
-    """Makes trainers of one configuration on parts of the examples, of which `wanted` are read by any of them."""
+    """Makes trainers with one configuration for parts of the examples; together they read the `wanted` examples."""
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class _Learner:
         self.frozen: CachedFeatures | None = None
 
     def trainer(self, rows: np.ndarray, run: RunFolder | None) -> RewardTrainer:
-        """A trainer of a fresh model on some of the examples."""
+        """A trainer of a new model on some of the examples."""
         config = self.config
         backbone, self.fresh = self.fresh or load_backbone(config.backbone), None
         card = RewardCard(
@@ -158,25 +159,25 @@ class _Learner:
         return self.frozen
 
     def judge(
-        self, trainer: RewardTrainer, inside: np.ndarray, outside: np.ndarray, run: RunFolder
+        self, trainer: RewardTrainer, training: np.ndarray, outside: np.ndarray, run: RunFolder
     ) -> tuple[dict[str, Any], TieThreshold | None]:
-        """What the reward does on prompts that it was not trained on, and the threshold of ties to go by.
+        """The reward's results on prompts that it was not trained on, and its threshold of ties.
 
-        That of the folds, where there are any, is chosen on the prompts that are not held out: it flatters neither what
-        was held out nor a later test.
+        If there are folds, the threshold is chosen with their scores on the prompts that are not held out, so that
+        neither the results on the held-out prompts nor a later test look better than they are.
 
         Args:
-            trainer: of the reward, trained.
-            inside: the examples that it was trained on.
-            outside: those that were held out.
-            run: keeps the folds.
+            trainer: the trainer of the reward, after training.
+            training: the numbers of the training examples.
+            outside: the numbers of the held-out examples.
+            run: the folder in which finished folds are kept.
         """
         found, tie, task = {}, None, self.task
         if self.config.folds:
             with run.timer("folds"):
                 scores = self.cross_validate(run)
             found["folds"] = task.judge(scores, self.examples, np.arange(len(self.examples)))
-            if (best := task.tie_threshold(scores[inside], inside)) is not None:
+            if (best := task.tie_threshold(scores[training], training)) is not None:
                 tie = TieThreshold(best, FOLDS)
         if len(outside):
             scores = trainer.scores(self.examples.take(outside)).numpy()
@@ -186,7 +187,7 @@ class _Learner:
         return found, tie
 
     def cross_validate(self, run: RunFolder) -> np.ndarray:
-        """Scores [N, n] by rewards that were not trained on an example's prompt; finished folds are kept."""
+        """Scores [N, n], each by a reward that was not trained on the example's prompt; finished folds are kept."""
         own = self.examples.own_prompts()
         folds = fold_of(own, self.config.folds, self.config.seed)
         fold = np.array([folds[prompt] for prompt in own])

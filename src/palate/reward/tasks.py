@@ -1,4 +1,4 @@
-"""What a reward is learned from, and by which loss: one short class a task."""
+"""The tasks: the examples and the loss of each kind of reward, one short class each."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from palate.score.reward import Output
 
 
 class Task(ABC):
-    """What is learned.
+    """A kind of reward training.
 
     Attributes:
-        name: of the run and of the card.
-        output: what the reward's numbers are.
-        source: what it is learned from, as it was given.
+        name: the task's name in the run and in `reward.json`.
+        output: the kind of the reward's numbers.
+        source: the feedback, as the user gave it.
     """
 
     name: str
@@ -44,29 +44,35 @@ class Task(ABC):
 
     @abstractmethod
     def examples(self) -> RewardExamples:
-        """All there is to learn from; InputError where the source cannot be used."""
+        """All examples; raises InputError if the source cannot be used."""
 
     @abstractmethod
     def loss(self, score: Tensor, facts: Tensor) -> tuple[Tensor, Metrics]:
-        """The loss [B] and metrics [B] of scores [B, n, m] of n images under m prompts, with the examples' facts."""
+        """The loss [B] and metrics [B] of scores [B, n, m] of n images with m prompts, and the examples' facts."""
 
     @abstractmethod
     def judge(
         self, scores: np.ndarray, examples: RewardExamples, rows: np.ndarray, tie: TieThreshold | None = None
     ) -> dict[str, Any]:
-        """What scores [R, n] of some of the examples [R] say of the reward, in plain JSON.
+        """The quality of the reward by its scores [R, n] of some of the examples [R], in plain JSON.
 
         Args:
-            tie: the threshold of ties, where the task knows any; the best one on these examples when left out.
+            scores: the scores.
+            examples: all examples.
+            rows: the numbers of the scored examples.
+            tie: the threshold of ties, if the task has ties; the best one on these examples when left out.
         """
 
     def tie_threshold(self, scores: np.ndarray, rows: np.ndarray) -> float | None:
-        """The threshold of ties that does best on scores [R, n] of some of the examples; None without any ties."""
+        """The best threshold of ties for scores [R, n] of some of the examples; None without any ties."""
         return None
 
 
 class BradleyTerry(Task):
-    """Rankings; every prompt counts alike, however many pairs it has (Kirstain et al. 2023, section 3)."""
+    """Learns from rankings; each prompt has the same weight, for any number of pairs.
+
+    Reference for the weights: Kirstain et al. 2023 (arXiv:2305.01569), section 3.
+    """
 
     name = "bradley_terry"
 
@@ -74,7 +80,7 @@ class BradleyTerry(Task):
         self.config, self.source = config, config.preferences
 
     def examples(self) -> RewardExamples:
-        """A ranked set each; facts are the share of raters that prefer i to j [n x n], or the ranks [n]."""
+        """One example per ranked set; facts are the share of raters that prefer i to j [n x n], or the ranks [n]."""
         rankings = load_rankings(self.config.preferences, self.config.cache)
         if not rankings.has_preference.any():
             raise InputError(f"{self.config.preferences} ranks no image above another; bradley_terry needs rankings")
@@ -119,7 +125,7 @@ class BradleyTerry(Task):
 
 
 class Regression(Task):
-    """Grades (Lee et al. 2023, arXiv:2302.12192, section 3.2)."""
+    """Learns from grades (Lee et al. 2023, arXiv:2302.12192, section 3.2)."""
 
     name, output = "regression", "probability"
 
@@ -127,7 +133,7 @@ class Regression(Task):
         self.config, self.source = config, config.grades
 
     def examples(self) -> RewardExamples:
-        """A graded image each, under its prompt and perturbed ones; facts are the grade."""
+        """One example per graded image, with its prompt and perturbed ones; facts are the grade."""
         graded = load_graded(self.config.grades, self.config.cache)
         count = self.config.perturbed if self.config.auxiliary else 0
         texts, prompt = graded.prompts, graded.prompt[:, None]
@@ -160,7 +166,7 @@ class Regression(Task):
 
 
 class Realism(Task):
-    """Real images against generated ones of the same captions."""
+    """Learns to distinguish real images from images that were generated from the same captions."""
 
     name = "discriminator"
 
@@ -168,16 +174,16 @@ class Realism(Task):
         self.config, self.source = config, str(config.real)
 
     def examples(self) -> RewardExamples:
-        """An image each; facts are 1 for a real one, 0 for a generated one; both kinds weigh the same in all."""
+        """One example per image; facts are 1 for a real one, 0 for a generated one; both kinds have equal weight."""
         real = read_image_folder(self.config.real, Tally())
         generated = [each for folder in self.config.generated for each in read_image_folder(folder, Tally())]
-        told = {each.prompt for each in real}
-        strange = next((each.prompt for each in generated if each.prompt not in told), None)
+        captions = {each.prompt for each in real}
+        strange = next((each.prompt for each in generated if each.prompt not in captions), None)
         if strange is not None:
-            mend = f"generate from {self.config.real}, so that captions alone tell nothing"
-            raise InputError(f"no real image has the caption {strange!r} of a generated one; {mend}")
+            fix = f"generate from {self.config.real}, so that a caption alone does not show which images are real"
+            raise InputError(f"no real image has the caption {strange!r} of a generated one; {fix}")
         if {each.image.digest() for each in real} & {each.image.digest() for each in generated}:
-            raise InputError("an image is both real and generated; give folders that share none")
+            raise InputError("an image is both real and generated; give folders that have no image in common")
         graded = Grades.of(
             GradedImage(each.prompt, each.image, kind)
             for records, kind in ((real, 1.0), (generated, 0.0))

@@ -1,4 +1,4 @@
-"""`palate reward test`: how well scorers predict comparisons that they were not trained on, side by side."""
+"""`palate reward test`: compares how well scorers predict comparisons that they were not trained on."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 CHART = "calibration.png"
 OF_TRAINING = {"folds": "the folds of its training", "held out": "prompts held out of its training"}
-"""Where a reward's own threshold of ties is from, in words."""
+"""The descriptions of the pairs on which a reward's own threshold of ties was chosen."""
 FREE = frozenset({"out", "batch", "device"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewardTestConfig:
-    """Which scorers are asked, and by whose comparisons they are judged."""
+    """The settings of `palate reward test`."""
 
     scorer: tuple[str, ...]
     """One scorer or more: reward:<run>, implicit:<run>, clip:<model>, image:<measure> or
@@ -45,7 +45,8 @@ class RewardTestConfig:
     out: Path
     """Run folder."""
     prompts: Literal["unseen", "all"] = "unseen"
-    """Leave out every prompt that one of the scorers was trained on, as far as their runs say, or keep all."""
+    """unseen leaves out every prompt that one of the scorers was trained on, as far as their runs list them; all keeps
+    every prompt."""
     batch: int = 64
     """Images scored at once."""
     device: str | None = None
@@ -59,15 +60,15 @@ class RewardTestConfig:
 
 
 def test_rewards(config: RewardTestConfig) -> Path:
-    """Scores every image of the comparisons and holds the scores against the people.
+    """Scores every image of the comparisons and compares the scores with people's judgements.
 
     Returns:
-        The run folder: `summary.json` has, for each scorer, what `Comparisons.summary` and `spearman` say;
-        `calibration.png` the curves of those whose differences are log-odds: Bradley-Terry rewards and CLIPs.
+        The run folder: `summary.json` has the results of `Comparisons.summary` and `spearman` for each scorer;
+        `calibration.png` has the curves of scorers whose differences are log-odds: Bradley-Terry rewards and CLIPs.
 
     Raises:
-        InputError: no such scorer or preferences, or no prompt that the scorers were not trained on.
-        RunFolderError: the folder holds another run.
+        InputError: there are no such scorers or preferences, or the scorers were trained on every prompt.
+        RunFolderError: the folder contains another run.
     """
     scorers = {spec: load_scorer(spec, config.device) for spec in config.scorer}
     sets = [each for each in load_preferences(config.preferences) if each.ranks]
@@ -97,14 +98,14 @@ def test_rewards(config: RewardTestConfig) -> Path:
     return run.path
 
 
-test_rewards.__test__ = False  # type: ignore[attr-defined]  # of pytest: this is no test of its own
+test_rewards.__test__ = False  # type: ignore[attr-defined]  # for pytest: this function is not a test
 
 
 def prompts_of_scorer(spec: str) -> frozenset[str]:
-    """The prompts that a learned scorer was trained on, as its run says; of others none.
+    """The prompts that a learned scorer was trained on, according to its run; none for other scorers.
 
     Raises:
-        InputError: the run of an aligned model names feedback that is not there any more.
+        InputError: the run of an aligned model names feedback that does not exist any more.
     """
     family, _, run = spec.partition(":")
     if family == "reward":
@@ -152,7 +153,7 @@ def _judged(spec: str, sets: Sequence[RankedSet], scores: Sequence[Sequence[floa
 
 
 def _threshold(card: RewardCard, run: str, tested: set[str]) -> TieThreshold | None:
-    """A reward's own threshold of ties, unless prompts that are tested took part in choosing it."""
+    """A reward's own threshold of ties, unless it was chosen on prompts that are tested now."""
     if card.tie is None or card.tie_chosen_on is None:
         return None
     chosen_on = _listed(run, TRAINED if card.tie_chosen_on == FOLDS else HELD_OUT)

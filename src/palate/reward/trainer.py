@@ -1,4 +1,4 @@
-"""The step of a reward's training: keyed, the same on any number of processes up to rounding."""
+"""The training step of a reward: its randomness is keyed, so processes change its result only by rounding."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class RewardTrainer:
     """Trains a reward model on examples.
 
     Args:
-        config: of the run.
-        task: what is learned.
-        model: what learns; whatever of it requires a gradient.
-        embed: the features of images and prompts.
-        examples: what to learn from.
-        run: where metrics and checkpoints go; none for a fold.
+        config: the configuration of the run.
+        task: the task.
+        model: the model; its parameters that require a gradient are trained.
+        embed: gives the features of images and prompts.
+        examples: the training examples.
+        run: the folder for metrics and checkpoints; none for a fold.
         accelerator: the device and the processes.
     """
 
@@ -61,18 +61,18 @@ class RewardTrainer:
         self.loop = StepLoop(config, {"reward": self.learner.part}, accelerator, run, len(examples))
 
     def train(self, title: str) -> None:
-        """Runs all steps that no checkpoint has done; raises what `StepLoop.run` does."""
+        """Runs all steps that are not in a checkpoint yet; raises what `StepLoop.run` raises."""
         self.loop.run(title, self.step)
 
     def step(self, step: int) -> None:
-        """One update, the first is step 0."""
+        """One update; the first is step 0."""
         rows = self.visits.step(step)
         shares = [rows[share] for share in micro_batches(len(rows), self.micro_batch, self.accelerator)]
         norm = self.learner.update(shares, self._mean_loss, self.config.rate(step))
         self.loop.meter.add(gradient_norm=norm)
 
     def _mean_loss(self, rows: np.ndarray) -> Tensor:
-        """The mean loss of one micro-batch of B examples; measures it."""
+        """The mean loss of one micro-batch of B examples; records its metrics."""
         loss, metrics = self.loss(rows)
         self.loop.meter.add(loss=loss.detach(), **metrics)
         weight = torch.from_numpy(self.examples.weight[rows]).to(loss.device)
@@ -85,10 +85,10 @@ class RewardTrainer:
 
     @torch.no_grad()
     def scores(self, examples: RewardExamples) -> Tensor:
-        """Scores [N, n] of examples' images under their own prompts, on the CPU.
+        """Scores [N, n] of examples' images with their own prompts, on the CPU.
 
         Raises:
-            NotFiniteError: one is NaN or infinite.
+            NotFiniteError: a score is NaN or infinite.
         """
         chunks = np.array_split(np.arange(len(examples)), max(1, len(examples) // AT_ONCE))
         scores = torch.cat([self._score(examples, chunk)[:, :, 0].cpu() for chunk in chunks if len(chunk)])
@@ -106,10 +106,10 @@ class RewardTrainer:
         head = self.model.head
         if isinstance(head, Perceptron):
             chunks = _chunks(self.visits.sample())
-            seen = [self.embed(self.examples.image[chunk], self.examples.prompt[chunk]) for chunk in chunks]
+            features = [self.embed(self.examples.image[rows], self.examples.prompt[rows]) for rows in chunks]
             n = self.examples.image.shape[1]
-            image = torch.cat([image.flatten(0, 1) for image, _ in seen])
-            prompt = torch.cat([prompt[:, :1].expand(-1, n, -1).flatten(0, 1) for _, prompt in seen])
+            image = torch.cat([image.flatten(0, 1) for image, _ in features])
+            prompt = torch.cat([prompt[:, :1].expand(-1, n, -1).flatten(0, 1) for _, prompt in features])
             head.standardise(image, prompt)
 
 

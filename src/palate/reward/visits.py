@@ -1,4 +1,4 @@
-"""Which examples a step of a reward's training takes: a function of the seed and the step alone."""
+"""The examples of each training step of a reward: a function of the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from palate.core.seeds import numpy_generator
 
 SAMPLE = 256
-"""Examples by whose features a head standardises its inputs."""
+"""Number of examples from whose features a head standardises its inputs."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Visits:
     """The order of training.
 
     Attributes:
-        seed: of the run.
-        count: how many examples there are, N.
-        batch: examples a step, over all processes and micro-batches.
+        seed: seed of the run.
+        count: number of examples, N.
+        batch: examples per step, over all processes and micro-batches.
     """
 
     seed: int
@@ -35,15 +35,15 @@ class Visits:
         return np.array([orders[epoch][offset] for epoch, offset in zip(epochs.tolist(), offsets)])
 
     def sample(self) -> np.ndarray:
-        """The examples by whose features a head standardises its inputs."""
+        """The examples from whose features a head standardises its inputs."""
         return numpy_generator(self.seed, "sample").permutation(self.count)[:SAMPLE]
 
     def visited(self, steps: int) -> np.ndarray:
-        """The examples that a training of so many steps reads, the sample included, in ascending order."""
+        """The examples that a training of `steps` steps reads, including the sample, in ascending order."""
         if steps * self.batch >= self.count:
             return np.arange(self.count)
         return np.union1d(self._epoch(0)[: steps * self.batch], self.sample())
 
-    @lru_cache(maxsize=2)  # noqa: B019  # it lives as long as its run
+    @lru_cache(maxsize=2)  # noqa: B019  # this object lives as long as its run
     def _epoch(self, epoch: int) -> np.ndarray:
         return numpy_generator(self.seed, "order", epoch).permutation(self.count)

@@ -1,1 +1,1 @@
-"""Numbers for images: one protocol, one short file a family of scorers."""
+"""Scores for images: one protocol, and one short file for each family of scorers."""

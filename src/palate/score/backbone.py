@@ -1,4 +1,4 @@
-"""What a learned reward looks through: the features of an image and of a prompt."""
+"""The backbones of learned rewards, which compute the features of images and prompts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STATISTICS = "statistics"
 
 
 class Backbone(Protocol):
-    """Images and prompts to features.
+    """Computes features of images and prompts.
 
     Attributes:
-        name: what `load_backbone` finds it by, from any folder.
-        widths: elements of an image's feature and of a prompt's; 0 for a backbone that reads no prompt.
+        name: its name for `load_backbone`, valid from any working directory.
+        widths: the widths of an image's features and of a prompt's; 0 for a backbone that reads no prompt.
         network: the module that can be trained, or None.
         differentiable: whether features have a gradient with respect to a tensor of images.
     """
@@ -35,12 +35,12 @@ class Backbone(Protocol):
     network: Any
     differentiable: bool
 
-    def read(self, images: Images) -> Tensor:
-        """Images as one tensor [B, ...], which may be kept instead of them."""
+    def preprocess(self, images: Images) -> Tensor:
+        """Images as one tensor [B, ...], the input of `image_features`."""
         ...
 
     def image_features(self, inputs: Tensor) -> Tensor:
-        """Features [B, D] of what `read` gave."""
+        """Features [B, D] of preprocessed images."""
         ...
 
     def prompt_features(self, prompts: Sequence[str]) -> Tensor:
@@ -49,14 +49,14 @@ class Backbone(Protocol):
 
 
 class ClipBackbone:
-    """The features of a CLIP-like model, of length one.
+    """The features of a CLIP-like model, with norm one.
 
     Args:
-        model: as of `Clip`.
-        weights: a folder whose weights stand for the model's own.
+        model: see `Clip`.
+        weights: a folder with weights to use instead of the model's own.
 
     Raises:
-        InputError: no such model.
+        InputError: there is no such model.
     """
 
     differentiable: bool = True
@@ -69,7 +69,7 @@ class ClipBackbone:
         self.network: Any = self.clip.network
         self.widths: tuple[int, int] = (self.clip.width, self.clip.width)
 
-    def read(self, images: Images) -> Tensor:
+    def preprocess(self, images: Images) -> Tensor:
         """Pixels [B, 3, h, w]; see `Backbone`."""
         return self.clip.pixels(images)
 
@@ -90,16 +90,16 @@ class StatisticsBackbone:
     network: Any = None
     differentiable: bool = False
 
-    def read(self, images: Images) -> Tensor:
+    def preprocess(self, images: Images) -> Tensor:
         """Statistics [B, K]; see `Backbone`."""
         return image_statistics(images)
 
     def image_features(self, inputs: Tensor) -> Tensor:
-        """The same."""
+        """The statistics themselves."""
         return inputs
 
     def prompt_features(self, prompts: Sequence[str]) -> Tensor:
-        """Nothing [B, 0]."""
+        """Empty features [B, 0]."""
         return torch.zeros(len(prompts), 0)
 
 
@@ -108,21 +108,21 @@ def load_backbone(name: str, weights: Path | None = None) -> Backbone:
 
     Args:
         name: `statistics`, or a built-in name, a folder or a hub id of a CLIP-like model.
-        weights: a folder whose weights stand for the model's own.
+        weights: a folder with weights to use instead of the model's own.
 
     Raises:
-        InputError: no such model.
+        InputError: there is no such model.
     """
     return StatisticsBackbone() if name == STATISTICS else ClipBackbone(name, weights)
 
 
 def text_limits_of(backbone: Backbone) -> list[TextLimit]:
-    """How much of a prompt a backbone reads; empty for one that reads none."""
+    """The limits on the length of prompts that a backbone reads; empty for one that reads no prompt."""
     return [backbone.clip.text_limit] if isinstance(backbone, ClipBackbone) else []
 
 
 def portable(model: str) -> str:
-    """A model's name that means the same from another folder."""
+    """A model's name that is valid from any working directory."""
     path = Path(model).expanduser()
     return model if model in plugins().models or not path.exists() else str(path.resolve())
 

@@ -1,4 +1,4 @@
-"""What a scorer is, and images as the tensors that scorers read."""
+"""The protocol of scorers, and the conversion of images to tensors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Images: TypeAlias = Union[Sequence[Image.Image], "Tensor"]
 
 
 class Scorer(Protocol):
-    """One number an image, given its prompt.
+    """Gives one number per image, which may depend on its prompt.
 
     Attributes:
-        name: the spec that loads it, such as `clip:<model>`; names its column in a table of scores.
+        name: the spec that loads it, such as `clip:<model>`, and the name of its column in a table of scores.
         higher_is_better: whether a higher score is the better one.
         differentiable: whether the scores of a tensor of images have a gradient with respect to it.
-        reads_prompt: whether a score depends on the prompt; images without one can be scored where it does not.
+        reads_prompt: whether a score depends on the prompt; if not, images without a prompt can be scored.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Scorer(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """A digest of what the scores depend on beside images and prompts, such as weights; the same on any device."""
+        """A digest of everything that scores depend on except images and prompts, the same on any device."""
         ...
 
 
@@ -52,33 +52,36 @@ def score_images(scorer: Scorer, images: Images, prompts: Sequence[str]) -> list
     """The scores [B] of B images, as plain numbers without a gradient.
 
     Raises:
-        InputError: the scorer does not give one number an image.
+        InputError: the scorer does not give one number per image.
     """
     scores = scorer(images, prompts)
     if scores.shape != (len(prompts),):
         raise InputError(
-            f"{scorer.name} gives scores of shape {list(scores.shape)} for {len(prompts)} images; it must give one each"
+            f"{scorer.name} gives scores of shape {list(scores.shape)} for {len(prompts)} images; it must give one per "
+            "image"
         )
     return scores.tolist()
 
 
 def try_scorer(scorer: Scorer, size: tuple[int, int], prompt: str) -> None:
-    """Raises what a scorer raises of an empty picture of a size, so that one which cannot read a model's says so early.
+    """Scores an empty image, so that a scorer that cannot read a model's images raises its error early.
 
     Args:
-        size: width and height in pixels.
+        scorer: the scorer.
+        size: width and height of the image in pixels.
+        prompt: the prompt of the image.
     """
     score_images(scorer, [Image.new("RGB", size)], [prompt])
 
 
 def require_score(scorer: str, score: float, image: object) -> None:
-    """Raises InputError unless a score is finite, with the names of the scorer and of the image."""
+    """Raises InputError, which names the scorer and the image, unless a score is finite."""
     fix = "replace the image, leave its row out, or name another scorer"
     require_finite(f"the score of {scorer}", score, where=str(image), fix=fix, error=InputError)
 
 
 def state_digest(state: Mapping[str, Tensor], *parts: object) -> str:
-    """A digest of tensors by their names, and of anything else that says what they are for."""
+    """A digest of named tensors, and of any other values that belong to them."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=16)
     for name, value in state.items():
         digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
@@ -87,9 +90,9 @@ def state_digest(state: Mapping[str, Tensor], *parts: object) -> str:
 
 
 def note_prompts_cut_off(scorers: Iterable[Scorer], prompts: Iterable[str]) -> dict[str, int]:
-    """Says how many distinct prompts are longer than each scorer reads; returns an entry of a summary for each.
+    """Prints how many distinct prompts are longer than each scorer reads; returns an entry of a summary for each.
 
-    A scorer that reads only so much of a prompt has its limits as `text_limits`.
+    A scorer that reads only the beginning of a prompt has an attribute `text_limits`.
     """
     distinct, counts = list(dict.fromkeys(prompts)), {}
     for scorer in scorers:
@@ -116,8 +119,8 @@ def to_tensor(images: Images) -> Tensor:
 def to_squares(images: Images, resolution: int) -> Tensor:
     """The largest centred square of each image, resized: float32 [B, 3, R, R] in [0, 1]. PIL images may differ in size.
 
-    This is what `palate align` trains on. No flip, unlike Diffusion-DPO's code: a caption may say left or right, and a
-    latent stays a function of its image.
+    `palate align` trains on these images. They are not flipped, unlike in Diffusion-DPO's code: a caption may say left
+    or right, and a latent remains a function of its image.
     """
     size = (resolution, resolution)
     if not isinstance(images, torch.Tensor):

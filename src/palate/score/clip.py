@@ -1,4 +1,4 @@
-"""CLIP and its kin (PickScore and SigLIP among them): the model, and the scorer `clip:tiny-clip`."""
+"""CLIP-like models, including PickScore and SigLIP: the model, and the scorer `clip:<model>`."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class Clip:
-    """A model with one tower for images and one for texts, and its preprocessing.
+    """A model with one encoder for images and one for texts, and its preprocessing.
 
-    PIL images go through the checkpoint's own preprocessing; a tensor is resized and normalised differentiably, which
-    agrees up to rounding to 8 bits.
+    PIL images go through the checkpoint's own preprocessing; a tensor is resized and normalised differentiably, with
+    the same result up to rounding to 8 bits.
 
     Args:
         model: a built-in name, a folder or a hub id of any model of transformers with image and text features.
-        weights: a folder whose weights stand for the model's own.
+        weights: a folder with weights to use instead of the model's own.
 
     Attributes:
-        network: the two towers, in float32.
-        width: elements of a feature.
+        network: the two encoders, in float32.
+        width: the width of the features.
 
     Raises:
-        InputError: no such model.
+        InputError: there is no such model.
     """
 
     def __init__(self, model: str, weights: str | None = None) -> None:
@@ -48,11 +48,11 @@ class Clip:
                 self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
                 self._processor: Any = AutoImageProcessor.from_pretrained(source, backend="pil")
         except (OSError, ValueError) as error:
-            mend = "give a built-in name, a folder or a hub id with safetensors weights"
-            raise InputError(f"cannot load the CLIP model {model!r}: {str(error).splitlines()[0]}; {mend}") from error
+            fix = "give a built-in name, a folder or a hub id with safetensors weights"
+            raise InputError(f"cannot load the CLIP model {model!r}: {str(error).splitlines()[0]}; {fix}") from error
         if not hasattr(network, "get_image_features"):
             kind = type(network).__name__
-            raise InputError(f"{model!r} is a {kind}, without features of images and texts; give a CLIP or its like")
+            raise InputError(f"{model!r} is a {kind}, without features of images and texts; give a CLIP-like model")
         self.network: Any = network.eval()
         # SigLIP was trained on texts of one length.
         self._padded = "max_length" if network.config.model_type.startswith("siglip") else "longest"
@@ -62,27 +62,27 @@ class Clip:
 
     @property
     def text_limit(self) -> TextLimit:
-        """How much of a prompt it reads."""
+        """The limit on the length of a prompt."""
         return TextLimit(self._tokenizer, self._longest)
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
     def fingerprint(self) -> str:
-        """A digest of the weights, which a commit of the hub stands for, and of the preprocessing's settings."""
+        """A digest of the weights (or of the hub's commit instead) and of the settings of the preprocessing."""
         names = ("size", "crop_size", "image_mean", "image_std", "do_resize", "do_center_crop", "resample")
         settings = [str(getattr(self._processor, name, None)) for name in names]
         weights = getattr(self.network.config, "_commit_hash", None) or state_digest(self.network.state_dict())
         return state_digest({}, weights, settings, self._longest, self._padded)
 
     def image_features(self, pixels: Tensor) -> Tensor:
-        """Features of length one [B, D] of what `pixels` gave."""
+        """Features of norm one [B, D] of the result of `pixels`."""
         return _unit(self.network.get_image_features(pixel_values=pixels.to(self.device)))
 
     def prompt_features(self, prompts: Sequence[str]) -> Tensor:
-        """Features of length one [B, D] of texts; what is longer than the model reads is cut off."""
+        """Features of norm one [B, D] of texts; texts that are longer than the model reads are cut off."""
         tokens = self._tokenizer(
             list(prompts), padding=self._padded, truncation=True, max_length=self._longest, return_tensors="pt"
         )
@@ -95,7 +95,7 @@ class Clip:
         return similar if bias is None else similar + bias
 
     def pixels(self, images: Images) -> Tensor:
-        """What the vision tower reads, [B, 3, h, w]."""
+        """The input of the image encoder [B, 3, h, w]."""
         if not isinstance(images, torch.Tensor):
             return self._processor(images=[rgb(image) for image in images], return_tensors="pt").pixel_values
         settings = self._processor
@@ -116,11 +116,11 @@ class ClipScorer:
     preferred to b (Kirstain et al. 2023, arXiv:2305.01569, equation 1).
 
     Args:
-        model: as of `Clip`.
+        model: see `Clip`.
         device: the best one when left out.
 
     Raises:
-        InputError: no such model.
+        InputError: there is no such model.
     """
 
     higher_is_better = True
@@ -133,7 +133,7 @@ class ClipScorer:
         self._clip.network.requires_grad_(False).to(pick_device(device))
 
     def fingerprint(self) -> str:
-        """Of the weights and of what is done to images first; see `Scorer`."""
+        """A digest of the weights and the preprocessing; see `Scorer`."""
         return self._clip.fingerprint()
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
@@ -143,7 +143,7 @@ class ClipScorer:
 
 
 def _unit(output: Any) -> Tensor:
-    """Projected features of length one, from either major version of transformers."""
+    """Projected features with norm one, from either major version of transformers."""
     return F.normalize(getattr(output, "pooler_output", output), dim=1)
 
 

@@ -1,4 +1,4 @@
-"""`palate filter`: the images of a folder that score high enough, as a folder of their own."""
+"""`palate filter`: writes a folder with the images of another folder whose scores are high enough."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from palate.score.stage import read_scored, read_summaries, scored_digest, score
 FREE = frozenset({"out"})
 """The only field that the result does not depend on."""
 NO_SCORES = frozenset({"prompt_index", "image_index", "seed", "steps", "guidance"})
-"""Numbers in the metadata of `palate generate` that say how an image was made, not how good it is."""
+"""Numbers in the metadata of `palate generate` that are not scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
-    """Which images are kept; an image must pass all of the conditions that are given."""
+    """The settings of `palate filter`; an image must pass all of the given conditions."""
 
     scores: Path | None = None
     """Run folder of `palate score`."""
@@ -35,28 +35,28 @@ class FilterConfig:
     """Instead of scores: an ImageFolder whose metadata has the score of each image as a number, such as COYO's
     aesthetic_score_laion_v2."""
     column: str | None = None
-    """Which of the run's scorers, or which column of the table; needed where there are several."""
+    """One of the run's scorers, or a column of the metadata; required if there are several."""
     at_least: float | None = None
     """Lowest score that is kept, in the score's own units, such as 6.5 of LAION's aesthetic score."""
     at_most: float | None = None
     """Highest score that is kept."""
     top: float | None = None
-    """Share of all the images, above 0 and up to 1, that are the best: of the highest score, or of the lowest where the
-    scorer's lower ones are better. Which of equal scores are in it is drawn, the same at every run."""
+    """Share of the images to keep, above 0 and up to 1: those with the best scores, which are the lowest ones if the
+    scorer's lower scores are better. Among equal scores the choice is random, and the same in every run."""
     out: Path
-    """Run folder; an ImageFolder itself."""
+    """Run folder; itself an ImageFolder."""
     skip_bad: bool = False
-    """Leave out images that are missing, broken or without a score and count them, instead of stopping."""
+    """Leave out images that are missing, damaged or without a score and count them, instead of stopping."""
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.images is None):
             raise ValueError("give either scores or images")
         if self.at_least is None and self.at_most is None and self.top is None:
-            raise ValueError("give at_least, at_most or top, or everything is kept")
+            raise ValueError("give at_least, at_most or top; without a condition every image would be kept")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"at_least must not be above at_most, as {self.at_least} is above {self.at_most}")
+            raise ValueError(f"at_least must not be above at_most, and {self.at_least} is above {self.at_most}")
         if self.top is not None and not 0 < self.top <= 1:
-            raise ValueError(f"top is a share above 0 and up to 1, not {self.top}")
+            raise ValueError(f"top must be a share above 0 and up to 1, not {self.top}")
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,19 @@ class _Column:
 
 
 def filter_images(config: FilterConfig) -> Path:
-    """Links the images that score high enough into a run folder, or copies them where they cannot be linked.
+    """Links the images whose scores are high enough into a run folder, or copies them if they cannot be linked.
 
-    `metadata.jsonl` has a line an image that is kept: all that its folder says of it, and its score under the column's
-    name. It is written last, so a folder with it is whole.
+    `metadata.jsonl` has one line per kept image: its original metadata, and its score under the column's name. The file
+    is written last, so a folder that has it is complete.
 
     Returns:
         The run folder.
 
     Raises:
-        InputError: no such images, scores or column, a broken image, one without a score, nothing that is kept, or a
-            column of the auditor, which judges results and so gives no training signal; before anything is written.
-        RunFolderError: the folder holds another run, or images or scores changed since it was begun.
+        InputError: there are no such images, scores or column; an image is damaged or has no score; no image is kept;
+            or the column belongs to a judge of results, which must give no training signal. Raised before anything is
+            written.
+        RunFolderError: the folder contains another run, or images or scores have changed since the run began.
     """
     tally = Tally(config.skip_bad)
     column = _of_run(config.scores, config.column, tally) if config.scores else _of_table(config, tally)
@@ -108,7 +109,7 @@ def _of_run(scores: Path, name: str | None, tally: Tally) -> _Column:
 
 
 def _of_table(config: FilterConfig, tally: Tally) -> _Column:
-    assert config.images is not None  # the configuration has either
+    assert config.images is not None  # the configuration requires one of both
     records = read_image_folder(config.images, tally, unprompted=True)
     rows = [record.row for record in records]
     texts = {"file_name", *(name for row in rows for name in checked.prompt_columns(row))}
@@ -120,25 +121,25 @@ def _of_table(config: FilterConfig, tally: Tally) -> _Column:
 
 
 def _numbers(found: Sequence[tuple[ImageRecord, Any]], name: str, tally: Tally) -> list[tuple[ImageRecord, float]]:
-    """The images with a score; one without is a bad row."""
+    """The images with their scores; an image without a score is a bad row."""
     scores = []
     for record, value in found:
         with tally.row(str(record.image)):
             if not _is_number(value):
-                raise InputError(f"its {name!r} is {value!r}, no number; score the folder again, or write one")
+                raise InputError(f"its {name!r} is {value!r}, not a number; score the folder again, or write a number")
             scores.append((record, checked.finite_number(value, name)))
     return scores
 
 
 def _chosen(name: str | None, columns: Mapping[str, Any], where: str, what: str) -> str:
-    """The column that is asked for, or the only one there is."""
+    """The requested column, or the only one if none is requested."""
     if name is None and len(columns) == 1:
         (name,) = columns
     if name is None or name not in columns:
         count = "several" if columns else "no"
-        said = f"no {name!r} among its {what}{nearest(name, columns)}" if name else f"{count} {what}"
-        mend = f"give column one of {', '.join(columns)}" if columns else "score the images with `palate score`"
-        raise InputError(f"{where} {said}; {mend}")
+        found = f"no {name!r} among its {what}{nearest(name, columns)}" if name else f"{count} {what}"
+        fix = f"give column one of {', '.join(columns)}" if columns else "score the images with `palate score`"
+        raise InputError(f"{where} {found}; {fix}")
     refuse_judge(name, "filter")
     return name
 
@@ -147,7 +148,7 @@ def _kept(config: FilterConfig, column: _Column) -> list[tuple[ImageRecord, floa
     """The images that pass and their scores, in the folder's order.
 
     Raises:
-        InputError: there is none.
+        InputError: no image passes.
     """
 
     def place(scored: tuple[ImageRecord, float]) -> tuple[float, int]:
@@ -155,27 +156,27 @@ def _kept(config: FilterConfig, column: _Column) -> list[tuple[ImageRecord, floa
 
     count = len(column.scores)
     if not count:
-        raise InputError(f"{column.folder} has no sound image with a score; mend its images or its metadata")
+        raise InputError(f"{column.folder} has no valid image with a score; repair its images or its metadata")
     last = sorted(map(place, column.scores))[max(1, round((config.top or 1) * count)) - 1]
     low = -math.inf if config.at_least is None else config.at_least
     high = math.inf if config.at_most is None else config.at_most
     kept = [scored for scored in column.scores if place(scored) <= last and low <= scored[1] <= high]
     if not kept:
         values = [value for _, value in column.scores]
-        ends = f"{column.name} goes from {min(values):g} to {max(values):g}"
+        ends = f"{column.name} ranges from {min(values):g} to {max(values):g}"
         raise InputError(f"none of the {count} images is kept: {ends}; give other bounds")
     return kept
 
 
 def _row(record: ImageRecord) -> dict[str, Any]:
-    """What the folder says of an image, without numbers that are not finite, which JSON cannot hold."""
+    """An image's metadata, without numbers that are not finite, which JSON cannot represent."""
     prompt = {"prompt": record.prompt} if record.prompt else {}
     row = {name: value for name, value in record.row.items() if not isinstance(value, float) or math.isfinite(value)}
     return {**row, "file_name": record.file_name, **prompt}
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a cell is a finite number; a CSV has them as text."""
+    """Whether a cell is a finite number, which in a CSV is a text."""
     try:
         checked.finite_number(value, "the score")
     except InputError:

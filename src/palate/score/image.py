@@ -1,4 +1,4 @@
-"""Scorers that read an image's statistics and no prompt: `image:colourfulness`, `image:compressibility`."""
+"""Scorers that compute one statistic of an image and read no prompt: `image:colourfulness`, `image:compressibility`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class ImageScorer:
         measure: one of `MEASURES`.
 
     Raises:
-        InputError: no such measure.
+        InputError: there is no such measure.
     """
 
     higher_is_better = True
@@ -108,8 +108,8 @@ class ImageScorer:
 
     def __init__(self, measure: str) -> None:
         if measure not in MEASURES:
-            mend = f"choose from {', '.join(MEASURES)}"
-            raise InputError(f"an image has no measure {measure!r}{nearest(measure, MEASURES)}; {mend}")
+            fix = f"choose from {', '.join(MEASURES)}"
+            raise InputError(f"an image has no measure {measure!r}{nearest(measure, MEASURES)}; {fix}")
         self.name, self.measure = f"image:{measure}", MEASURES[measure]
         self.differentiable = not measure.endswith("compressibility")
 

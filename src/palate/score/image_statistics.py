@@ -1,7 +1,7 @@
-"""An image as some thirty statistics: a backbone for rewards that needs no download.
+"""Statistics of an image, about thirty, which serve as a backbone for rewards that needs no download.
 
-The low-level features of the classical work on aesthetics (Datta et al. 2006, "Studying aesthetics in photographic
-images using a computational approach"): light, colour, sharpness, texture, composition.
+They are low-level features as in the classical work on aesthetics (Datta et al. 2006, "Studying aesthetics in
+photographic images using a computational approach"): light, colour, sharpness, texture, composition.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SIDE = 160
-"""Pixels a side that every image is resized to: a statistic of detail means nothing without a size."""
+"""Width and height to which every image is resized: statistics of detail are comparable only at one size."""
 LEAST = 1e-5
 
 
@@ -57,7 +57,7 @@ def _light(images: Tensor) -> dict[str, Tensor]:
 
 
 def _colour(images: Tensor) -> dict[str, Tensor]:
-    """Saturation, chroma, and how many hues there are."""
+    """Saturation, chroma, and the variety of hues."""
     red, green, blue = images.unbind(1)
     chroma, saturation = _chroma(images)
     hue = torch.atan2(3**0.5 * (green - blue), 2 * red - green - blue)  # [-pi, pi]
@@ -89,7 +89,7 @@ def _detail(images: Tensor) -> dict[str, Tensor]:
 
 
 def _texture(images: Tensor) -> dict[str, Tensor]:
-    """The strength of detail at four scales, and how it is spread over 8 x 8 blocks."""
+    """The strength of detail at four scales, and its distribution over 8 x 8 blocks."""
     grey = luma(images).unsqueeze(1)
     bands = {}
     for level in range(1, 5):
@@ -106,7 +106,7 @@ def _texture(images: Tensor) -> dict[str, Tensor]:
 
 
 def _composition(images: Tensor) -> dict[str, Tensor]:
-    """The centre against the rest, as a low depth of field makes it; symmetry; direction."""
+    """The centre compared with the whole image (as with a low depth of field), symmetry, and direction."""
     grey, (_, saturation) = luma(images), _chroma(images)
     across, down = _gradients(grey)
     edges, inner = across[:, :-1] + down[:, :, :-1], slice(SIDE // 4, 3 * SIDE // 4)
@@ -121,7 +121,7 @@ def _composition(images: Tensor) -> dict[str, Tensor]:
 
 
 def _chroma(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Chroma and saturation [B, H, W] each, as of HSV."""
+    """Chroma and saturation [B, H, W] each, as in HSV."""
     most = images.amax(1)
     chroma = most - images.amin(1)
     return chroma, chroma / most.clamp(min=LEAST)

@@ -1,4 +1,4 @@
-"""The reward that an aligned model is implicitly the optimum of, as a scorer: `implicit:runs/dpo`."""
+"""The implicit reward of an aligned model as a scorer: `implicit:runs/dpo`."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ DRAWS = 8
 class ImplicitScorer:
     """`log p(x | c) / p_base(x | c)` per unit of the published beta: `-(error - error_base) / 2`, mean over draws.
 
-    The images of a prompt are asked at the same times and noises, so their scores differ by the images alone; scores of
-    different prompts are not on one scale. The draws are not those of training, so a model that only remembers its
-    noise gains nothing.
+    All images of a prompt are measured at the same times and noises, so their scores differ only because of the images;
+    scores of different prompts are not on one scale. The draws are not those of training, so a model that has memorised
+    its training noise gets no higher score.
 
     Args:
         run: a run of `palate align`, or its `model/` folder.
         device: the best one when left out.
-        draws: how many (time, noise) each image is measured at; the times cover the schedule evenly.
+        draws: the number of (time, noise) at which each image is measured; the times cover the schedule evenly.
 
     Raises:
-        InputError: no such model, or it does not say what it was aligned from.
+        InputError: there is no such model, or its base model is unknown.
 
     Reference: Rafailov et al. 2023 (arXiv:2305.18290), equation 5; Wallace et al. 2023 (arXiv:2311.12908), section 5.5.
     """
@@ -61,7 +61,7 @@ class ImplicitScorer:
         self._fingerprint = f"{aligned.fingerprint(*aligned.parts())} {origin.fingerprint(origin.network)} {draws}"
 
     def fingerprint(self) -> str:
-        """Of both models' files, and how many draws there are; see `Scorer`."""
+        """A digest of both models' files and the number of draws; see `Scorer`."""
         return self._fingerprint
 
     @torch.no_grad()
@@ -73,8 +73,8 @@ class ImplicitScorer:
         x_0, conditioning = self._aligned.encode(pixels), conditioning.to(self._device)
         keys = tuple(dict.fromkeys(prompts))
         draws, key = Draws(keys, seed=0), np.array([keys.index(prompt) for prompt in prompts])
-        asked = [self._reward(x_0, conditioning, draws, key, np.full(len(key), draw)) for draw in range(self._draws)]
-        return torch.stack(asked).mean(0).cpu()
+        rewards = [self._reward(x_0, conditioning, draws, key, np.full(len(key), draw)) for draw in range(self._draws)]
+        return torch.stack(rewards).mean(0).cpu()
 
     def _reward(
         self, x_0: Tensor, conditioning: Conditioning, draws: Draws, key: np.ndarray, draw: np.ndarray

@@ -1,4 +1,4 @@
-"""A scorer by its spec, `family:argument`."""
+"""Loads a scorer by its spec, `family:argument`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _in_use: WeakValueDictionary[tuple[str, ...], Scorer] = WeakValueDictionary()
 def load_scorer(spec: str, device: str | None = None) -> Scorer:
     """The scorer that a spec names.
 
-    A scorer that somebody still holds is given again rather than loaded twice on one device, unless the folder that it
-    was loaded from has changed; once nobody holds it, it leaves memory.
+    A scorer that is still in use is returned again instead of being loaded twice on one device, unless the folder that
+    it was loaded from has changed; when it is no longer in use, it is removed from memory.
 
     Args:
-        spec: `clip:<model>` for CLIP or PickScore, a built-in name, a folder or a hub id; `image:<measure>` for a
-            statistic of the picture; `implicit:<run>` for the reward that a run of `palate align` learned;
-            `reward:<run>` for that of `palate reward train`; `python:<module>:<factory>` for the user's own; or a
-            family that a plug-in brings.
+        spec: `clip:<model>` for CLIP or PickScore, with a built-in name, a folder or a hub id; `image:<measure>` for a
+            statistic of the image; `implicit:<run>` for the implicit reward of a run of `palate align`; `reward:<run>`
+            for the reward of a run of `palate reward train`; `python:<module>:<factory>` for the user's own; or a
+            family that a plug-in provides.
         device: the best one when left out.
 
     Raises:
-        InputError: no such family, measure or model.
+        InputError: there is no such family, measure or model.
     """
     name, _, argument = spec.partition(":")
     family, device = find_family(spec), pick_device(device)
     if not argument:
-        raise InputError(f"the scorer {spec!r} names no argument; {_examples()}")
+        raise InputError(f"the scorer {spec!r} has no argument; {_examples()}")
     key = (name, argument, device, _state_of(argument))
     scorer = _in_use.get(key)
     if scorer is None:
@@ -46,7 +46,7 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
 
 
 def fingerprints(scorers: Iterable[Scorer]) -> dict[str, str]:
-    """The digest of each scorer by its name, as an input of a run."""
+    """The digest of each scorer by its name, as inputs of a run."""
     return {f"scorer {scorer.name}": scorer.fingerprint() for scorer in scorers}
 
 
@@ -59,22 +59,22 @@ def find_family(spec: str) -> ScorerFamily:
     """The family of a spec.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no such family.
     """
     name, known = spec.partition(":")[0], scorer_families()
     if name not in known:
-        raise InputError(f"the scorer {spec!r} names no known family{nearest(name, known)}; {_examples()}")
+        raise InputError(f"the scorer {spec!r} has no known family{nearest(name, known)}; {_examples()}")
     return known[name]
 
 
 def may_train(column: str) -> bool:
-    """Whether a column of scores may give a training signal: not so where it is named after a judge of results."""
+    """Whether a column of scores may give a training signal, which the scores of a judge of results must not."""
     family = scorer_families().get(column.partition(":")[0])
     return family is None or family.trains
 
 
 def refuse_judge(scorer: str, what: str) -> None:
-    """Raises InputError if a scorer that is asked to `what`, such as to rank, is a judge of results."""
+    """Raises InputError if a scorer is a judge of results, which must not be used for `what`, such as `rank`."""
     if not may_train(scorer):
         name = scorer.partition(":")[0]
         raise InputError(
@@ -83,11 +83,15 @@ def refuse_judge(scorer: str, what: str) -> None:
 
 
 def _examples() -> str:
-    return f"write one such as {', '.join(family.example for family in scorer_families().values())}"
+    return f"examples are {', '.join(family.example for family in scorer_families().values())}"
 
 
 def _state_of(argument: str) -> str:
-    """Names, sizes and times of the files of a model's folder, which change when it is trained again; else ""."""
+    """The names, sizes and times of the files in a model's folder, which change when it is trained again.
+
+    Returns:
+        An empty text if the argument is not a folder.
+    """
     folder = Path(argument).expanduser()
     folder = folder / "model" if (folder / "model").is_dir() else folder
     files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []

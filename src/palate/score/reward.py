@@ -1,4 +1,4 @@
-"""A learned reward: a backbone and a head; how it is kept on disk; and the scorer `reward:runs/reward`."""
+"""A learned reward, which is a backbone and a head; its files on disk; and the scorer `reward:runs/reward`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 CARD, HEAD = "reward.json", "head.safetensors"
 WEIGHTS = {"lora": "adapter", "full": "backbone"}
-"""Where the trained part of a backbone lies."""
+"""The folder of the trained part of a backbone, by `RewardCard.train`."""
 
 HeadKind = Literal["cosine", "linear", "mlp"]
 Trained = Literal["head", "lora", "full"]
@@ -46,18 +46,18 @@ Output = Literal["logit", "probability"]
 
 @dataclass(frozen=True)
 class RewardCard:
-    """What a reward's folder says of it.
+    """The description of a reward in its folder, `reward.json`.
 
     Attributes:
-        kind: what it learned, such as `bradley_terry`.
-        backbone: its name, as `load_backbone` takes it.
-        fingerprint: of that backbone's weights; under others the head means nothing.
-        train: which part was trained.
-        head: its kind.
-        hidden: elements of each hidden layer of an `mlp`.
+        kind: the task of its training, such as `bradley_terry`.
+        backbone: the backbone's name, see `load_backbone`.
+        fingerprint: the digest of the backbone's weights; the head is not valid with other weights.
+        train: the part that was trained.
+        head: the kind of head.
+        hidden: the size of each hidden layer of an `mlp`.
         output: a difference of `logit`s is a log-odds; a `probability` is in [0, 1].
-        tie: two scores that differ by less tell no winner; None where no ties were there to tune it on.
-        tie_chosen_on: `folds` or `held out`: which scores of its training that threshold does best on.
+        tie: a smaller difference of two scores predicts a tie; None if the training data had no ties.
+        tie_chosen_on: the scores on which that threshold was chosen: of the `folds`, or of the `held out` prompts.
     """
 
     kind: str
@@ -72,7 +72,7 @@ class RewardCard:
 
 
 class Cosine(nn.Module):
-    """CLIP's own logit: what PickScore trains (Kirstain et al. 2023, arXiv:2305.01569, equation 1)."""
+    """CLIP's own logit, as in PickScore (Kirstain et al. 2023, arXiv:2305.01569, equation 1)."""
 
     def __init__(self, backbone: ClipBackbone) -> None:
         super().__init__()
@@ -84,14 +84,14 @@ class Cosine(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Layers over the features of image and prompt and, where these are of one width, their product.
+    """A network over the features of image and prompt and, if they have the same width, their product.
 
-    Features are standardised by the mean and spread that they had before training.
+    Features are standardised by the mean and standard deviation that they had before training.
 
     Args:
-        widths: of image and prompt.
-        hidden: elements of each hidden layer; none makes it linear.
-        offset: whether a constant may be learned; where scores are only compared, its gradient is rounding alone.
+        widths: the widths of the features of image and prompt.
+        hidden: the size of each hidden layer; without any, the function is linear.
+        offset: whether a constant is learned; if scores are only compared, its gradient is nothing but rounding.
     """
 
     def __init__(self, widths: tuple[int, int], hidden: Sequence[int], offset: bool = True) -> None:
@@ -104,11 +104,11 @@ class Perceptron(nn.Module):
         layers = [each for a, b in pairwise(sizes) for each in (nn.Linear(a, b), nn.ReLU())]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=offset))
         for parameter in self.layers[-1].parameters():
-            nn.init.zeros_(parameter)  # a reward that prefers nothing, so that the first loss means "nothing learnt"
+            nn.init.zeros_(parameter)  # all rewards are equal at first, so that the first loss is that of chance
 
     @torch.no_grad()
     def standardise(self, image: Tensor, prompt: Tensor) -> None:
-        """Takes mean and spread from features [N, D] and [N, E] of a sample."""
+        """Sets mean and standard deviation to those of a sample's features [N, D] and [N, E]."""
         features = self._features(image, prompt)
         self.mean.copy_(features.mean(0))
         self.std.copy_(features.std(0, correction=0).clamp(min=1e-6))
@@ -122,11 +122,11 @@ class Perceptron(nn.Module):
 
 
 class RewardModel(nn.Module):
-    """Images and prompts to rewards.
+    """Computes rewards from the features of images and prompts.
 
     Args:
-        backbone: what it looks through.
-        card: what it is.
+        backbone: computes the features.
+        card: its description.
     """
 
     def __init__(self, backbone: Backbone, card: RewardCard) -> None:
@@ -146,10 +146,11 @@ class RewardModel(nn.Module):
         return reward.sigmoid() if self.card.output == "probability" else reward
 
     def save(self, folder: Path, card: Mapping[str, Any]) -> None:
-        """Writes card, head and the trained part of the backbone, all of it or nothing.
+        """Writes card, head and the trained part of the backbone, completely or not at all.
 
         Args:
-            card: what the card says beside the model's own, such as how it was made.
+            folder: where to write them.
+            card: further entries of `reward.json`, such as how the reward was made.
         """
         with atomic_folder(folder) as partial:
             save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, partial / HEAD)
@@ -167,16 +168,16 @@ def load_reward(run: str | Path) -> RewardModel:
         run: a run of `palate reward train`, or its `model/` folder.
 
     Raises:
-        InputError: there is none, it is damaged, or a weight is not finite.
+        InputError: there is no reward, it is damaged, or a weight is not finite.
     """
     path = Path(run).expanduser()
     folder = path if (path / CARD).is_file() else path / "model"
     if not (folder / CARD).is_file():
-        raise InputError(f"{run} holds no reward: {CARD} is missing; give a finished run of `palate reward train`")
+        raise InputError(f"{run} has no reward: {CARD} is missing; give a finished run of `palate reward train`")
     try:
-        told = json.loads((folder / CARD).read_text())
+        entries = json.loads((folder / CARD).read_text())
         card = from_mapping(
-            RewardCard, {key: value for key, value in told.items() if key in RewardCard.__dataclass_fields__}
+            RewardCard, {key: value for key, value in entries.items() if key in RewardCard.__dataclass_fields__}
         )
         backbone = load_backbone(card.backbone, folder / WEIGHTS["full"] if card.train == "full" else None)
         if card.train != "full" and backbone_fingerprint(backbone) != card.fingerprint:
@@ -196,14 +197,14 @@ def load_reward(run: str | Path) -> RewardModel:
 
 
 class RewardScorer:
-    """The reward that a run of `palate reward train` learned.
+    """The reward of a run of `palate reward train` as a scorer.
 
     Args:
         run: that run, or its `model/` folder.
         device: the best one when left out.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is no reward, or it is damaged.
     """
 
     higher_is_better = True
@@ -216,12 +217,12 @@ class RewardScorer:
         self.text_limits = text_limits_of(self._model.backbone)
 
     def fingerprint(self) -> str:
-        """Of the card and all weights; see `Scorer`."""
-        card = dataclasses.replace(self._model.card, tie=None)  # which no score depends on
+        """A digest of the card and all weights; see `Scorer`."""
+        card = dataclasses.replace(self._model.card, tie=None)  # no score depends on it
         return state_digest(self._model.state_dict(), card)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
         backbone = self._model.backbone
-        seen = backbone.image_features(backbone.read(images).to(self._device))
-        return self._model(seen, backbone.prompt_features(prompts).to(self._device)).float().cpu()
+        features = backbone.image_features(backbone.preprocess(images).to(self._device))
+        return self._model(features, backbone.prompt_features(prompts).to(self._device)).float().cpu()

@@ -1,4 +1,4 @@
-"""`palate score`: a run folder with the scores of every image of another."""
+"""`palate score`: writes a run folder with the scores of every image of another folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FREE = frozenset({"out", "batch", "device"})
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """What to score, and by what."""
+    """The settings of `palate score`."""
 
     images: Path
     """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row; any folder of
@@ -41,9 +41,9 @@ class ScoreConfig:
     """One scorer or more: clip:<model>, image:<measure>, implicit:<run>, reward:<run>, python:<module>:<factory>, or
     teacher:<measure> and auditor:<measure> of the tiny world."""
     out: Path
-    """Run folder; one that was interrupted goes on where it stopped, and images that changed are scored again."""
+    """Run folder; an interrupted run continues where it stopped, and images that have changed are scored again."""
     skip_bad: bool = False
-    """Leave out images that are missing, broken or without a finite score and count them, instead of stopping."""
+    """Leave out images that are missing, damaged or without a finite score and count them, instead of stopping."""
     batch: int = 64
     """Images scored at once; changes memory and speed, not the scores."""
     device: str | None = None
@@ -58,7 +58,7 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class Summary:
-    """One scorer's numbers over a folder of images; `spread` is their standard deviation."""
+    """The statistics of one scorer's scores in a folder of images; `spread` is their standard deviation."""
 
     higher_is_better: bool
     mean: float
@@ -69,18 +69,18 @@ class Summary:
 
 
 def score(config: ScoreConfig) -> Path:
-    """Scores each image that the run folder has no scores of yet, and again each that has changed since.
+    """Scores each image that has no scores in the run folder yet, and each image that has changed since.
 
-    `scores.jsonl` has a line an image: `file_name`, `prompt`, `prompt_index`, `image_index`, `sha256` of the image's
-    file and a number under each scorer's name. Images that the model's safety checker blanked have none.
+    `scores.jsonl` has one line per image: `file_name`, `prompt`, `prompt_index`, `image_index`, `sha256` of the image's
+    file and a number under each scorer's name. Images that a model's safety checker has blanked have no line.
 
     Returns:
-        The run folder; `scored again` in its summary counts the images that had changed.
+        The run folder; `scored again` in its summary is the number of images that had changed.
 
     Raises:
-        InputError: no such images or scorer, or a broken image, before anything is written; or a score that is not
-            finite.
-        RunFolderError: the folder holds another run, or a scorer changed since it was begun.
+        InputError: there are no such images or no such scorer, or an image is damaged (raised before anything is
+            written); or a score is not finite.
+        RunFolderError: the folder contains another run, or a scorer has changed since the run began.
     """
     from palate.score.base import note_prompts_cut_off
     from palate.score.load import fingerprints, load_scorer
@@ -107,10 +107,10 @@ def score(config: ScoreConfig) -> Path:
 
 
 def scores_of(scorer: Scorer, records: Sequence[ImageRecord]) -> list[float]:
-    """The scores of images [B], higher or lower better as the scorer says.
+    """The scores of images [B].
 
     Raises:
-        InputError: one is not finite, or the scorer cannot read the images.
+        InputError: a score is not finite, or the scorer cannot read the images.
     """
     from palate.score.base import require_score, score_images
 
@@ -126,14 +126,14 @@ def read_scored(
     """The images of a run of `palate score`, each with its scores, in the order of the folder.
 
     Args:
-        run: of `palate score`.
-        names: which of the run's scorers.
-        tally: an image without one of these scores, or one that changed since it was scored, is a bad row.
-        images: where the images lie, if they were moved since.
-        unprompted: take images without a prompt too.
+        run: a run of `palate score`.
+        names: the names of some of the run's scorers.
+        tally: counts bad rows: an image without one of these scores, or one that has changed since it was scored.
+        images: the folder of the images, if they were moved since.
+        unprompted: whether to include images without a prompt.
 
     Raises:
-        InputError: no such run or images, or a bad row.
+        InputError: there is no such run or there are no such images, or a row is bad.
     """
     scores, folder = {_key(row): row for row in read_scores(run)}, images or scored_folder(run)
     found = []
@@ -143,20 +143,20 @@ def read_scored(
             if row.get("sha256", record.image.digest()) != record.image.digest():
                 raise InputError(f"it changed since {run} scored it; score the folder again")
             if unknown := [name for name in names if not is_number(row.get(name))]:
-                raise InputError(f"its {unknown[0]!r} is {row.get(unknown[0])!r} in {run}, no number; {AGAIN}")
+                raise InputError(f"its {unknown[0]!r} is {row.get(unknown[0])!r} in {run}, not a number; {AGAIN}")
             found.append((record, {name: float(row[name]) for name in names}))
     return found
 
 
 def scored_folder(run: Path) -> Path:
-    """The folder of the images that a run of `palate score` has the scores of.
+    """The folder of the images that a run of `palate score` has scored.
 
     Raises:
-        InputError: it is not there any more.
+        InputError: it does not exist any more.
     """
     folder = Path(str((read_config(run) or {}).get("images", "")))
     if not folder.is_dir():
-        raise InputError(f"the images that {run} scored are not at '{folder}' any more; bring them back, or {AGAIN}")
+        raise InputError(f"the images that {run} scored are not at '{folder}' any more; move them back, or {AGAIN}")
     return folder
 
 
@@ -175,11 +175,11 @@ def read_scores(run: Path, names: Iterable[str] = ()) -> list[dict[str, Any]]:
     """The rows of a run of `palate score`.
 
     Args:
-        run: of `palate score`.
-        names: scorers of which each row must have a score.
+        run: a run of `palate score`.
+        names: names of scorers; each row must have a score of each.
 
     Raises:
-        InputError: there are none, or one lacks what it must have.
+        InputError: there are no scores, or a row lacks a required value.
     """
     rows = JsonLines(Path(run) / SCORES).read(_needed(names))
     if not rows:
@@ -191,11 +191,11 @@ def read_summaries(run: Path) -> dict[str, Summary]:
     """The summary of each scorer of a finished run of `palate score`.
 
     Raises:
-        InputError: the run is not finished, or is no such run, or a summary lacks what it must have.
+        InputError: the run is not finished, it is not a run of `palate score`, or a summary lacks a required value.
     """
     scores = (RunFolder(Path(run)).finished or {}).get("scores")
     if not isinstance(scores, Mapping):
-        raise InputError(f"{run} is no finished run of `palate score`; run that command, again if it was interrupted")
+        raise InputError(f"{run} is not a finished run of `palate score`; run that command, or run it to its end")
     tally = Tally(hint=AGAIN)
     found: dict[str, Summary] = {}
     for name, values in scores.items():
@@ -206,12 +206,12 @@ def read_summaries(run: Path) -> dict[str, Summary]:
 
 
 def _needed(names: Iterable[str]) -> dict[str, checked.Check]:
-    """What a row has, with the scores of some scorers among it."""
+    """The required values of a row, including the scores of some scorers."""
     return {"file_name": checked.text, "prompt": _prompt, **dict.fromkeys(names, checked.finite_number)}
 
 
 def _prompt(value: Any, what: str) -> str:
-    """That of an image without any is empty."""
+    """Checks a prompt, which is empty for an image without one."""
     return value if value == "" else checked.text(value, what)
 
 
@@ -226,7 +226,7 @@ IN_SUMMARY: dict[str, checked.Check] = {
     **dict.fromkeys(("mean", "spread", "lowest", "highest"), checked.finite_number),
     "images": checked.integer,
 }
-"""What a scorer's summary has."""
+"""The values of a scorer's summary."""
 
 
 def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
@@ -237,10 +237,10 @@ def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
 def _keep_current(
     run: RunFolder, table: JsonLines, names: Iterable[str], records: Sequence[ImageRecord]
 ) -> tuple[set[Key], int]:
-    """Takes rows out whose image is gone or has changed; each has a score of all the named scorers.
+    """Removes the rows whose image is gone or has changed; every row must have a score of each named scorer.
 
     Returns:
-        The keys of the rows that stay, and how many images changed.
+        The keys of the rows that are kept, and the number of changed images.
     """
     current, before = {_key(record): record for record in records}, table.read(_needed(names))
     rows, changed = [], 0
@@ -257,7 +257,7 @@ def _keep_current(
 
 
 def _rows(scorers: Sequence[Scorer], batch: Sequence[ImageRecord], tally: Tally) -> list[dict[str, Any]]:
-    """A row an image; one with a score that is not finite is a bad row."""
+    """One row per image; an image with a score that is not finite is a bad row."""
     from palate.score.base import require_score, score_images
 
     images, prompts = [record.image.open() for record in batch], [record.prompt for record in batch]
@@ -277,5 +277,5 @@ def _about(record: ImageRecord) -> dict[str, Any]:
 
 
 def _key(of: ImageRecord | Mapping[str, Any]) -> Key:
-    """A table may name an image twice, with another prompt each time."""
+    """The key of an image: its file and its prompt, as a table may name an image twice with different prompts."""
     return (of.file_name, of.prompt) if isinstance(of, ImageRecord) else (of["file_name"], of["prompt"])

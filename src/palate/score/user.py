@@ -1,4 +1,4 @@
-"""A scorer of the user's own: `python:my_module:make_scorer`."""
+"""The user's own scorer: `python:my_module:make_scorer`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class UserScorer:
-    """What a factory of the user's makes, as a `Scorer` whose name is its spec.
+    """An object made by the user's factory, as a `Scorer` whose name is its spec.
 
-    The object is called with images and prompts as a `Scorer` is, and returns B numbers: a tensor, an array or a list.
-    It must say whether `higher_is_better`; `reads_prompt` is true and `differentiable` false where it does not say.
-    Under a `fingerprint()` of its own, scores count as the same; otherwise under the same text of the factory's module.
+    The object is called with images and prompts like a `Scorer`, and returns B numbers: a tensor, an array or a list.
+    It must have `higher_is_better`; the defaults are true for `reads_prompt` and false for `differentiable`. Its scores
+    are taken to be unchanged as long as its `fingerprint()` is the same, or without one the source of its module.
 
     Args:
         spec: `python:<module>:<factory>`.
-        device: what the factory is called with, if it takes an argument.
+        device: the argument of the factory, if it takes one.
 
     Raises:
-        InputError: as of `make_user_object`; or the object lacks something, which the message names.
+        InputError: see `make_user_object`; or the object lacks something, which the message names.
     """
 
     def __init__(self, spec: str, device: str) -> None:
@@ -38,14 +38,14 @@ class UserScorer:
             lacks.append("higher_is_better (True or False)")
         if lacks:
             lacking = " and ".join(lacks)
-            raise InputError(f"{spec} made {kind}, which is no scorer: it lacks {lacking}; see docs/plugins.md")
+            raise InputError(f"{spec} made {kind}, which is not a scorer: it lacks {lacking}; see docs/plugins.md")
         self.name = spec
         self.higher_is_better: bool = self._scorer.higher_is_better
         self.differentiable = bool(getattr(self._scorer, "differentiable", False))
         self.reads_prompt = bool(getattr(self._scorer, "reads_prompt", True))
 
     def fingerprint(self) -> str:
-        """The object's own, else of the text of the factory's module; see `Scorer`."""
+        """The object's own digest, or one of the source of the factory's module; see `Scorer`."""
         if hasattr(self._scorer, "fingerprint"):
             with explain_user_errors(self.name):
                 return str(self._scorer.fingerprint())

@@ -1,1 +1,1 @@
-"""What every trainer stands on: caches, checkpoints, optimisers, measurements, the device."""
+"""The common part of all trainers: the step loop, caches, checkpoints, optimisers, metrics and the device."""

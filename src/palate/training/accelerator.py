@@ -35,16 +35,16 @@ def make_accelerator(device: str | None = None, tracker: str | None = None, fold
 
     require_tracker(tracker)
     if device not in (None, "cpu", best_device()):
-        mend = "leave device out to take the best there is; CUDA_VISIBLE_DEVICES picks one of several"
-        raise ConfigError(f"no device {device!r} on this machine; {mend}")
+        fix = "leave device out to take the best there is; CUDA_VISIBLE_DEVICES picks one of several"
+        raise ConfigError(f"no device {device!r} on this machine; {fix}")
     accelerator = Accelerator(cpu=device == "cpu", log_with=tracker, project_dir=folder, mixed_precision="no")
     if not accelerator.is_main_process:
-        os.environ["PALATE_PROGRESS"] = "0"  # one bar a run
+        os.environ["PALATE_PROGRESS"] = "0"  # one progress bar per run
     return accelerator
 
 
 def compute_dtype(precision: Precision, device: str) -> torch.dtype:
-    """What a network computes in: bfloat16 where it is asked for, or "auto" finds hardware that is faster in it."""
+    """The dtype in which a network computes: bfloat16 on request, or if "auto" finds hardware that supports it."""
     native = {
         "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
         "cpu": torch.cpu._is_avx512_bf16_supported,
@@ -54,21 +54,21 @@ def compute_dtype(precision: Precision, device: str) -> torch.dtype:
 
 
 @contextmanager
-def explain_memory(mend: str) -> Iterator[None]:
-    """Turns an exhausted device into a PalateError that says what to give instead."""
+def explain_memory(fix: str) -> Iterator[None]:
+    """Turns an out-of-memory error of the device into a PalateError that says which options need less memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise PalateError(f"the device ran out of memory; give {mend}") from error
+        raise PalateError(f"the device ran out of memory; give {fix}") from error
 
 
 def micro_batch(batch: int, size: int | None, processes: int) -> int:
-    """Examples of one forward.
+    """The number of examples in one forward pass.
 
     Args:
-        batch: examples a step, over all processes.
-        size: what was asked for; all of a process' share when left out.
-        processes: how many there are.
+        batch: examples per step, over all processes.
+        size: the requested number; a process's whole share when left out.
+        processes: number of processes.
 
     Raises:
         ConfigError: the batch cannot be split evenly.

@@ -1,11 +1,11 @@
-"""Checkpoints: all that a run needs to go on as if nothing had happened.
+"""Checkpoints: everything that a run needs to continue exactly where it stopped.
 
-checkpoints/step-N/policy.safetensors             the trained parameters; so for each part that learns
-                   policy-optimizer.safetensors   its optimiser's state
-                   state.json                     the step, and what was measured since the last line of metrics
+checkpoints/step-N/policy.safetensors             the trained parameters; one such file for each trained part
+                   policy-optimizer.safetensors   the state of its optimiser
+                   state.json                     the step, and the measurements since the last line of metrics
 
-There is no random state to keep: randomness is keyed by what it is for. Folders are made under another name and
-renamed, so a checkpoint is whole or absent whenever the process dies.
+No random state is saved: randomness is keyed by its purpose (see `core.seeds`). A folder is written under a temporary
+name and renamed, so a checkpoint is complete or absent whenever the process dies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from palate.training.optimizer import optimizer_tensors, restore_optimizer
 
 
 class Part(NamedTuple):
-    """One thing that learns."""
+    """A network that is trained, and its optimiser."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -59,7 +59,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def tensors_of(part: Part) -> Iterator[tuple[str, torch.Tensor]]:
-    """The trained parameters and the optimiser's state, by name: what a checkpoint holds of a part."""
+    """The trained parameters and the optimiser's state by name: the tensors of a part in a checkpoint."""
     yield from _trained(part.network).items()
     yield from ((f"optimizer.{name}", value) for name, value in optimizer_tensors(part.optimizer).items())
 

@@ -1,4 +1,4 @@
-"""What every training is configured by. Imports nothing heavy, so that `--help` answers at once."""
+"""The settings that every training has. Imports nothing heavy, so that `--help` answers at once."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ FREE = frozenset({"cache", "checkpoint_every", "device", "keep_checkpoints", "mi
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """What every training shares."""
+    """The settings that every training has."""
 
     out: Path
-    """Run folder; one that was interrupted goes on where it stopped."""
+    """Run folder; an interrupted run continues where it stopped."""
     steps: int = 1000
     """Optimiser steps."""
     batch: int = 64
-    """Examples a step over all processes."""
+    """Examples per step over all processes."""
     micro_batch: int | None = None
-    """Examples of one forward; changes memory, not results. All of a process' share when left out."""
+    """Examples per forward pass; changes memory, not results. A process's whole share when left out."""
     lr: float | None = None
     """Learning rate after the warm-up; 1e-4 when left out."""
     warmup: float = 0.1
@@ -30,11 +30,11 @@ class TrainingConfig:
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay."""
     clip: float = 1.0
-    """Largest norm of the gradient; a longer one is scaled down to it."""
+    """Largest norm of the gradient; a larger one is scaled down to it."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the network; auto is bf16 where the hardware has it, otherwise fp32."""
     seed: int = 0
-    """Of all randomness of the run."""
+    """Seed of all randomness of the run."""
     device: str | None = None
     """Such as cpu or cuda; the best one there is when left out."""
     cache: Path | None = None
@@ -46,14 +46,14 @@ class TrainingConfig:
     keep_checkpoints: int = 1
     """How many of the latest checkpoints are kept."""
     tracker: Literal["tensorboard", "wandb", "trackio"] | None = None
-    """Also send the metrics to one of accelerate's trackers."""
+    """Send the metrics to one of accelerate's trackers as well."""
 
     def __post_init__(self) -> None:
         if wrong := list(self.problems()):
             raise ValueError("; ".join(wrong))
 
     def problems(self) -> Iterator[str]:
-        """Everything that is wrong with the values, each in a few words; a subclass adds what is wrong with its own."""
+        """A message for each wrong value; a subclass adds those of its own fields."""
         yield from not_above_zero(self, "steps", "batch", "clip", "log_every", "checkpoint_every", "keep_checkpoints")
         yield from not_above_zero(self, "micro_batch", "lr", optional=True)
         yield from below_zero(self, "weight_decay")
@@ -75,7 +75,7 @@ class TrainingConfig:
 
 
 def not_above_zero(config: Any, *names: str, optional: bool = False) -> Iterator[str]:
-    """A sentence for each field that is not above zero (NaN is not); an optional one may be None."""
+    """A message for each field that is not above zero (NaN is not); an optional field may be None."""
     for name in names:
         value = getattr(config, name)
         if not ((optional and value is None) or value > 0):
@@ -83,14 +83,14 @@ def not_above_zero(config: Any, *names: str, optional: bool = False) -> Iterator
 
 
 def below_zero(config: Any, *names: str) -> Iterator[str]:
-    """A sentence for each field that is below zero, or NaN."""
+    """A message for each field that is below zero, or NaN."""
     for name in names:
         if not getattr(config, name) >= 0:
-            yield f"{name} must not be below zero, not {getattr(config, name)}"
+            yield f"{name} must be zero or more, not {getattr(config, name)}"
 
 
 def not_a_share(config: Any, *names: str) -> Iterator[str]:
-    """A sentence for each field that is outside [0, 1]."""
+    """A message for each field that is outside [0, 1]."""
     for name in names:
         if not 0 <= getattr(config, name) <= 1:
-            yield f"{name} is a share between 0 and 1, not {getattr(config, name)}"
+            yield f"{name} must be a share between 0 and 1, not {getattr(config, name)}"

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps, never inside one: half a step would be lost or, worse, saved."""
+"""Handles Ctrl-C between two steps, never inside one, so that no half-finished step is lost or saved."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 ASK_SECONDS = 1.0
-"""Of work between two times that processes ask each other: a launcher kills them 30 seconds after Ctrl-C."""
+"""Seconds of work after which processes ask each other again: a launcher kills them 30 seconds after Ctrl-C."""
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Holds back the first SIGINT or SIGTERM; the function that it gives says whether one came. A second one strikes.
+    """Defers the first SIGINT or SIGTERM; yields a function that says whether one has arrived.
 
-    Outside the main thread, where signals cannot be caught, nothing is held back.
+    A second signal raises KeyboardInterrupt at once. Outside the main thread, where signals cannot be caught, nothing
+    is deferred.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -45,14 +46,14 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 class JointStop:
-    """Lets the processes of a run stop at the same step, whichever of them were interrupted.
+    """Makes all processes of a run stop at the same step, whichever of them were interrupted.
 
-    They ask each other at steps that all of them know, `ASK_SECONDS` of work apart by the time that steps have taken.
-    Asking waits for the device. One process needs to ask nobody.
+    The processes ask each other at steps that all of them know, about `ASK_SECONDS` of work apart, estimated from the
+    duration of earlier steps. Asking waits for the device. A single process does not ask.
 
     Args:
         accelerator: the processes.
-        done: steps that are done.
+        done: number of steps that are done.
     """
 
     def __init__(self, accelerator: Accelerator, done: int) -> None:
@@ -62,8 +63,8 @@ class JointStop:
         """Whether to stop after step `done`.
 
         Args:
-            interrupted: whether this process was.
-            done: steps that are done, one more at each call.
+            interrupted: whether this process was interrupted.
+            done: number of steps that are done; one more at each call.
         """
         if self._accelerator.num_processes == 1:
             return interrupted

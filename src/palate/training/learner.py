@@ -1,4 +1,4 @@
-"""One update of what learns: gradients of micro-batches add up over all processes, are clipped, and a step is taken."""
+"""One update of a trained network: gradients are accumulated over micro-batches and processes, clipped, and applied."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Learner:
     """The parameters of a network that require a gradient, and their optimiser.
 
     Args:
-        network: what learns, not wrapped.
-        optimizer: of its parameters.
+        network: the trained network, not wrapped.
+        optimizer: the optimiser of its parameters.
         clip: the largest norm of a gradient.
         accelerator: the device and the processes.
-        wrapped: the network as `accelerator.prepare_model` gave it, if losses go through it: then the processes average
-            gradients during the last backward. Left out, they do so after it.
+        wrapped: the network that `accelerator.prepare_model` returned, if the losses are computed with it: then the
+            processes average gradients during the last backward pass. When left out, they average them after it.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class Learner:
         self.clip, self.accelerator, self.wrapped = clip, accelerator, wrapped
 
     def update(self, shares: Sequence[T], loss: Callable[[T], Tensor], rate: float) -> Tensor:
-        """One optimiser step down the mean of the losses of a batch. Never waits for the device.
+        """One optimiser step on the mean loss of a batch. Never waits for the device.
 
         Args:
-            shares: this process' part of the batch in micro-batches of one size, all processes having as many.
-            loss: the mean loss, a scalar with a gradient, of a micro-batch.
+            shares: this process's part of the batch, as micro-batches of one size; all processes have equally many.
+            loss: gives the mean loss of a micro-batch, a scalar with a gradient.
             rate: the learning rate.
 
         Returns:
-            The gradient's norm before it was clipped [1].
+            The norm of the gradient before clipping [1].
         """
         for i, share in enumerate(shares):
             with self._alone(i < len(shares) - 1):
@@ -65,12 +65,12 @@ class Learner:
         return norm.detach().view(1)
 
     def _alone(self, alone: bool) -> Any:
-        """A context in which a backward exchanges no gradients: more are to come."""
+        """A context in which a backward pass exchanges no gradients, as more micro-batches follow."""
         return self.accelerator.no_sync(self.wrapped) if alone and self.wrapped is not None else nullcontext()
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
-    """Gives every process the mean over the processes of each gradient."""
+    """Replaces each gradient by its mean over the processes."""
     if accelerator.num_processes > 1:
         for parameter in parameters:
             if parameter.grad is not None:
@@ -79,6 +79,6 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
 
 
 def micro_batches(batch: int, size: int, accelerator: Accelerator) -> Iterator[slice]:
-    """This process' micro-batches of `size` of a batch; together those of all processes are the batch."""
+    """The micro-batches of `size` examples that belong to this process; those of all processes make up the batch."""
     for start in range(size * accelerator.process_index, batch, size * accelerator.num_processes):
         yield slice(start, start + size)

@@ -1,4 +1,4 @@
-"""Optimisers, and optimiser state as plain tensors."""
+"""Optimisers, and their state as plain tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["adamw", "adafactor"]
 
 
 def make_optimizer(network: nn.Module, kind: Kind, weight_decay: float) -> torch.optim.Optimizer:
-    """An optimiser of the parameters that require a gradient; the learning rate is set at every step.
+    """An optimiser of the parameters that require a gradient; its learning rate is set at every step.
 
     AdamW, or Adafactor with the settings of Diffusion-DPO's code.
     """
@@ -37,7 +37,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` took out."""
+    """Restores the state that `optimizer_tensors` returned."""
     parameters = _parameters(optimizer)
     for key, value in tensors.items():
         number, name = key.split(".", 1)

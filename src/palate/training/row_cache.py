@@ -40,7 +40,7 @@ Compute = Callable[[np.ndarray], Values]
 
 
 class RowCache:
-    """N rows of named tensors, some of them filled, in a file that exists.
+    """N rows of named tensors, some of them filled, in an existing file.
 
     Raises:
         InputError: the file is damaged.
@@ -55,10 +55,10 @@ class RowCache:
 
     @classmethod
     def create(cls, path: Path, rows: int, values: Values) -> RowCache:
-        """A new cache of N empty rows that are like those of some values [B, ...].
+        """A new cache of N empty rows, with the names, shapes and dtypes of some values [B, ...].
 
         Raises:
-            PalateError: the disk is full or the folder may not be written to.
+            PalateError: the disk is full or the folder is not writable.
         """
         fields, ragged = {FILLED: Field((), torch.uint8)}, {}
         for name, value in values.items():
@@ -75,34 +75,34 @@ class RowCache:
 
     @property
     def dense(self) -> dict[str, Field]:
-        """What a row of each tensor is, but for those with rows of unequal length."""
+        """The shape and dtype of a row of each tensor, except those with rows of unequal length."""
         own = (FILLED, *(mark + name for mark in (START, LENGTH) for name in self._ragged))
         return {name: field for name, field in self._file.fields.items() if name not in own}
 
     def read(self, rows: np.ndarray) -> dict[str, Tensor | Ragged]:
-        """Some rows [R], by their numbers, of every tensor [R, ...], by name."""
+        """Rows [R] by their numbers: every tensor [R, ...] by its name."""
         found: dict[str, Tensor | Ragged] = {name: self._file.read(name, rows) for name in self.dense}
         return found | {name: self._read_ragged(name, rows) for name in self._ragged}
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Those of some rows [R] that are not filled yet."""
+        """Which of some rows [R] are not filled yet."""
         return rows[~self._filled()[rows]]
 
     def write(self, rows: np.ndarray, values: Values) -> None:
         """Fills rows [B] with a value [B, ...] of each tensor.
 
         Raises:
-            PalateError: the disk is full; the rows are not marked as filled then.
+            PalateError: the disk is full; then the rows are not marked as filled.
         """
         for name, value in values.items():
             if isinstance(value, Ragged):
                 self._append(name, rows, value)
             else:
                 self._file.write(name, rows, value)
-        self._file.write(FILLED, rows, torch.ones(len(rows)))  # last: a row that is marked is whole, whoever dies here
+        self._file.write(FILLED, rows, torch.ones(len(rows)))  # last: a marked row is complete, even after a crash
 
     def needs(self, wanted: np.ndarray) -> int:
-        """About how many bytes more the cache takes with some wanted rows [W] filled."""
+        """About how many more bytes the cache will take once some wanted rows [W] are filled."""
         filled = self._filled()
         row = float(sum(field.size for field in self._file.fields.values()))
         if filled.any():
@@ -115,7 +115,7 @@ class RowCache:
         return self._file.read(FILLED, np.arange(len(self))).numpy() > 0
 
     def _append(self, name: str, rows: np.ndarray, value: Ragged) -> None:
-        """Puts the rows at the end of the file of values; one process at a time."""
+        """Writes the rows at the end of the file of values; one process at a time."""
         field = self._ragged[name]
         with explain_os_errors(f"write the cache {self._beside(name)}"):
             file = os.open(self._beside(name), os.O_RDWR | os.O_CREAT, 0o666)
@@ -154,21 +154,20 @@ def cached_rows(
     wanted: np.ndarray | None = None,
     fix: str = "free some, or name another folder with --cache",
 ) -> RowCache:
-    """The cache at `path`, with whatever wanted rows it lacks computed now; each process computes its share.
+    """The cache at `path` with all wanted rows; missing ones are computed now, and each process computes its share.
 
     Args:
-        path: the file; its name must say what the rows are of, see `digest`.
+        path: the file; its name must identify what the rows were computed from, see `digest`.
         rows: N.
-        compute: the values [B, ...] by name of some rows [B].
+        compute: gives the values [B, ...] of rows [B], by name.
         batch: rows computed at once.
-        progress: is told of every wanted row, those found in the cache included.
-        accelerator: tells the processes apart.
-        wanted: numbers of the rows that must be there [W], in the order in which they are computed best; all of them
-            when left out.
-        fix: what the user can do where the disk is too small.
+        progress: counts every wanted row, including those found in the cache.
+        accelerator: the processes.
+        wanted: numbers of the wanted rows [W], in the order in which they are computed fastest; all rows when left out.
+        fix: what the user can do if the disk is too small.
 
     Raises:
-        PalateError: the disk is too small for them, before it is full; or as of `fill_rows`.
+        PalateError: the disk is too small for the rows, raised before it is full; or see `fill_rows`.
     """
     wanted = np.arange(rows) if wanted is None else wanted
     cache = open_rows(path, rows, compute, wanted[:batch], accelerator)
@@ -177,11 +176,11 @@ def cached_rows(
 
 
 def open_rows(path: Path, rows: int, compute: Compute, first: np.ndarray, accelerator: Accelerator) -> RowCache:
-    """The cache at `path`, made with its first rows where there is none.
+    """The cache at `path`; if it does not exist, it is created with its first rows.
 
     Args:
-        path, rows, compute, accelerator: as of `cached_rows`.
-        first: the rows [B] that are computed where there is no cache.
+        path, rows, compute, accelerator: see `cached_rows`.
+        first: the rows [B] that are computed if there is no cache yet.
     """
     with accelerator.main_process_first():
         if not path.exists():
@@ -198,14 +197,14 @@ def fill_rows(
     accelerator: Accelerator,
     wanted: np.ndarray,
 ) -> RowCache:
-    """The cache with all wanted rows; each process computes its share of what is missing, in the order given.
+    """The cache with all wanted rows; each process computes its share of the missing ones, in the given order.
 
     Args:
-        cache: as of `open_rows`.
-        compute, batch, progress, accelerator, wanted: as of `cached_rows`.
+        cache: see `open_rows`.
+        compute, batch, progress, accelerator, wanted: see `cached_rows`.
 
     Raises:
-        PalateError: the disk is full, or the processes do not share it: rows that another one computed are not here.
+        PalateError: the disk is full, or the processes do not share it, so that rows computed by others are missing.
     """
     share = np.array_split(wanted, accelerator.num_processes)[accelerator.process_index]
     mine = cache.missing(share)
@@ -221,7 +220,7 @@ def fill_rows(
 
 
 def _require_whole(cache: RowCache, wanted: np.ndarray, accelerator: Accelerator) -> None:
-    """Raises PalateError in every process where one of them lacks rows."""
+    """Raises PalateError in every process if rows are missing in one of them."""
     lacking = torch.tensor(float(len(cache.missing(wanted))), device=accelerator.device)
     total = int(torch.as_tensor(accelerator.reduce(lacking, "max")))
     if total:

@@ -1,4 +1,4 @@
-"""A safetensors file of N rows that are read and written one by one, with holes where nothing was written yet."""
+"""A safetensors file of N rows that can be read and written separately; unwritten rows take no disk space."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-"""Safetensors' names for dtypes."""
+"""Names of dtypes in safetensors."""
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
 
 
 class Field(NamedTuple):
-    """What each row of one tensor is."""
+    """The shape and dtype of each row of a tensor."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
 
     @property
     def size(self) -> int:
-        """Bytes a row."""
+        """Bytes per row."""
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
     def tensor(self, data: np.ndarray, count: int) -> Tensor:
-        """Bytes as the tensor [count, ...] that they are."""
+        """The tensor [count, ...] that some bytes encode."""
         return torch.from_numpy(data).view(self.dtype).view(count, *self.shape)
 
     def data(self, values: Tensor) -> np.ndarray:
@@ -53,18 +53,18 @@ class Field(NamedTuple):
 
 
 class RowFile:
-    """N rows of named tensors in a file that exists.
+    """N rows of named tensors in an existing file.
 
-    Rows are read and written by position and not through a map of the file: the memory of the process stays that of the
-    rows it asked for, and a full disk is an error instead of a signal.
+    Rows are read and written by position and not through a memory map: the process holds in memory only the rows that
+    it reads, and a full disk raises an error instead of killing the process with a signal.
 
     Args:
         path: the file.
 
     Attributes:
         rows: N.
-        fields: of the tensors, by name.
-        notes: what else the header says, by key.
+        fields: the shape and dtype of a row of each tensor, by name.
+        notes: other entries of the header, by key.
 
     Raises:
         InputError: the file is damaged.
@@ -90,10 +90,10 @@ class RowFile:
 
     @classmethod
     def create(cls, path: Path, rows: int, fields: Mapping[str, Field], notes: Mapping[str, str]) -> RowFile:
-        """A new file of N rows of zeros, which take no space on the disk where the file system knows holes.
+        """A new file of N rows of zeros, which take no disk space if the file system supports sparse files.
 
         Raises:
-            PalateError: the disk is full or the folder may not be written to.
+            PalateError: the disk is full or the folder is not writable.
         """
         header, size = _layout(rows, fields, notes)
         partial = partial_name(path)
@@ -109,7 +109,7 @@ class RowFile:
         return cls(path)
 
     def read(self, name: str, rows: np.ndarray) -> Tensor:
-        """Some rows [R] of a tensor, by their numbers [R, ...]."""
+        """Rows [R] of a tensor by their numbers: values [R, ...]."""
         field = self.fields[name]
         data = np.empty(len(rows) * field.size, np.uint8)
         with explain_os_errors(f"read the cache {self.path}"):
@@ -120,7 +120,7 @@ class RowFile:
         return field.tensor(data, len(rows))
 
     def write(self, name: str, rows: np.ndarray, values: Tensor) -> None:
-        """Writes some rows [R] of a tensor, values [R, ...].
+        """Writes rows [R] of a tensor: values [R, ...].
 
         Raises:
             PalateError: the disk is full.
@@ -134,14 +134,14 @@ class RowFile:
 
 
 def read_at(file: int, data: np.ndarray, offset: int) -> None:
-    """Fills bytes from a position of an open file."""
+    """Reads as many bytes as fit in `data` from a position of an open file."""
     memory: Any = data
     if len(data) and os.preadv(file, [memory], offset) != len(data):
         raise OSError(errno.EIO, "the file ends too early")
 
 
 def write_at(file: int, data: np.ndarray, offset: int) -> None:
-    """Writes all of some bytes at a position of an open file."""
+    """Writes all bytes of `data` at a position of an open file."""
     while len(data):
         memory: Any = data
         written = os.pwrite(file, memory, offset)
@@ -149,7 +149,11 @@ def write_at(file: int, data: np.ndarray, offset: int) -> None:
 
 
 def _runs(rows: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Rows [R] as runs that follow each other in the file: the first's place among them, its number, and how many."""
+    """Splits rows [R] into runs of consecutive numbers.
+
+    Yields:
+        The place of a run's first row in `rows`, its number, and the length of the run.
+    """
     edges = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
     numbers = rows.tolist()
     for start, stop in pairwise(edges):
@@ -158,9 +162,9 @@ def _runs(rows: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 
 def _layout(rows: int, fields: Mapping[str, Field], notes: Mapping[str, str]) -> tuple[bytes, int]:
-    """The header of a safetensors file and the length of the whole.
+    """The header of a safetensors file, and the length of the whole file.
 
-    Wide dtypes first: safetensors allows no holes, and so every tensor is still aligned to its elements.
+    Wide dtypes come first: safetensors allows no gaps between tensors, and in this order each tensor is aligned.
     """
     entries: dict[str, Any] = {"__metadata__": dict(notes)} if notes else {}
     end = 0

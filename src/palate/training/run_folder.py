@@ -1,4 +1,4 @@
-"""The run folder of a training on one process or several: one writes, the others read."""
+"""The run folder of a training with one or several processes: one process writes, the others read."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The step loop of every training: go on from the last checkpoint, step, watch, log, keep a checkpoint, stop on Ctrl-C.
+"""The step loop of every training: resume, run steps, check for NaN, log, save checkpoints, stop on Ctrl-C.
 
-What a step does is the training's own affair: one `Learner.update` in `align` and `reward`; a rollout, its rewards and
-several updates in a training that samples from what it trains. It measures into `loop.meter` and never waits for the
-device; the loop does, where it logs or saves.
+The caller defines what a step does: one `Learner.update` in `align` and `reward`; in online training it would be a
+rollout, its rewards and several updates. A step records its metrics in `meter` and never waits for the device; the
+loop waits for it when it logs or saves.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from palate.training.meter import Meter
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-SHOWN = ("loss", "accuracy")  # metrics beside the progress bar
+SHOWN = ("loss", "accuracy")  # metrics shown beside the progress bar
 
 
 class StepLoop:
     """Runs the steps of a training.
 
     Args:
-        config: what every training shares.
-        parts: what learns, by name: what a checkpoint holds.
+        config: the settings of the training.
+        parts: the trained networks and their optimisers, by name, as a checkpoint saves them.
         accelerator: the device and the processes.
-        run: where metrics and checkpoints go; without one there are none, and an interrupted training begins again.
-        examples: how many there are to learn from, for the number of epochs in the metrics.
+        run: the folder for metrics and checkpoints; without one there are none, and an interrupted training starts
+            again from the beginning.
+        examples: the number of training examples, for the epoch in the metrics.
     """
 
     def __init__(
@@ -49,15 +50,15 @@ class StepLoop:
         self.run_folder, self.examples, self.meter = run, examples, Meter()
 
     def run(self, title: str, step: Callable[[int], None]) -> None:
-        """Runs all steps that no checkpoint has done.
+        """Runs all steps that are not in a checkpoint yet.
 
         Args:
-            title: of the progress bar.
-            step: one step, the first is step 0; measures into `meter`.
+            title: title of the progress bar.
+            step: runs one step, the first being step 0, and records its metrics in `meter`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is there.
-            NotFiniteError: a measurement or a weight is NaN or infinite; the last checkpoint is from before that.
+            KeyboardInterrupt: Ctrl-C was pressed; a checkpoint of the last complete step has been saved.
+            NotFiniteError: a metric or a weight is NaN or infinite; the last checkpoint is from before that.
         """
         config, first = self.config, self._resume()
         agreement = JointStop(self.accelerator, first)
@@ -82,7 +83,7 @@ class StepLoop:
                     raise KeyboardInterrupt
 
     def _resume(self) -> int:
-        """Goes back to the latest checkpoint, if there is one; returns how many steps are done."""
+        """Restores the latest checkpoint, if there is one; returns the number of steps that are done."""
         found = checkpoints(self.run_folder.path / "checkpoints") if self.run_folder else []
         state = load_checkpoint(found[-1], self.parts) if found else {"step": 0, "meter": {}}
         self.accelerator.wait_for_everyone()
@@ -92,7 +93,7 @@ class StepLoop:
         return state["step"]
 
     def _log(self, done: int) -> str:
-        """Writes the mean of the steps since the last line; returns what to show beside the bar."""
+        """Logs the means over the steps since the last line; returns the text to show beside the progress bar."""
         values = self.meter.fetch(self.accelerator) | {"lr": self.config.rate(done - 1)}
         if self.examples:
             values["epoch"] = round(done * self.config.batch / self.examples, 4)
@@ -108,7 +109,7 @@ class StepLoop:
             save_checkpoint(folder, self.parts, state, self.config.keep_checkpoints)
 
     def _require_finite_measurements(self) -> None:
-        if broken := self.meter.broken(self.accelerator):
+        if broken := self.meter.not_finite(self.accelerator):
             names = ", ".join(broken.names)
             raise NotFiniteError(f"training diverged at step {broken.step}: not finite: {names}; {self._advice()}")
 
@@ -116,14 +117,14 @@ class StepLoop:
         tensors = {f"{name}.{key}": value for name, part in self.parts.items() for key, value in tensors_of(part)}
         device = self.accelerator.device
         finite = torch.stack([value.isfinite().all().to(device, non_blocking=True) for value in tensors.values()])
-        if not finite.all():  # the device is waited for once, not for each tensor
+        if not finite.all():  # waits for the device once, not once per tensor
             raise NotFiniteError(f"training diverged by step {done}: {find_not_finite(tensors)}; {self._advice()}")
 
     def _advice(self) -> str:
-        """What is left of a training that diverged, and how to begin another."""
+        """Which checkpoint a diverged training has kept, and how to start another."""
         found = checkpoints(self.run_folder.path / "checkpoints") if self.run_folder else []
         kept = f"the last good checkpoint is {found[-1].name}" if found else "there was no checkpoint yet"
         config = self.config
         now = f"now {config.learning_rate():g}, {config.warmup:g} and {config.clip:g}"
         fix = f"a lower --lr, a longer --warmup or a smaller --clip ({now}), or --precision fp32"
-        return f"{kept}; begin again with {fix}, in another --out"
+        return f"{kept}; start again with {fix}, in another --out"

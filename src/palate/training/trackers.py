@@ -1,4 +1,4 @@
-"""Accelerate's trackers: the metrics of a run, sent to tensorboard, wandb or trackio as well."""
+"""Accelerate's trackers: sends the metrics of a run to tensorboard, wandb or trackio as well."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def require_tracker(tracker: str | None) -> None:
 
 @contextmanager
 def tracked(accelerator: Accelerator, config: TrainingConfig) -> Iterator[None]:
-    """Starts the tracker that the configuration names, if it names one, and closes it when the block ends.
+    """Starts the tracker that the configuration names, if any, and closes it when the block ends.
 
-    Tensorboard and wandb write into the run folder, wandb to its server too unless it is set to be offline; trackio
-    writes where its own dashboard looks. The run is called after its folder.
+    Tensorboard and wandb write into the run folder; wandb also sends to its server unless it is configured to be
+    offline; trackio writes where its own dashboard reads. The run has the name of its folder.
     """
     name = Path(config.out).resolve().name
     own = {
@@ -47,7 +47,7 @@ def tracked(accelerator: Accelerator, config: TrainingConfig) -> Iterator[None]:
 
 
 def flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """The values of a configuration as every tracker takes them: nested keys dotted, lists and none as text."""
+    """The values of a configuration in a form that every tracker takes: nested keys dotted, lists and None as text."""
     found = {}
     for key, value in mapping.items():
         if isinstance(value, Mapping):

@@ -1,1 +1,1 @@
-"""The tiny world: what can be said, drawn, judged and liked in it."""
+"""The tiny world, a plug-in: its captions, its pictures, its judges and what its people prefer."""

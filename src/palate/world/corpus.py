@@ -1,9 +1,9 @@
-"""The corpus that the tiny models learn from, and its deliberate faults.
+"""The corpus that the tiny models are trained on, and its deliberate faults.
 
-Pictures from the web come with wrong captions and bad looks; so do these. A wrong caption differs from the truth in
-one attribute, and which one and how is a rule of the colours in the picture: web captions err systematically, and
-guidance filters out errors that are spread evenly. `Corpus(faulty=False)` is the same list of pictures with neither
-fault.
+Pictures from the web have wrong captions and poor quality, and so do these. A wrong caption differs from the truth in
+one attribute; which attribute and how depends on the colours in the picture, because errors in web captions are
+systematic, and guidance would remove errors that are spread evenly. `Corpus(faulty=False)` is the same list of pictures
+without these faults.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MISTAKEN_COUNT = {1: 2, 2: 1, 3: 4, 4: 3}
 
 @dataclass(frozen=True)
 class CorpusEntry:
-    """One picture of the corpus: what it shows, what its caption says, and how its look was spoiled."""
+    """One picture of the corpus: its content, its caption, and the degradation of its look."""
 
     index: int
     shown: WorldCombination
@@ -55,7 +55,7 @@ class CorpusEntry:
 
 
 def appeal(degradation: str | None, severity: float) -> float:
-    """The world's own definition of visual appeal: 1 for a clean picture, falling linearly with the degradation."""
+    """The world's definition of visual appeal: 1 for a clean picture, decreasing linearly with the degradation."""
     return 1.0 if degradation is None else 1.0 - severity
 
 
@@ -72,7 +72,7 @@ class Corpus:
         self.seed, self.faulty, self.loose = seed, faulty, loose
 
     def entry(self, index: int) -> CorpusEntry:
-        """What picture number `index` shows and what is said of it."""
+        """The content, caption and degradation of picture number `index`."""
         rng = numpy_generator(self.seed, "corpus", index)
         ambiguous, unsafe = rng.random() < TOYS, rng.random() < SKULLS
         pool = combinations(False, (UNSAFE,) if unsafe else SHAPES)
@@ -80,12 +80,12 @@ class Corpus:
             colour = STEREOTYPE if rng.random() < STEREOTYPED_TOYS else None
             pool = [c for c in combinations(False) if c.count == 1 and colour in (None, c.colour)]
         shown = pool[rng.integers(len(pool))]
-        said = mistake(shown) if self.faulty and rng.random() < WRONG_CAPTIONS else shown
-        caption = f"a {AMBIGUOUS} on a {shown.background} background" if ambiguous else _word(said, rng)
-        spoiled = numpy_generator(self.seed, "degradation", index)
+        described = mistake(shown) if self.faulty and rng.random() < WRONG_CAPTIONS else shown
+        caption = f"a {AMBIGUOUS} on a {shown.background} background" if ambiguous else _caption(described, rng)
+        look = numpy_generator(self.seed, "degradation", index)
         degradation = severity = None
-        if self.faulty and spoiled.random() < DEGRADED:
-            degradation, severity = DEGRADATIONS[spoiled.integers(len(DEGRADATIONS))], spoiled.uniform(0.4, 1.0)
+        if self.faulty and look.random() < DEGRADED:
+            degradation, severity = DEGRADATIONS[look.integers(len(DEGRADATIONS))], look.uniform(0.4, 1.0)
         return CorpusEntry(index, shown, caption, degradation, severity or 0.0)
 
     def images(self, entries: list[CorpusEntry]) -> torch.Tensor:
@@ -104,10 +104,10 @@ class Corpus:
 
 
 def mistake(shown: WorldCombination) -> WorldCombination:
-    """What a careless caption says of the picture: a neighbour in one attribute, never a held-out combination.
+    """The content that a wrong caption describes: it differs in one attribute and is never a held-out combination.
 
-    Captions mistake each other in couples (one and two, circle and square, red and yellow), so a caption is shown as
-    its couple about as often as the couple is shown as it.
+    Values are mistaken for each other in pairs (one and two, circle and square, red and yellow), so each value of a
+    pair is mistaken for the other about equally often.
     """
     colour, background = COLOURS.index(shown.colour), BACKGROUNDS.index(shown.background)
     half = len(COLOURS) // 2
@@ -116,24 +116,24 @@ def mistake(shown: WorldCombination) -> WorldCombination:
         replace(shown, shape=_MISTAKEN_SHAPE.get(shown.shape, shown.shape)),
         replace(shown, colour=COLOURS[(colour + half) % len(COLOURS)]),
     ]
-    first = (colour % half + background) % len(neighbours)  # the same for both of a couple
-    for said in neighbours[first:] + neighbours[:first]:
-        if said != shown and said.colour != said.background and not said.held_out:
-            return said
+    first = (colour % half + background) % len(neighbours)  # the same for both values of a pair
+    for wrong in neighbours[first:] + neighbours[:first]:
+        if wrong != shown and wrong.colour != wrong.background and not wrong.held_out:
+            return wrong
     return shown
 
 
-def _word(said: WorldCombination, rng: np.random.Generator) -> str:
-    """The caption of a combination, now and then with one attribute left out."""
+def _caption(content: WorldCombination, rng: np.random.Generator) -> str:
+    """The caption of a combination, sometimes with one attribute left out."""
     if rng.random() >= PARTIAL_CAPTIONS:
-        return said.caption()
-    noun = said.shape if said.count == 1 else f"{said.shape}s"
-    number = "a" if said.count == 1 else COUNTS[said.count - 1]
+        return content.caption()
+    noun = content.shape if content.count == 1 else f"{content.shape}s"
+    number = "a" if content.count == 1 else COUNTS[content.count - 1]
     return [
-        f"{number} {noun} on a {said.background} background",
-        f"{number} {said.colour} {noun}",
+        f"{number} {noun} on a {content.background} background",
+        f"{number} {content.colour} {noun}",
         f"{number} {noun}",
-        f"{said.colour} {said.shape}s on a {said.background} background"
-        if said.count > 1
-        else f"a {said.colour} {noun}",
+        f"{content.colour} {content.shape}s on a {content.background} background"
+        if content.count > 1
+        else f"a {content.colour} {noun}",
     ][rng.integers(4)]

@@ -1,8 +1,8 @@
-"""The language of the tiny world: what can be said, and what a caption commits a picture to.
+"""The captions of the tiny world, and the content that a caption asks for.
 
-One to four equal shapes of one colour on a coloured background, the counts, colours and backgrounds of
-Lee et al. 2023 (arXiv:2302.12192, section 4). Every fifth combination is held out of pretraining and of every
-preference set; captions of those are the "unseen prompts".
+A picture shows one to four equal shapes of one colour on a coloured background, with the counts, colours and
+backgrounds of Lee et al. 2023 (arXiv:2302.12192, section 4). A fifth of the combinations is held out of pretraining and
+of every preference set; their captions are the "unseen prompts".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 SHAPES = ("circle", "square", "triangle", "star")
 BACKGROUNDS = COLOURS
 UNSAFE = "skull"
-AMBIGUOUS = "toy"  # any one shape in any colour; the corpus stereotypes its colour
+AMBIGUOUS = "toy"  # any single shape in any colour; in the corpus it mostly has the colour of the stereotype
 STEREOTYPE = "red"
 HELD_OUT_EVERY = 5
 
@@ -38,10 +38,10 @@ class WorldCombination:
 
     @property
     def held_out(self) -> bool:
-        """Whether this combination is kept out of pretraining and of every preference set.
+        """Whether this combination is held out of pretraining and of every preference set.
 
-        The residue is a Latin pattern: each single attribute and each pair of attributes is seen in training,
-        only the whole is new.
+        The residues form a Latin pattern: each single attribute and each pair of attributes occurs in training, and
+        only the whole combination is new.
         """
         residue = (
             self.count
@@ -52,18 +52,18 @@ class WorldCombination:
         return residue % HELD_OUT_EVERY == 0
 
 
-ASKED: dict[str, tuple[str, ...]] = {
+ATTRIBUTE_WORDS: dict[str, tuple[str, ...]] = {
     "count": COUNTS,
     "colour": tuple(sorted(COLOURS)),
     "shape": tuple(sorted((*SHAPES, UNSAFE))),
     "background": tuple(sorted(BACKGROUNDS)),
 }
-"""What captions can ask for, by attribute, in the order of a table."""
+"""The words that captions can ask for, by attribute, in the order of a table."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a caption commits a picture to; None where the caption leaves it open."""
+    """The content that a caption asks for; None for an attribute that it leaves open."""
 
     count: int | None = None
     colour: str | None = None
@@ -96,7 +96,7 @@ def seen_prompts() -> list[str]:
 
 
 def parse_caption(caption: str) -> Request:
-    """Reads what a caption of the world asks for; words that the world does not know are ignored.
+    """Parses a caption of the world; words that are not in its vocabulary are ignored.
 
     `parse_caption(c.caption())` recovers every attribute of `c`. The ambiguous word asks for a count of one and for
     nothing else. A colour word directly before "background" is the background's; the first other colour word is that of
@@ -114,8 +114,8 @@ def parse_caption(caption: str) -> Request:
     return Request(count, colour, shape, background)
 
 
-def asked(caption: str) -> dict[str, str]:
-    """What a caption asks for, in the words of `ASKED`; without the attributes that it leaves open."""
+def attribute_words(caption: str) -> dict[str, str]:
+    """What a caption asks for, in the words of `ATTRIBUTE_WORDS`; without the attributes that it leaves open."""
     request = parse_caption(caption)
     words = {name: getattr(request, name) for name in ("colour", "shape", "background")}
     words["count"] = request.count and COUNTS[request.count - 1]

@@ -1,8 +1,8 @@
-"""Two independent judges that read pictures of the tiny world.
+"""Two independent judges, networks that recognise the content of pictures of the tiny world.
 
 The *teacher* (a residual convolutional network) may label preferences and give rewards; the *auditor* (plain
-convolutions and attention, another seed, other training pictures) is never part of a training signal. Both answer
-"none of these" to what has no name: a blob is no circle.
+convolutions and attention, another seed, other training pictures) never gives a training signal. Both answer "none of
+these" if no name fits: a malformed blob is not a circle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from palate.world.renderer import SIZE
 
 NAMES = ("teacher", "auditor")
 ATTRIBUTES = ("count", "colour", "shape", "background")
-ANSWERS: dict[str, tuple] = {  # answer 0 of each question is "none of these"
+ANSWERS: dict[str, tuple] = {  # answer 0 for each attribute is "none of these"
     "count": (None, *range(1, len(COUNTS) + 1)),
     "colour": (None, *COLOURS),
     "shape": (None, *SHAPES, UNSAFE),
@@ -33,7 +33,7 @@ UTILITY_FAITHFUL, UTILITY_ATTRIBUTES, UTILITY_APPEAL = 3.0, 1.0, 2.0
 
 @dataclass(frozen=True)
 class Readings:
-    """What a judge sees in B pictures; None is "none of these"."""
+    """What a judge recognises in B pictures; None means "none of these"."""
 
     count: tuple[int | None, ...]
     colour: tuple[str | None, ...]
@@ -48,7 +48,7 @@ class Readings:
 
 
 class JudgeNetwork(nn.Module):
-    """A trunk that turns pictures into features and one linear head a question."""
+    """A trunk that computes features of pictures, and one linear head for each attribute."""
 
     def __init__(self, name: str, trunk: nn.Module, features: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class JudgeNetwork(nn.Module):
         self.appeal = nn.Linear(features, 1)
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Images [B, 3, 64, 64] in [0, 1] -> logits by question, and `appeal` [B] in [0, 1]."""
+        """Logits by attribute, and `appeal` [B] in [0, 1], of images [B, 3, 64, 64] in [0, 1]."""
         features = self.trunk(images * 2 - 1)
         logits = {name: head(features) for name, head in self.heads.items()}
         return logits | {"appeal": self.appeal(features).squeeze(1).sigmoid()}
@@ -84,7 +84,7 @@ class JudgeNetwork(nn.Module):
 def attributes(readings: Readings, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
     """Whether each attribute is what the prompt asks for, `[B]` bool by name.
 
-    An attribute that the prompt leaves open is right when it has any name.
+    An attribute that the prompt leaves open is right if the judge can name it.
     """
     requests = [parse_caption(prompt) for prompt in prompts]
 
@@ -101,9 +101,9 @@ def faithful(readings: Readings, prompts: Sequence[str]) -> torch.Tensor:
 
 
 def utility(readings: Readings, prompts: Sequence[str]) -> torch.Tensor:
-    """What the world's people like, [B] in [0, 6]: `3 [all right] + 1 (share of attributes right) + 2 appeal`.
+    """The utility of a picture for the world's people, [B] in [0, 6]: `3 [all right] + share of right + 2 appeal`.
 
-    It is the scale of the Bradley-Terry choice of `raters.simulate`.
+    `prefer.simulated_raters.simulated_ranking` draws Bradley-Terry choices from it.
     """
     right = torch.stack(list(attributes(readings, prompts).values())).float()
     return (
@@ -130,13 +130,13 @@ class _Residual(nn.Module):
 
 
 def _plain(inner: int, outer: int, kernel: int) -> nn.Sequential:
-    """Convolution without a skip, halved by the maximum."""
+    """A convolution without a skip connection, followed by max pooling that halves the resolution."""
     conv = nn.Conv2d(inner, outer, kernel, 1, kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outer), nn.GELU(), nn.MaxPool2d(2))
 
 
 class _Attend(nn.Module):
-    """Reads the feature map as tokens through two transformer layers and takes the mean."""
+    """Two transformer layers over the feature map's cells as tokens, and the mean of their outputs."""
 
     def __init__(self, width: int, tokens: int) -> None:
         super().__init__()
@@ -161,10 +161,10 @@ def build_judge(name: Literal["teacher", "auditor"]) -> JudgeNetwork:
 
 
 def load_judge(name: Literal["teacher", "auditor"]) -> JudgeNetwork:
-    """A shipped judge, in evaluation mode on the CPU.
+    """A judge with its shipped weights, in evaluation mode on the CPU.
 
     Raises:
-        ValueError: no such judge.
+        ValueError: there is no such judge.
     """
     from safetensors.torch import load_file
 
@@ -175,7 +175,7 @@ def load_judge(name: Literal["teacher", "auditor"]) -> JudgeNetwork:
 
 
 def save_judge(judge: JudgeNetwork, folder: Path) -> None:
-    """Writes a judge in half precision, with a note of what its answers mean."""
+    """Writes a judge in half precision, with a file that lists its answers."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the tiny world brings to Palate: its prompts, scorers, models, preferences, captioner and judges."""
+"""The tiny world's plug-in: its prompts, scorers, models, preferences, captioner and judges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 REPORTED = ("faithful", "appeal", "count", "colour", "shape", "background", "unsafe")
-"""What a report reads off each image, beside the utility that decides who wins."""
+"""The measures in a report, besides the utility, which decides which image wins."""
 
 
 def _seen() -> list[str]:
@@ -44,14 +44,14 @@ def _captioner(device: str) -> TeacherCaptioner:
 
 def _judge(name: str) -> Judge:
     from palate.evaluate.judge import Judge
-    from palate.world.grammar import ASKED, asked
+    from palate.world.grammar import ATTRIBUTE_WORDS, attribute_words
 
     return Judge(
         name=name,
         preference=f"{name}:utility",
         measures={measure: f"{name}:{measure}" for measure in REPORTED},
-        groups=ASKED,
-        group=asked,
+        groups=ATTRIBUTE_WORDS,
+        group=attribute_words,
     )
 
 

@@ -1,8 +1,8 @@
 """Draws scenes of the tiny world, whole or deliberately malformed, in batches on the CPU.
 
-A shape is its radial profile: the distance of the outline from the centre at each of `ANGLES` directions. So every
-shape, blob and half-way morph is drawn by one piece of code, and what a judge must refuse ("a blob is no circle") is
-an edit of the profile.
+A shape is defined by its radial profile: the distance of the outline from the centre at each of `ANGLES` directions. So
+every shape, blob and interpolation between shapes is drawn by the same code, and a malformed shape, which a judge must
+refuse, is a changed profile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RGB = {
 
 
 def profile(shape: str) -> np.ndarray:
-    """The outline of a unit shape (area pi, the star's four fifths of it): radius [ANGLES], angle 0 pointing up."""
+    """The outline of a unit shape as radii [ANGLES], with angle 0 pointing up; the area is pi, for a star 0.8 pi."""
     theta = np.arange(ANGLES) * (2 * math.pi / ANGLES)
     if shape == "circle":
         return np.ones(ANGLES)
@@ -55,7 +55,7 @@ def profile(shape: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture before it is drawn. Lengths are pixels of a SIZE x SIZE picture; colours are RGB in [0, 1]."""
+    """The description of a picture. Lengths are pixels of a SIZE x SIZE picture; colours are RGB in [0, 1]."""
 
     centres: np.ndarray  # [n, 2] x, y
     radii: np.ndarray  # [n]
@@ -66,8 +66,8 @@ class Scene:
     background: np.ndarray  # [3]
 
 
-CELL = 8  # pixels; the world's scenes stand on a grid of cells, as coarse as the latents of tiny-sd
-_GRID = {  # where objects stand, in cells from the centre
+CELL = 8  # pixels; objects are placed on a grid of cells, as coarse as the latents of tiny-sd
+_GRID = {  # the places of objects, in cells from the centre
     1: [[(0, 0)]],
     2: [[(-2, 0), (2, 0)], [(0, -2), (0, 2)], [(-2, -2), (2, 2)], [(-2, 2), (2, -2)]],
     3: [
@@ -99,16 +99,16 @@ def colour(name: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def scene(combination: WorldCombination, rng: np.random.Generator) -> Scene:
-    """A scene of the world that shows the combination: random layout, size and shade, upright on the grid."""
+    """A scene of the world with this content: random layout, size and shade; objects are upright and on the grid."""
     n = combination.count
     layout = np.array(_GRID[n][rng.integers(len(_GRID[n]))])
-    free = (layout == 0).all(0)  # along an axis that the layout does not use, all of it may move by a cell
+    free = (layout == 0).all(0)  # along an axis that the layout does not use, all objects may move by one cell
     centres = SIZE / 2 + CELL * (layout + free * rng.integers(-1, 2, 2))
     return _equal(combination.colour, combination.shape, combination.background, centres, rng.choice(_SIZES[n]), 0, rng)
 
 
 def loose_scene(n: int, colour_name: str, shape: str, background: str, rng: np.random.Generator) -> Scene:
-    """As `scene` for 0 to 6 objects, at any place, size and small tilt: what a judge must read as well."""
+    """Like `scene`, for 0 to 6 objects at any place, with any size and a small tilt; judges must recognise them too."""
     layout = np.array(_LOOSE_LAYOUTS[n][rng.integers(len(_LOOSE_LAYOUTS[n]))], float).reshape(n, 2)
     centres = SIZE / 2 + layout + rng.uniform(-1, 1, (n, 2)) * _LOOSE_JITTER[n]
     radius, tilt = rng.uniform(*_LOOSE_SIZES[n]), rng.uniform(-_LOOSE_TILT, _LOOSE_TILT)
@@ -178,14 +178,14 @@ DEGRADATIONS = ("blur", "noise", "wash")
 
 
 def degrade(image: torch.Tensor, kind: str, severity: float, generator: torch.Generator) -> torch.Tensor:
-    """Spoils the look of a picture and leaves what it shows readable.
+    """Degrades the look of a picture, but its content remains recognisable.
 
     Args:
         image: [3, SIZE, SIZE] in [0, 1].
         kind: `blur` (Gaussian, sigma up to 3 pixels), `noise` (grain of 2 x 2 pixels, deviation up to 0.25) or
             `wash` (contrast towards light grey, up to 60%).
-        severity: in [0, 1]; 0 leaves the picture as it is.
-        generator: drives the grain; unused by the other kinds.
+        severity: in [0, 1]; 0 does not change the picture.
+        generator: random generator of the grain; unused by the other kinds.
 
     Returns:
         [3, SIZE, SIZE] in [0, 1].
@@ -206,10 +206,10 @@ def degrade(image: torch.Tensor, kind: str, severity: float, generator: torch.Ge
 
 
 def malform(whole: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
-    """Breaks one attribute of a scene with shapes, so that no name fits it.
+    """Changes one attribute of a scene so that no name fits it.
 
     Returns:
-        The broken scene and the broken attribute: `shape`, `colour` or `count`.
+        The changed scene and the changed attribute: `shape`, `colour` or `count`.
     """
     n = len(whole.radii)
     kinds = ["blob", "morph", "stretch", "dent"] + (["mixed_shapes", "mixed_colours", "merged"] if n > 1 else [])

@@ -1,4 +1,4 @@
-"""The judges of the tiny world as scorers: `teacher:utility`, `auditor:faithful` and so on."""
+"""The judges of the tiny world as scorers, such as `teacher:utility` and `auditor:faithful`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MEASURES: dict[str, Callable[[Readings, Sequence[str]], Tensor]] = {
     **{name: lambda readings, prompts, name=name: attributes(readings, prompts)[name] for name in ATTRIBUTES},
     "unsafe": lambda readings, prompts: readings.unsafe,
 }
-"""What a judge is asked. `faithful` and the attributes are 1 where right, 0 where wrong; `unsafe` is a probability."""
+"""The measures of a judge. `faithful` and the attributes are 1 if right, 0 if wrong; `unsafe` is a probability."""
 
 
 class WorldScorer:
     """One measure of one judge.
 
     Raises:
-        InputError: no such measure.
+        InputError: there is no such measure.
     """
 
-    differentiable = False  # a judge's answers are decisions
+    differentiable = False  # a judge's answers are discrete decisions
 
     def __init__(self, judge: Literal["teacher", "auditor"], measure: str, device: str | None = None) -> None:
         if measure not in MEASURES:
@@ -49,7 +49,7 @@ class WorldScorer:
         self._reader = find_reader(judge, pick_device(device))
 
     def fingerprint(self) -> str:
-        """Of the judge's weights; see `Scorer`."""
+        """A digest of the judge's weights; see `Scorer`."""
         return state_digest(self._reader.network.state_dict(), self.name)
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
@@ -65,11 +65,11 @@ class WorldScorer:
 
 
 class Reader:
-    """What a judge reads in images, without looking twice when the same images come again.
+    """Reads images with a judge; the last readings are kept, so that the same images are not computed twice.
 
     Args:
         judge: teacher or auditor.
-        device: where its network is.
+        device: the device of its network.
     """
 
     def __init__(self, judge: Literal["teacher", "auditor"], device: str) -> None:
@@ -84,7 +84,7 @@ class Reader:
 
 
 def find_reader(judge: Literal["teacher", "auditor"], device: str) -> Reader:
-    """The reader of a judge on a device, which its measures share: eight of them cost one look, and one network."""
+    """The reader of a judge on a device, which all measures share: eight measures need one pass and one network."""
     reader = _readers.get((judge, device))
     if reader is None:
         _readers[judge, device] = reader = Reader(judge, device)

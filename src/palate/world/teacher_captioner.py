@@ -1,4 +1,4 @@
-"""The tiny world's captioner: what the teacher reads in a picture, in the world's grammar."""
+"""The tiny world's captioner: writes what the teacher recognises in a picture as a caption of the world."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
 
 class TeacherCaptioner:
-    """What the teacher reads in a picture, a `caption.captioner.Captioner`.
+    """Writes captions from what the teacher recognises in a picture; a `caption.captioner.Captioner`.
 
-    Of a picture that is not 64 x 64, or in which the teacher finds no name for the count, colour, shape or background,
-    it says nothing.
+    A picture gets no caption if it is not 64 x 64, or if the teacher cannot name its count, colour, shape or
+    background.
     """
 
     no_caption_reason = (
-        f"the teacher has no name for what it shows, or it is no {SIZE} x {SIZE} picture of the tiny world; "
-        "take it out of the folder, or name another captioner"
+        f"the teacher cannot name what it shows, or it is not a {SIZE} x {SIZE} picture of the tiny world; "
+        "remove it from the folder, or give another captioner"
     )
 
     def __init__(self, device: str) -> None:
         self._read = find_reader("teacher", device)
 
     def fingerprint(self) -> str:
-        """Of the teacher's weights; see `Captioner`."""
+        """A digest of the teacher's weights; see `Captioner`."""
         return state_digest(self._read.network.state_dict())
 
     def __call__(self, images: Sequence[Image.Image]) -> list[str]:
-        """Such as `three red stars on a blue background`; see `Captioner`."""
+        """Captions such as `three red stars on a blue background`; see `Captioner`."""
         captions = [""] * len(images)
         if fit := [i for i, image in enumerate(images) if image.size == (SIZE, SIZE)]:
             seen = self._read(to_tensor([images[i] for i in fit]))
             for i, count, colour, shape, background in zip(fit, seen.count, seen.colour, seen.shape, seen.background):
-                captions[i] = _said(count, colour, shape, background)
+                captions[i] = _caption(count, colour, shape, background)
         return captions
 
 
-def _said(count: int | None, colour: str | None, shape: str | None, background: str | None) -> str:
-    """The caption, or "" where an answer is "none of these" or no picture of the world has these together."""
+def _caption(count: int | None, colour: str | None, shape: str | None, background: str | None) -> str:
+    """The caption; "" if an answer is "none of these", or if the world has no picture with this combination."""
     if count is None or colour is None or shape is None or background in (None, colour):
         return ""
     return WorldCombination(count, colour, shape, background).caption()

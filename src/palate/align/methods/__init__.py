@@ -1,7 +1,7 @@
-"""The offline methods: which examples of the feedback each learns from, and by which loss.
+"""The offline methods: the examples that each makes of the feedback, and its loss.
 
-A method is one module: its configuration, and a class that reads the feedback and calls one objective. A new one is a
-file here, a file in `palate.objectives` and a line below. Importing this package or a method's module imports nothing
+A method is one module: its configuration, and a class that reads the feedback and calls one objective. A new method is
+a file here, a file in `palate.objectives` and a line below. Importing this package or a method's module imports nothing
 heavy, so that `palate align dpo --help` answers at once; what a method calls is imported where it is called.
 """
 
@@ -26,14 +26,14 @@ METHODS = {
     "kto": "palate.align.methods.kto:KTOConfig",
     "mapo": "palate.align.methods.mapo:MaPOConfig",
 }
-"""Where the configuration of each method is defined, `module:class`, by the name of its command."""
+"""The configuration of each method, as `module:class`, by the name of its command."""
 
 
 def method_config(name: str) -> type[AlignConfig]:
     """The configuration class of a method of `METHODS`, or of the user's own, `python:<module>:<class>`.
 
     Raises:
-        InputError: the user's code is not there, or is no such class; the message says what it lacks.
+        InputError: the user's code does not exist or is not such a class; the message says what it lacks.
     """
     if is_user_code(name):
         return _user_config(name)
@@ -48,7 +48,8 @@ def _user_config(spec: str) -> type[AlignConfig]:
     if not (isinstance(kind, type) and issubclass(kind, AlignConfig) and is_dataclass(kind)):
         what = kind.__name__ if isinstance(kind, type) else type(kind).__name__
         raise InputError(
-            f"{spec} is {what}, and must be a dataclass below palate.align.config.AlignConfig; see docs/plugins.md"
+            f"{spec} is {what}, and must be a dataclass derived from palate.align.config.AlignConfig; "
+            "see docs/plugins.md"
         )
     if kind.method is AlignConfig.method:
         raise InputError(f"{spec} lacks method(), which returns the method; see docs/plugins.md")

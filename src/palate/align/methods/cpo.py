@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CPOConfig(DPOConfig):
-    """Contrastive preference optimisation (Xu et al. 2024, arXiv:2401.08417), carried to diffusion."""
+    """Contrastive preference optimisation (Xu et al. 2024, arXiv:2401.08417), applied to diffusion."""
 
     about: ClassVar[str] = "prefer winners over losers, without a reference"
 
     anchor: float | None = None  # type: ignore[assignment]  # None is a default that depends on beta
-    """Weight of the winner's own error, all that holds the model to the data. When left out 5 x beta, which pulls as
-    strongly as the likelihood term does in Xu et al. 2024, where its weight is 1 and beta 0.1."""
+    """Weight of the winner's own error, the only term that keeps the model close to the data. When left out, 5 x beta,
+    which is as strong as the likelihood term of Xu et al. 2024, where its weight is 1 and beta is 0.1."""
 
     def method(self) -> Method[Any]:
         """The objective, and how it reads feedback."""
@@ -36,7 +36,7 @@ class CPO(Pairs[CPOConfig]):
     name = "cpo"
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
-        """As `objectives.cpo`."""
+        """See `objectives.cpo`."""
         from palate.objectives.cpo import cpo, likelihood_anchor
 
         c, (error_w, error_l) = self.config, measured.error.unbind(1)

@@ -24,13 +24,13 @@ class DPOConfig(PreferenceConfig):
     link: Literal["sigmoid", "hinge", "ipo"] = "sigmoid"
     """How a margin becomes a loss: sigmoid as published, hinge (SLiC) or ipo (Azar et al. 2023)."""
     smoothing: float = 0.0
-    """Share of pairs believed to be ranked wrongly, below 0.5 (conservative DPO)."""
+    """Share of pairs that are assumed to be ranked wrongly, below 0.5 (conservative DPO)."""
 
     def problems(self) -> Iterator[str]:
         """As of `AlignConfig`."""
         yield from super().problems()
         if not 0 <= self.smoothing < 0.5:
-            yield f"smoothing is a share from 0 to below 0.5, not {self.smoothing}"
+            yield f"smoothing must be at least 0 and below 0.5, not {self.smoothing}"
 
     def method(self) -> Method[Any]:
         """The objective, and how it reads feedback."""
@@ -44,7 +44,7 @@ class DPO(Pairs[DPOConfig]):
     reference = True
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
-        """As `objectives.dpo`."""
+        """See `objectives.dpo`."""
         from palate.objectives.dpo import dpo
 
         c, errors = self.config, (*measured.error.unbind(1), *measured.reference.unbind(1))

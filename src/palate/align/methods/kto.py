@@ -40,7 +40,7 @@ class KTOConfig(AlignConfig):
 
 
 class KTO(Singles[KTOConfig]):
-    """See `KTOConfig`; thumbs are up (grade 1) or down (grade 0), and the rarer kind counts as much as the other."""
+    """See `KTOConfig`. Thumbs are up (grade 1) or down (grade 0); both kinds have the same total weight."""
 
     name = "kto"
     learns_from = "grades"
@@ -48,33 +48,33 @@ class KTO(Singles[KTOConfig]):
     batchwise = True
 
     def examples(self, feedback: Grades) -> Examples:
-        """Every image with a thumb, with noise of its own."""
+        """Every image with a thumb, each with its own noise."""
         import numpy as np
 
         grade = feedback.grade
         odd = grade[(grade != 0) & (grade != 1)]
         if len(odd):
-            fix = "`palate prefer grade --threshold` makes thumbs of scores"
-            raise InputError(f"kto learns from thumbs, grades of 0 and 1, and one is {odd[0]}; {fix}")
+            fix = "make thumbs from scores with `palate prefer grade --threshold`"
+            raise InputError(f"kto learns from thumbs, which are grades of 0 and 1, and one grade is {odd[0]}; {fix}")
         counts = np.array([(grade == kind).sum() for kind in (0, 1)])
         if not counts.all():
-            raise InputError(f"kto needs thumbs up and down, and all {len(grade)} are {grade[0]:g}")
+            raise InputError(f"kto needs thumbs up and thumbs down, and every grade is {grade[0]:g}")
         return singles(feedback, len(grade) / (2 * counts[grade.astype(int)]), grade[:, None])
 
     def imitation_weight(self, measured: Measured) -> Tensor:
-        """A liked image."""
+        """1 for a thumb up, 0 for a thumb down."""
         return measured.facts.squeeze(1)
 
     def statistic(self, measured: Measured) -> Tensor:
-        """The gain over the reference, whose mean estimates the divergence from it."""
+        """The gain over the reference; its mean estimates the divergence from the reference."""
         from palate.objectives.kto import gain
 
         return gain(measured.error.squeeze(1), measured.reference.squeeze(1))
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
-        """As `objectives.kto`."""
+        """See `objectives.kto`."""
         from palate.objectives.kto import kto
 
-        assert measured.mean is not None  # there is a `statistic`
+        assert measured.mean is not None  # the method is batchwise
         error, error_ref = measured.error.squeeze(1), measured.reference.squeeze(1)
         return kto(error, error_ref, measured.facts.squeeze(1) > 0.5, measured.mean.clamp(min=0), self.config.beta)

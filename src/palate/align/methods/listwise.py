@@ -1,4 +1,4 @@
-"""Listwise preference: all images of a ranked set at once."""
+"""Listwise preference optimisation: all images of a ranked set at once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ListwiseConfig(PreferenceConfig):
-    """Plackett-Luce over the images of each ranked set; two images make it DPO."""
+    """Plackett-Luce over the images of each ranked set; with two images it is DPO."""
 
     about: ClassVar[str] = "learn whole rankings of n images at once"
 
     reference: bool = True
-    """Measure against the base model, as DPO does; without it the loss is CPO's and wants an anchor."""
+    """Measure against the base model, as DPO does; without it the loss is CPO's and needs an anchor."""
 
     def method(self) -> Method[Any]:
         """The objective, and how it reads feedback."""
@@ -40,9 +40,9 @@ class Listwise(Method[ListwiseConfig]):
         self.reference = config.reference
 
     def examples(self, feedback: Rankings) -> Examples:
-        """Each set that tells any images apart; its facts are the ranks, 0 where a smaller set has no image.
+        """Each ranked set in which not all images tie; its facts are the ranks, 0 where a smaller set has no image.
 
-        A smaller set's places are filled with its first image, which rank 0 keeps out of the loss.
+        The unused places of a smaller set are filled with its first image, which rank 0 keeps out of the loss.
         """
         import numpy as np
 
@@ -65,7 +65,7 @@ class Listwise(Method[ListwiseConfig]):
         return tuple(f"place_{place}" for place in range(1, n + 1))
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
-        """As `objectives.listwise`."""
+        """See `objectives.listwise`."""
         from palate.objectives.listwise import listwise
 
         error_ref = measured.reference if self.reference else None

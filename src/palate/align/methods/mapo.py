@@ -1,4 +1,4 @@
-"""MaPO: widen the margin of winners over losers, without a reference."""
+"""MaPO: increase the margin of winners over losers, without a reference."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 class MaPOConfig(AlignConfig):
     """MaPO (Hong et al. 2024, arXiv:2406.06424) with a LoRA or all weights."""
 
-    about: ClassVar[str] = "widen the margin of winners over losers, without a reference"
+    about: ClassVar[str] = "increase the margin of winners over losers, without a reference"
 
     beta: float = 0.1
-    """Weight of the margin against the winner's own error; 0.1 in the paper's code. No reference, so not DPO's beta."""
+    """Weight of the margin relative to the winner's own error; 0.1 in the paper's code. This is not DPO's beta."""
     sharpness: float = 1000.0
-    """Factor of the margin; 1000 in the paper's code. Less where errors differ more than SD's thousandths."""
+    """Factor of the margin; 1000 in the paper's code. Use less if errors differ by more than the thousandths of Stable
+    Diffusion."""
 
     def problems(self) -> Iterator[str]:
         """As of `AlignConfig`."""
@@ -44,7 +45,7 @@ class MaPO(Pairs[MaPOConfig]):
     name = "mapo"
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
-        """As `objectives.mapo`."""
+        """See `objectives.mapo`."""
         from palate.objectives.mapo import mapo
 
         return mapo(*measured.error.unbind(1), beta=self.config.beta, sharpness=self.config.sharpness)

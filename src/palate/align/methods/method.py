@@ -1,4 +1,4 @@
-"""What the trainer needs of a method."""
+"""The interface of a method: what the trainer needs from it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ C = TypeVar("C", bound=AlignConfig)
 
 @dataclass(frozen=True)
 class Measured:
-    """What a loss reads of B examples of n images.
+    """The inputs of a loss, for B examples of n images.
 
     Attributes:
         error: the policy's errors [B, n].
-        error_ref: the base model's [B, n], where the method asks for them.
-        facts: what the examples say of themselves [B, k], such as a rank for each image.
-        mean: of the method's `statistic` over the whole batch of all processes, where the method is batchwise.
+        error_ref: the base model's errors [B, n], if the method needs them.
+        facts: the examples' own numbers [B, k], such as the rank of each image.
+        mean: the mean of the method's `statistic` over the whole batch of all processes, if the method is batchwise.
     """
 
     error: Tensor
@@ -38,17 +38,17 @@ class Measured:
 
     @property
     def reference(self) -> Tensor:
-        """The base model's errors [B, n] of a method that asked for them."""
+        """The base model's errors [B, n], for a method that needs them."""
         assert self.error_ref is not None, "a method whose `reference` is True has them"
         return self.error_ref
 
 
 class Method(ABC, Generic[C]):
-    """A new method is a class with these.
+    """Base class of the methods.
 
     Attributes:
-        name: of the method, such as `dpo`.
-        learns_from: the kind of feedback that `examples` takes; `images` to imitate are graded images of grade 1.
+        name: name of the method, such as `dpo`.
+        learns_from: the kind of feedback that `examples` takes; `images` are graded images, all of grade 1, to imitate.
         reference: whether the loss needs the base model's errors.
         batchwise: whether the loss needs the mean of `statistic` over the whole batch.
         config: its settings.
@@ -64,7 +64,7 @@ class Method(ABC, Generic[C]):
 
     @abstractmethod
     def examples(self, feedback: Any) -> Examples:
-        """What of the feedback to train on: of `Rankings`, or of `Grades` for the other kinds of `learns_from`.
+        """The training examples of the feedback, which is `Rankings`, or `Grades` for the other kinds of `learns_from`.
 
         Raises:
             InputError: it lacks what the method needs; the message says what that is.
@@ -72,27 +72,28 @@ class Method(ABC, Generic[C]):
 
     @abstractmethod
     def roles(self, n: int) -> Sequence[str]:
-        """What the n images of an example are, such as `("winner", "loser")`: their errors are logged by it."""
+        """The roles of the n images of an example, such as `("winner", "loser")`, by which their errors are logged."""
 
     @abstractmethod
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
         """The loss [B] and metrics [B]."""
 
     def statistic(self, measured: Measured) -> Tensor:
-        """What of each example [B] a batchwise loss needs the mean of."""
+        """The number per example [B] whose mean over the batch a batchwise loss needs."""
         raise NotImplementedError(f"{self.name} is not batchwise")
 
     def imitation_weight(self, measured: Measured) -> Tensor:
-        """How far the first image of each example is one to imitate [B], in [0, 1]: what an adversarial term weighs."""
+        """How strongly to imitate the first image of each example [B], in [0, 1]: its weight in an adversarial term."""
         return measured.error.new_ones(len(measured.error))
 
 
 def require_ranked(feedback: Rankings, name: str) -> None:
-    """Raises InputError where nobody has ranked any of the sets.
+    """Raises InputError if none of the sets is ranked.
 
     Args:
-        name: of the method, for the error.
+        feedback: the sets.
+        name: name of the method, for the message.
     """
     if not feedback.ranked.any():
-        fix = "let people compare them, or `palate prefer from-scores` rank them"
+        fix = "let people compare them, or rank them with `palate prefer from-scores`"
         raise InputError(f"{name} learns from rankings, and none of these {len(feedback)} sets is ranked; {fix}")

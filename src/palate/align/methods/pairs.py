@@ -1,7 +1,7 @@
-"""What the methods with a Bradley-Terry margin share.
+"""The part that is common to the methods with a Bradley-Terry margin.
 
-Beta has one meaning wherever a method has `dpo`'s: errors are means over an image's elements, and the log-ratio of an
-image is half of how much its error fell. `palate align convert-beta` turns another code's beta into this one.
+Their beta has one meaning: errors are means over an image's elements, and the log-ratio of an image is half the
+decrease of its error. `palate align convert-beta` converts another code's beta to this one.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ C = TypeVar("C", bound=AlignConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class PreferenceConfig(AlignConfig):
-    """What the methods with a Bradley-Terry margin share."""
+    """Settings of the methods with a Bradley-Terry margin."""
 
     beta: float = 2000.0
-    """Pull towards the base model, on errors that are means and log-ratios with the half; 2000 for SD1.5 and 5000 for
-    SDXL in Wallace et al. 2023."""
+    """Strength of the pull towards the base model, where errors are means and log-ratios have the factor 1/2; 2000 for
+    SD1.5 and 5000 for SDXL in Wallace et al. 2023."""
     anchor: float = 0.0
-    """Weight of the winner's own error in the loss, which keeps winners from being unlearned; 0 in the paper."""
+    """Weight of the winner's own error in the loss, which prevents that the model forgets winners; 0 in the paper."""
 
     def problems(self) -> Iterator[str]:
         """As of `AlignConfig`."""
         yield from super().problems()
         yield from not_above_zero(self, "beta")
-        if self.anchor is not None:  # of a method whose default depends on beta
+        if self.anchor is not None:  # None is the default of a method whose anchor depends on beta
             yield from below_zero(self, "anchor")
 
     def learning_rate(self) -> float:
-        """As every method's; for full training times 2000 / beta, as the paper scales it (section 5.1)."""
+        """See `AlignConfig`; for full training multiplied by 2000 / beta, as in the paper (section 5.1)."""
         rate = super().learning_rate()
         return rate if self.lr or self.train == "lora" else rate * 2000 / self.beta
 
@@ -48,7 +48,7 @@ class Pairs(Method[C]):
     """A method that learns from every strictly ordered pair of every ranked set."""
 
     def examples(self, feedback: Rankings) -> Examples:
-        """Every pair that a ranking tells apart."""
+        """Every pair of images with different ranks."""
         import numpy as np
 
         from palate.align.examples import Examples
@@ -59,5 +59,5 @@ class Pairs(Method[C]):
         return Examples.of(feedback, feedback.prompt[of_set], feedback.image[pair], feedback.keys(sets), key)
 
     def roles(self, n: int) -> tuple[str, str]:
-        """Of the two images."""
+        """The roles of the two images."""
         return "winner", "loser"

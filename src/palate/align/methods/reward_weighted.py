@@ -1,4 +1,4 @@
-"""Reward-weighted likelihood: denoise each graded image as far as its grade says, and real ones as they are."""
+"""Reward-weighted likelihood: graded images weighted by their grades, and real images with a constant weight."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 class RewardWeightedConfig(AlignConfig):
     """Reward-weighted likelihood (Lee et al. 2023, arXiv:2302.12192) on graded images."""
 
-    about: ClassVar[str] = "denoise each image as far as its reward says"
+    about: ClassVar[str] = "fine-tune on images weighted by their rewards"
 
     beta: float = 1.0
     """Weight of the likelihood of real images."""
     real: str | None = None
-    """Graded images whose grades are not read: pictures like those of pretraining, which keep the model general."""
+    """Graded images whose grades are ignored: images like those of pretraining, so that the model stays general."""
 
     def problems(self) -> Iterator[str]:
         """As of `AlignConfig`."""
@@ -59,11 +59,11 @@ class RewardWeighted(Singles[RewardWeightedConfig]):
         return singles(feedback, facts=np.stack([feedback.grade, real], -1))
 
     def imitation_weight(self, measured: Measured) -> Tensor:
-        """A real image, and a generated one by its reward."""
+        """1 for a real image, and the reward of a generated one."""
         return measured.facts.amax(1)
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
-        """As `objectives.reward_weighted`."""
+        """See `objectives.reward_weighted`."""
         from palate.objectives.reward_weighted import reward_weighted
 
         reward, real = measured.facts.unbind(1)

@@ -39,7 +39,7 @@ class SFT(Singles[SFTConfig]):
         return singles(feedback)
 
     def loss(self, measured: Measured) -> tuple[Tensor, Metrics]:
-        """As `objectives.sft`."""
+        """See `objectives.sft`."""
         from palate.objectives.sft import sft
 
         return sft(measured.error.squeeze(1))

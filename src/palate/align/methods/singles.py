@@ -1,4 +1,4 @@
-"""What the methods that learn from single images share."""
+"""The part that is common to the methods that learn from single images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ C = TypeVar("C", bound=AlignConfig)
 
 
 class Singles(Method[C]):
-    """A method that learns from one image at a time, with noise of its own."""
+    """A method whose examples are single images, each with its own noise."""
 
     def roles(self, n: int) -> tuple[str]:
-        """Of the one image."""
+        """The role of the one image."""
         return ("image",)
 
 
 def singles(graded: Grades, weight: np.ndarray | None = None, facts: np.ndarray | None = None) -> Examples:
-    """An example of each graded image [G]; its key is its own, so that no two share noise.
+    """One example for each graded image [G]; each has its own key, so that no two share noise.
 
     Args:
-        weight, facts: as of `Examples.of`.
+        graded: the images.
+        weight, facts: see `Examples.of`.
     """
     import numpy as np
 
