@@ -1,18 +1,18 @@
-"""How import, start and steps grow with the number of pairs.
+"""Measures how time and memory of import, start and steps grow with the number of pairs.
 
     python benchmarks/growth.py [--pairs 10000 100000 1000000] [--folder /tmp/growth] [--steps 30] [--in-place]
 
-For each number of pairs, on pictures of 64 x 64 in files of Pick-a-Pic's schema:
+For each number of pairs, on 64 x 64 pictures in files with Pick-a-Pic's schema:
 
 - `import`: `palate prefer import`, every picture decoded once (aim: one pass, under 1 GB of memory);
-- `first`: `palate align dpo` of tiny-sd, which also encodes what its steps look at;
+- `first`: `palate align dpo` of tiny-sd, which also encodes the images and prompts of its steps;
 - `second`: the same with another beta, from the command to the end of its first step (aim at a million: under 60 s and
-  3 GB), and the steps themselves (aim: time and memory within 10% whatever the number of pairs).
+  3 GB), and the steps themselves (aim: time and memory within 10% for any number of pairs).
 
 With `--in-place` the files are not imported but indexed where they are, by the first training.
 
-Memory is the peak of a process' resident set as the kernel counts it (VmHWM; what `getrusage` gives would begin with that
-of this program, from which the process was forked); `grown` is how much it grew over the steps. It prints a table.
+Memory is the peak of a process's resident set as the kernel counts it (VmHWM; the peak of `getrusage` would begin with
+that of this program); `grown` is how much it grew over the steps. The result is a table.
 """
 
 from __future__ import annotations

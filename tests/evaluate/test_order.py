@@ -260,7 +260,7 @@ def test_what_is_told_names_every_source_step_and_the_report(tmp_path, three):
     assert lines[4].endswith("at 100 [74.11, 100] per cent of prompts: clear")
     assert lines[5].endswith(": not clear")
     assert lines[6] == f"the report is {tmp_path / 'order' / 'report.html'}"
-    with pytest.raises(InputError, match="no finished run"):
+    with pytest.raises(InputError, match="not a finished run"):
         told(tmp_path)
 
 

@@ -69,8 +69,7 @@ def train_reward(config: RewardConfig) -> Path:
     is_held_out = np.array([prompt in validation for prompt in examples.prompts])[examples.prompt[:, 0]]
     training, outside = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
     with explain_memory("a smaller --micro-batch (it changes no result) or --train head"):
-        wanted = _read(config, len(examples), training, outside)
-        learner = _Learner(config, task, examples, wanted, accelerator, backbone)
+        learner = _Learner(config, task, examples, _read(config, training, outside), accelerator, backbone)
         with abandoned_on_error(run), run.timer("train"), tracked(accelerator, config):
             trainer = learner.trainer(training, run)
             trainer.train(f"reward {task.name}")
@@ -86,10 +85,10 @@ def train_reward(config: RewardConfig) -> Path:
     return run.path
 
 
-def _read(config: RewardConfig, count: int, training: np.ndarray, outside: np.ndarray) -> np.ndarray:
+def _read(config: RewardConfig, training: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """The numbers of the examples that a run reads: with folds all, otherwise those of its steps and held-out ones."""
     if config.folds:
-        return np.arange(count)
+        return np.arange(len(training) + len(outside))
     return np.union1d(training[Visits(config.seed, len(training), config.batch).visited(config.steps)], outside)
 
 
