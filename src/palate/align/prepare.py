@@ -85,7 +85,7 @@ class Needed:
 
 
 def identity_of(encoders: Encoders, examples: Examples) -> tuple[str, str]:
-    """A digest of the latents and one of the prompts' conditioning; equal models, data and libraries have equal ones."""
+    """A digest of the latents and one of the conditioning; equal models, data and libraries have equal digests."""
     source = encoders.source
     picture = source.fingerprint("vae"), encoders.resolution, str(encoders.latents_dtype)
     latents = digest("mode", *picture, array_digest(examples.images.digest), library_versions("diffusers"))
