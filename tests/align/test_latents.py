@@ -10,7 +10,7 @@ from trained import assert_same_weights, run, run_until_interrupted, weights
 
 from palate.align.encoders import Encoders
 from palate.align.methods.listwise import ListwiseConfig
-from palate.core.cache_folder import kept
+from palate.core.cache_folder import list_entries
 from palate.core.errors import PalateError
 from palate.models.source import resolve
 from palate.prefer.load import load_rankings
@@ -29,8 +29,8 @@ def test_streamed_training_ends_with_the_weights_of_cached_training(world, dpo_c
     cached = run(dpo_config(**common, cache=tmp_path / "a"))
     streamed = run(dpo_config(**common, cache=tmp_path / "b", latents="streamed", out=tmp_path / "streamed"))
     assert_same_weights(cached, streamed)
-    assert sorted({each.about["kind"] for each in kept(tmp_path / "a")}) == ["errors", "latents", "prompts"]
-    assert [each.about["kind"] for each in kept(tmp_path / "b")] == ["errors"]
+    assert sorted({each.about["kind"] for each in list_entries(tmp_path / "a")}) == ["errors", "latents", "prompts"]
+    assert [each.about["kind"] for each in list_entries(tmp_path / "b")] == ["errors"]
 
 
 def test_streamed_training_of_lists_ends_with_the_weights_of_cached_training(world, config_of, tmp_path):
@@ -108,6 +108,6 @@ def test_the_other_images_of_a_batch_change_no_bit_of_a_latent(world, family, tm
 
 def test_cache_entries_name_their_model_and_data(world, dpo_config, tmp_path):
     run(dpo_config(steps=1, cache=tmp_path / "cache"))
-    for each in kept(tmp_path / "cache"):
+    for each in list_entries(tmp_path / "cache"):
         assert each.about["model"] == str(world["eps"]) and each.about["data"] == str(world["pairs"])
         assert each.about["pixels"] == 16

@@ -1,13 +1,13 @@
 from itertools import pairwise
 from pathlib import Path
 
-from palate.cli.reference import reference
+from palate.cli.reference import reference_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
 def test_the_reference_page_is_current():
-    assert PAGE.read_text("utf-8") == reference(), "run `make docs`"
+    assert PAGE.read_text("utf-8") == reference_page(), "run `make docs`"
 
 
 COMMANDS = [
@@ -54,11 +54,11 @@ COMMANDS = [
 
 
 def test_every_command_and_every_subcommand_is_in_the_reference():
-    titles = [line.lstrip("# ") for line in reference().splitlines() if line.startswith("##")]
+    titles = [line.lstrip("# ") for line in reference_page().splitlines() if line.startswith("##")]
     assert titles == COMMANDS
 
 
 def test_every_flag_of_every_command_has_words_of_help():
-    lines = reference().splitlines()
+    lines = reference_page().splitlines()
     bare = [flag for flag, help in pairwise(lines) if flag.startswith("  --") and help.lstrip().startswith("(")]
     assert not bare, f"fields without a docstring: {bare}"

@@ -25,9 +25,9 @@ from sqlalchemy import select, text
 from palate.collect.asking import LEASED, next_screens
 from palate.collect.config import StudyConfig
 from palate.collect.database import Database
+from palate.collect.database_rows import AssignmentRow, VoteRow, standing_votes_query
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Vote, standing
-from palate.collect.voting import Ballot, Receipt, cast
+from palate.collect.voting import Receipt, VoteRequest, add_vote
 from palate.records.images import StoredImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
@@ -178,16 +178,16 @@ def new_uuid() -> str:
     return str(uuid.uuid4())
 
 
-def ballot(assignment: Any, answer: Any = "left", kind: Any = "answer", **changes: Any) -> Ballot:
+def ballot(assignment: Any, answer: Any = "left", kind: Any = "answer", **changes: Any) -> VoteRequest:
     """A vote of one question: an answer, or a skip or a flag with a reason."""
     said = {"answers": {"general": answer}} if kind == "answer" else {"reason": answer}
-    return Ballot(**{"uuid": new_uuid(), "assignment": assignment, "kind": kind, **said, **changes})
+    return VoteRequest(**{"uuid": new_uuid(), "assignment": assignment, "kind": kind, **said, **changes})
 
 
 def answer_next(study: OpenStudy, rater: int, answer: Any = "left") -> Receipt | None:
     """A rater answers the first screen, if there is one."""
     screens = next_screens(study, rater)
-    return cast(study, rater, ballot(screens[0].assignment, answer)) if screens else None
+    return add_vote(study, rater, ballot(screens[0].assignment, answer)) if screens else None
 
 
 def rows(study: OpenStudy, query: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -201,23 +201,23 @@ def filled(study: OpenStudy) -> list[int]:
     return [count for (count,) in rows(study, "SELECT filled FROM item ORDER BY id")]
 
 
-def standing_votes(study: OpenStudy) -> list[Vote]:
+def standing_votes(study: OpenStudy) -> list[VoteRow]:
     """The votes that count."""
     with study.database.read() as session:
-        return list(session.scalars(standing()))
+        return list(session.scalars(standing_votes_query()))
 
 
-def assigned(study: OpenStudy) -> dict[int, Assignment]:
+def assigned(study: OpenStudy) -> dict[int, AssignmentRow]:
     """What was shown to whom, by number."""
     with study.database.read() as session:
-        return {each.id: each for each in session.scalars(select(Assignment).order_by(Assignment.id))}
+        return {each.id: each for each in session.scalars(select(AssignmentRow).order_by(AssignmentRow.id))}
 
 
 def expire(study: OpenStudy, assignment: int | None = None) -> None:
     """Lets the time of a lease be up, or of every one that nobody holds just now."""
     with study.database.write() as session:
-        query = select(Assignment).where(Assignment.state == LEASED)
-        query = query if assignment is None else query.where(Assignment.id == assignment)
+        query = select(AssignmentRow).where(AssignmentRow.state == LEASED)
+        query = query if assignment is None else query.where(AssignmentRow.id == assignment)
         for each in session.scalars(query.with_for_update(skip_locked=True)):
             each.until = 0.0
 

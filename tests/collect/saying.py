@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import select
 
 from palate.collect.asking import next_screens
+from palate.collect.database_rows import AssignmentRow, ItemRow, RaterRow
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Item, Rater
-from palate.collect.voting import Ballot, cast
+from palate.collect.voting import VoteRequest, add_vote
 
-Says = Callable[[Item, int, int], Sequence[int] | None]
+Says = Callable[[ItemRow, int, int], Sequence[int] | None]
 """From an item, a rater's number and whether it is a repeat, to ranks by place (stars of a rating); None skips."""
 
 
@@ -27,16 +27,16 @@ def answer_all(study: OpenStudy, says: Says, raters: Sequence[int] | None = None
 def answer(study: OpenStudy, number: int, assignment: int, says: Says) -> None:
     """A rater answers one screen."""
     with study.database.read() as session:
-        shown = session.get_one(Assignment, assignment)
-        item = session.get_one(Item, shown.item_id)
+        shown = session.get_one(AssignmentRow, assignment)
+        item = session.get_one(ItemRow, shown.item_id)
         ranks = says(item, number, shown.repeat)
         if ranks is None:
-            ballot = Ballot(str(uuid.uuid4()), assignment, "skip", reason="unsure")
+            ballot = VoteRequest(str(uuid.uuid4()), assignment, "skip", reason="unsure")
         else:
             seen = [int(ranks[place]) for place in shown.order]
             said = {question: spoken(study.config.task, seen) for question in study.config.questions}
-            ballot = Ballot(str(uuid.uuid4()), assignment, "answer", said, seconds=3.0)
-    cast(study, shown.rater_id, ballot)
+            ballot = VoteRequest(str(uuid.uuid4()), assignment, "answer", said, seconds=3.0)
+    add_vote(study, shown.rater_id, ballot)
 
 
 def spoken(task: str, seen: list[int]) -> str | int | list[int]:
@@ -50,10 +50,10 @@ def spoken(task: str, seen: list[int]) -> str | int | list[int]:
 
 def ids(study: OpenStudy) -> list[int]:
     with study.database.read() as session:
-        return list(session.scalars(select(Rater.id).order_by(Rater.id)))
+        return list(session.scalars(select(RaterRow.id).order_by(RaterRow.id)))
 
 
-def number_of(item: Item) -> int:
+def number_of(item: ItemRow) -> int:
     return int(item.prompt.rsplit(" ", 1)[1])
 
 

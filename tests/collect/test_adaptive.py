@@ -8,9 +8,9 @@ from sqlalchemy import event, select
 
 from palate.collect.adaptive import CANDIDATES, least_certain
 from palate.collect.asking import next_screens
+from palate.collect.database_rows import ItemRow
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Item
-from palate.collect.voting import cast, quarantine
+from palate.collect.voting import add_vote, quarantine
 
 PLAIN = {"mirror": 0.0, "gold_share": 0.0, "raters_per_item": 9}
 
@@ -18,8 +18,8 @@ PLAIN = {"mirror": 0.0, "gold_share": 0.0, "raters_per_item": 9}
 def ask(study: OpenStudy) -> list[str]:
     """The prompts of the items, the least certain one first."""
     with study.database.read() as session:
-        free = select(Item).order_by(Item.filled, Item.turn)
-        return [session.get_one(Item, number).prompt for number in least_certain(session, study.config, free)]
+        free = select(ItemRow).order_by(ItemRow.filled, ItemRow.turn)
+        return [session.get_one(ItemRow, number).prompt for number in least_certain(session, study.config, free)]
 
 
 def vote(study: OpenStudy, rater: int, prefer: dict[str, str]) -> None:
@@ -30,7 +30,7 @@ def vote(study: OpenStudy, rater: int, prefer: dict[str, str]) -> None:
         said = prefer[screens[0].prompt]
         left = systems[screens[0].images[0].handle]
         answer = said if said == "tie" else "left" if left == said else "right"
-        cast(study, rater, ballot(screens[0].assignment, answer))
+        add_vote(study, rater, ballot(screens[0].assignment, answer))
 
 
 def test_an_item_without_votes_comes_first_then_one_whose_votes_are_split(study):
@@ -84,5 +84,8 @@ def test_weighing_reads_the_votes_of_a_few_items_in_two_queries(study):
     queries: list[str] = []
     event.listen(study.database.engine, "before_cursor_execute", lambda *about: queries.append(about[2]))
     with study.database.read() as session:
-        assert len(least_certain(session, study.config, select(Item).order_by(Item.filled, Item.turn))) == CANDIDATES
+        assert (
+            len(least_certain(session, study.config, select(ItemRow).order_by(ItemRow.filled, ItemRow.turn)))
+            == CANDIDATES
+        )
     assert len([query for query in queries if query.startswith("SELECT")]) == 2

@@ -17,7 +17,7 @@ from collect.saying import answer_all, first
 
 from palate.collect.new import new_study
 from palate.collect.quality.apart import Apart
-from palate.collect.quality.study import quality
+from palate.collect.quality.study_quality import quality
 from palate.collect.study import open_study
 
 HOLDING = """

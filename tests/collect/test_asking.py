@@ -29,7 +29,7 @@ from palate.collect import asking
 from palate.collect.asking import MIRROR_GAP, Screen, next_screens
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
-from palate.collect.voting import cast, quarantine, undo
+from palate.collect.voting import add_vote, quarantine, undo_vote
 
 VOTES = "SELECT item_id, count(*) FROM vote GROUP BY item_id ORDER BY item_id"
 
@@ -38,7 +38,7 @@ def answered(study: OpenStudy, rater: int) -> Iterator[Screen]:
     """Every screen that a rater is shown, each answered after it was looked at."""
     while screens := next_screens(study, rater):
         yield screens[0]
-        cast(study, rater, ballot(screens[0].assignment))
+        add_vote(study, rater, ballot(screens[0].assignment))
 
 
 def leave_and_return(study: OpenStudy, rater: int, seed: int) -> None:
@@ -140,7 +140,7 @@ def test_answers_that_were_taken_back_bring_no_repeat_nearer(study):
     study = study(items=12, raters=1, mirror=0.5, gold_share=0.0)
     for _ in range(3 * MIRROR_GAP):  # one screen, answered and taken back again and again
         answer_next(study, 1)
-        undo(study, 1, ballot(1).uuid)
+        undo_vote(study, 1, ballot(1).uuid)
     assert rows(study, "SELECT count(*) FROM assignment WHERE repeat = 1") == [(0,)]
 
 
@@ -182,7 +182,7 @@ def test_who_comes_back_late_gets_the_same_screens_where_nobody_has_asked_meanwh
     shown = next_screens(study, 1)
     for screen in next_screens(study, 2, count=3):  # the third item is wanted most
         known = screen.prompt in {each.prompt for each in shown}
-        cast(study, 2, ballot(screen.assignment) if known else ballot(screen.assignment, "unsure", "skip"))
+        add_vote(study, 2, ballot(screen.assignment) if known else ballot(screen.assignment, "unsure", "skip"))
     expire(study)
     assert next_screens(study, 1) == shown and not miscounted(study)
 
@@ -197,7 +197,7 @@ def test_a_lease_that_ran_out_frees_its_item_for_another_rater(study):
     assert next_screens(study, 1) == []
     expire(study)
     assert next_screens(study, 3) != []
-    cast(study, 3, ballot(next_screens(study, 3)[0].assignment, "unsure", "skip"))
+    add_vote(study, 3, ballot(next_screens(study, 3)[0].assignment, "unsure", "skip"))
     assert next_screens(study, 1) == [first] and not miscounted(study)  # free once more, and the screen as before
 
 
@@ -260,9 +260,9 @@ def act(study: OpenStudy, rng: random.Random, known: dict[int, list[int]]) -> No
         said = {"answer": "right", "skip": "unsure", "flag": "unsafe"}.get(what)
         with suppress(Refusal):  # there is nothing to undo, or it is answered
             if what == "undo":
-                undo(study, rater, new_uuid())
+                undo_vote(study, rater, new_uuid())
             elif screens:
-                cast(study, rater, ballot(rng.choice(screens[-6:]), said, what))
+                add_vote(study, rater, ballot(rng.choice(screens[-6:]), said, what))
 
 
 def check(study: OpenStudy) -> None:

@@ -13,7 +13,7 @@ from collect.web import Site, screens, site, vote
 from fastapi.testclient import TestClient
 
 from palate.cli.collect import run
-from palate.collect.characters import TURNS, shown, typed, unstorable
+from palate.collect.characters import TURNS, typed_text, unstorable_character, visible_text
 from palate.collect.config import StudyConfig
 from palate.collect.live import Painter
 from palate.collect.new import new_study
@@ -42,27 +42,31 @@ DECEIVING = f"a cat {OVERRIDE}god a fo erutcip"
     ],
 )
 def test_what_is_shown_has_nothing_that_acts_unseen_and_all_that_has_a_meaning(text, seen):
-    assert shown(text) == (text if seen is None else seen)
-    shown(text).encode()
+    assert visible_text(text) == (text if seen is None else seen)
+    visible_text(text).encode()
 
 
 def test_no_change_of_direction_survives_being_shown_or_typed():
     for each in TURNS:
-        assert each not in shown(f"a{each}b") and typed(f"a{each}b") == "ab"
+        assert each not in visible_text(f"a{each}b") and typed_text(f"a{each}b") == "ab"
 
 
 @pytest.mark.parametrize("text", ["\x00", "a\x1b[2Jb", "\x7f", "\x9b31m", "\ud800"])
 def test_control_characters_cannot_be_typed(text):
     with pytest.raises(ValueError, match=r"U\+"):
-        typed(text)
+        typed_text(text)
 
 
 def test_line_breaks_of_other_programs_become_plain_ones():
-    assert typed("a\u2028b\u2029c\x0bd\x85e") == "a\nb\nc\nd\ne"
+    assert typed_text("a\u2028b\u2029c\x0bd\x85e") == "a\nb\nc\nd\ne"
 
 
 def test_what_no_database_keeps_is_named():
-    assert unstorable("a\x00") == "U+0000" and unstorable("\udfff") == "U+DFFF" and unstorable("a\x1bb") is None
+    assert (
+        unstorable_character("a\x00") == "U+0000"
+        and unstorable_character("\udfff") == "U+DFFF"
+        and unstorable_character("a\x1bb") is None
+    )
 
 
 @pytest.mark.parametrize("bad", ["\x00", "\x1b[31m", "\ud800", "\x7f"])
@@ -146,11 +150,11 @@ def test_a_deceiving_prompt_is_kept_as_it_is_and_shown_with_what_it_hides(tmp_pa
     with site(tmp_path / "study", images=(str(folder),), mirror=0.0) as made:
         client, owner = made.rater("a"), made.owner()
         prompts = {each["prompt"]: each["assignment"] for each in screens(client)}
-        assert shown(DECEIVING) in prompts and not any(OVERRIDE in each for each in prompts)
-        flagged = prompts[shown(DECEIVING)]
+        assert visible_text(DECEIVING) in prompts and not any(OVERRIDE in each for each in prompts)
+        flagged = prompts[visible_text(DECEIVING)]
         assert vote(client, flagged, kind="flag", answers=None, reason="unreadable").status_code == 200
         page = owner.get("/owner").text
-        assert OVERRIDE not in page and shown(DECEIVING) in page
+        assert OVERRIDE not in page and visible_text(DECEIVING) in page
         assert (DECEIVING,) in rows(made.study, "SELECT prompt FROM item")
         assert run(["status", "--study", str(made.study.folder)]) == 0
         assert OVERRIDE not in capsys.readouterr().out

@@ -21,7 +21,7 @@ from palate.collect.claim import FILE, claimed, last_address
 from palate.collect.config import ServeConfig
 from palate.collect.new import new_study
 from palate.collect.study import open_study
-from palate.collect.voting import cast
+from palate.collect.voting import add_vote
 from palate.collect.web.server import serve
 from palate.core.errors import PalateError
 
@@ -58,7 +58,9 @@ def test_one_database_is_served_from_one_folder_alone(study):
         else:
             with pytest.raises(PalateError, match="another folder"):
                 stack.enter_context(claimed(copy))
-            assert next_screens(made, 1) and cast(made, 1, ballot(next_screens(made, 1)[0].assignment, uuid=new_uuid()))
+            assert next_screens(made, 1) and add_vote(
+                made, 1, ballot(next_screens(made, 1)[0].assignment, uuid=new_uuid())
+            )
     with claimed(copy):
         pass
 

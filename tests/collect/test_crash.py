@@ -15,7 +15,7 @@ from collect.database import ballot, miscounted, new_uuid, rows, small_config
 from palate.collect.asking import next_screens
 from palate.collect.new import new_study
 from palate.collect.study import OpenStudy, open_study
-from palate.collect.voting import cast, undo
+from palate.collect.voting import add_vote, undo_vote
 
 LOAD = Path(__file__).parents[2] / "benchmarks" / "collect_load.py"
 DYING = """
@@ -79,7 +79,7 @@ def test_a_vote_whose_server_dies_over_it_counts_once_when_it_is_sent_again(stud
     dying(study, moment, name, str(own))
     assert rows(study, "SELECT count(*) FROM vote") == [(0 if moment == "before" else 1,)]
     for new in (moment == "before", False):
-        receipt = cast(study, 1, ballot(own, uuid=name))
+        receipt = add_vote(study, 1, ballot(own, uuid=name))
         assert (receipt.new, receipt.done) == (new, 1)
     assert rows(study, "SELECT count(*) FROM vote") == [(1,)] and not miscounted(study)
 
@@ -87,10 +87,10 @@ def test_a_vote_whose_server_dies_over_it_counts_once_when_it_is_sent_again(stud
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_undo_whose_server_dies_over_it_takes_back_one_vote_when_it_is_sent_again(study, moment):
     for _ in range(2):
-        cast(study, 1, ballot(next_screens(study, 1)[0].assignment))
+        add_vote(study, 1, ballot(next_screens(study, 1)[0].assignment))
     name = new_uuid()
     dying(study, moment, name, "undo")
     for new in (moment == "before", False):
-        receipt = undo(study, 1, name)
+        receipt = undo_vote(study, 1, name)
         assert (receipt.new, receipt.done) == (new, 1)
     assert rows(study, "SELECT count(*) FROM vote") == [(3,)] and not miscounted(study)

@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from palate.collect.asking import next_screens
 from palate.collect.config import ServeConfig
-from palate.collect.quality.study import quality
+from palate.collect.database_rows import ImageRow
+from palate.collect.quality.study_quality import quality
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Image
-from palate.collect.voting import Ballot, cast
+from palate.collect.voting import VoteRequest, add_vote
 from palate.collect.web.app import create_app
 from palate.collect.web.schema import QualityOut
 from palate.collect.web.session import cookie_of
@@ -52,7 +52,7 @@ def made(study) -> OpenStudy:
     answer_all(made, first, raters=[0])
     two = ids(made)[1]
     flagged = next_screens(made, two, 1)[0].assignment
-    cast(made, two, Ballot(FLAG, flagged, "flag", reason="broken: <b>black</b>"))
+    add_vote(made, two, VoteRequest(FLAG, flagged, "flag", reason="broken: <b>black</b>"))
     answer_all(made, first, raters=[1])
     return made
 
@@ -150,7 +150,7 @@ def test_pictures_are_those_of_the_study_and_of_nothing_else(made, tmp_path):
     for wrong in ("0", "-1", "x", "1.5", str(2**63), "9" * 40):
         assert client.get(f"/owner/i/{wrong}").status_code in (404, 422)
     with made.database.read() as session:
-        file = made.folder / session.get_one(Image, 1).file
+        file = made.folder / session.get_one(ImageRow, 1).file
     secret = tmp_path / "secret.png"
     file.rename(secret)
     file.symlink_to(secret)
@@ -160,7 +160,7 @@ def test_pictures_are_those_of_the_study_and_of_nothing_else(made, tmp_path):
 def test_a_path_in_the_database_that_leads_out_of_the_pictures_is_not_followed(made):
     (made.folder / "secret.png").write_bytes(b"secret")
     with made.database.write() as session:
-        session.scalars(select(Image).where(Image.id == 1)).one().file = "images/../secret.png"
+        session.scalars(select(ImageRow).where(ImageRow.id == 1)).one().file = "images/../secret.png"
     assert signed_in(made).get("/owner/i/1").status_code == 404
 
 

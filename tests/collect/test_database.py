@@ -18,7 +18,7 @@ from collect.database import answer_next, rows
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from palate.collect.database import FILE, Database
-from palate.collect.tables import Base, Rater
+from palate.collect.database_rows import Base, RaterRow
 from palate.core.errors import InputError
 
 BOTH = ["UPDATE vote SET kind = 'skip'", "UPDATE vote SET said = said WHERE id = 1", "DELETE FROM vote"]
@@ -47,8 +47,8 @@ def database(url: str | Path) -> Iterator[Database]:
     opened.close()
 
 
-def rater(name: str = "ann") -> Rater:
-    return Rater(name=name, token_hash=name, created=time.time())
+def rater(name: str = "ann") -> RaterRow:
+    return RaterRow(name=name, token_hash=name, created=time.time())
 
 
 def test_the_migrations_make_the_tables_that_the_code_declares(database):
@@ -64,7 +64,7 @@ def test_migrating_again_changes_nothing(database):
         session.add(rater())
     database.migrate()
     with database.read() as session:
-        assert session.scalars(sa.select(Rater.name)).all() == ["ann"]
+        assert session.scalars(sa.select(RaterRow.name)).all() == ["ann"]
 
 
 def test_several_may_migrate_at_once(url):
@@ -105,7 +105,7 @@ def test_a_write_that_fails_leaves_nothing_and_says_why(database):
             mistake(session)
             session.flush()
     with database.read() as session:
-        assert session.scalars(sa.select(Rater.name)).all() == []
+        assert session.scalars(sa.select(RaterRow.name)).all() == []
     with database.write() as session:  # and the next one is well
         session.add(rater())
 
@@ -122,7 +122,7 @@ def test_on_sqlite_every_commit_is_on_disk_and_foreign_keys_hold(tmp_path):
 def test_on_sqlite_a_reader_sees_one_state_while_others_write(tmp_path):
     database = Database(tmp_path / FILE)
     database.migrate()
-    count = sa.select(sa.func.count(Rater.id))
+    count = sa.select(sa.func.count(RaterRow.id))
     with database.read() as session:
         before = session.scalar(count)
         with database.write() as other:

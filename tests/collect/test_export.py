@@ -17,11 +17,11 @@ from sqlalchemy import insert
 
 from palate.collect.asking import next_screens
 from palate.collect.config import StudyConfig
+from palate.collect.database_rows import AssignmentRow, ItemRow, VoteRow
 from palate.collect.export import ExportConfig, export_study
 from palate.collect.new import new_study
 from palate.collect.study import OpenStudy, open_study
-from palate.collect.tables import Assignment, Item, Vote
-from palate.collect.voting import Ballot, cast, quarantine, undo
+from palate.collect.voting import VoteRequest, add_vote, quarantine, undo_vote
 from palate.core.errors import InputError, RunFolderError
 from palate.core.runs import RunFolder
 from palate.prefer.grades import load_graded
@@ -83,16 +83,16 @@ def vote(study: OpenStudy, rater: int, wish: Wish, count: int = 999) -> None:
         if not screens:
             return
         with study.database.read() as session:
-            assignment = session.get_one(Assignment, screens[0].assignment)
-            prompt, order = session.get_one(Item, assignment.item_id).prompt, assignment.order
+            assignment = session.get_one(AssignmentRow, screens[0].assignment)
+            prompt, order = session.get_one(ItemRow, assignment.item_id).prompt, assignment.order
         said = {each: positions(task, wish(prompt, each), order) for each in study.config.questions}
-        cast(study, rater, Ballot(str(uuid.uuid4()), assignment.id, "answer", said, seconds=1.5))
+        add_vote(study, rater, VoteRequest(str(uuid.uuid4()), assignment.id, "answer", said, seconds=1.5))
 
 
 def say(study: OpenStudy, rater: int, kind: Any, reason: str) -> None:
     """A rater skips or flags the next screen."""
     (screen, *_) = next_screens(study, rater, 1)
-    cast(study, rater, Ballot(str(uuid.uuid4()), screen.assignment, kind, reason=reason))
+    add_vote(study, rater, VoteRequest(str(uuid.uuid4()), screen.assignment, kind, reason=reason))
 
 
 def export(study: OpenStudy, **about: Any) -> Path:
@@ -152,7 +152,7 @@ def test_what_does_not_count_is_left_out_and_counted(tmp_path: Path) -> None:
     with studied(tmp_path, ["ann", "bob", "cy"], prompts="abcdefghijklmnopqrst", **about) as study:
         vote(study, 1, lambda *_: 0)
         vote(study, 2, lambda *_: 1, 3)
-        undo(study, 2, str(uuid.uuid4()))
+        undo_vote(study, 2, str(uuid.uuid4()))
         say(study, 2, "skip", "unsure")
         say(study, 2, "flag", "broken")
         vote(study, 3, lambda *_: 1, 2)
@@ -174,7 +174,7 @@ def test_what_does_not_count_is_left_out_and_counted(tmp_path: Path) -> None:
 def test_an_answer_that_was_taken_back_is_replaced_by_the_next(tmp_path: Path) -> None:
     with studied(tmp_path, ["ann"], prompts="x") as study:
         vote(study, 1, lambda *_: 0)
-        undo(study, 1, str(uuid.uuid4()))
+        undo_vote(study, 1, str(uuid.uuid4()))
         with pytest.raises(InputError, match=r"no vote to export \(1 answers taken back, 1 items without votes\)"):
             export(study)
         vote(study, 1, lambda *_: 1)
@@ -258,14 +258,14 @@ def test_ten_thousand_votes_take_seconds(tmp_path: Path) -> None:
     with studied(tmp_path, [f"rater {number}" for number in range(5)], prompts="x") as study:
         with study.database.write() as session:
             about = {"purpose": "real", "images": [1, 2], "answer": None, "turn": 0, "filled": 5, "left": 0}
-            session.execute(insert(Item), [{"prompt": f"p{number}", **about} for number in range(2000)])
+            session.execute(insert(ItemRow), [{"prompt": f"p{number}", **about} for number in range(2000)])
             shown = [{"item_id": 2 + number // 5, "rater_id": 1 + number % 5} for number in range(10_000)]
             lent = {"repeat": 0, "order": [0, 1], "state": "done", "until": 0.0, "created": 0.0}
-            session.execute(insert(Assignment), [{**each, **lent} for each in shown])
+            session.execute(insert(AssignmentRow), [{**each, **lent} for each in shown])
             said = {"answers": {"general": "left"}, "ranks": {"general": [1, 2]}, "order": [0, 1]}
             cast_ = {"kind": "answer", "said": said, "created": 0.0}
             votes = [{**each, "assignment_id": n, "uuid": str(n), **cast_} for n, each in enumerate(shown, 1)]
-            session.execute(insert(Vote), votes)
+            session.execute(insert(VoteRow), votes)
         started = time.perf_counter()
         assert summary(export(study))["votes"] == 10_000
         assert time.perf_counter() - started < 30  # 3 s on two idle cores; these may be busy

@@ -15,9 +15,9 @@ from collect.test_export import PAIRS, drawn, export, studied, summary, vote
 from prefer.test_pickapic import SCHEMA
 
 from palate.collect.asking import next_screens
+from palate.collect.database_rows import AssignmentRow, ItemRow
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Item
-from palate.collect.voting import Ballot, cast
+from palate.collect.voting import VoteRequest, add_vote
 from palate.prefer.aggregation import aggregate
 from palate.prefer.load import detect, load_preferences, locate
 from palate.records.columns import Rankings
@@ -41,11 +41,13 @@ def rate(study: OpenStudy) -> None:
     for rater in (1, 2, 3):
         for screen in next_screens(study, rater, 9):
             with study.database.read() as session:
-                item = session.get_one(Item, session.get_one(Assignment, screen.assignment).item_id)
+                item = session.get_one(ItemRow, session.get_one(AssignmentRow, screen.assignment).item_id)
                 seed = session.connection().exec_driver_sql(f"SELECT seed FROM image WHERE id = {item.images[0]}")
                 stars = STARS[f"{item.prompt}{seed.scalar_one() - 7}"][rater - 1]
             said: dict[str, Any] = {"answers": {"general": [stars]}} if stars else {"reason": "unsure"}
-            cast(study, rater, Ballot(str(uuid.uuid4()), screen.assignment, "answer" if stars else "skip", **said))
+            add_vote(
+                study, rater, VoteRequest(str(uuid.uuid4()), screen.assignment, "answer" if stars else "skip", **said)
+            )
 
 
 def told(sets: Sequence[RankedSet]) -> list[Any]:

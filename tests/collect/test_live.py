@@ -13,12 +13,12 @@ from sqlalchemy import select
 
 from palate.collect.asking import next_screens
 from palate.collect.config import StudyConfig
+from palate.collect.database_rows import ItemRow
 from palate.collect.live import EACH, LONGEST_PROMPT, Painter, painter_of
 from palate.collect.new import new_study
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy, open_study
-from palate.collect.tables import Item
-from palate.collect.voting import Ballot, cast
+from palate.collect.voting import VoteRequest, add_vote
 from palate.collect.web.logs import FILE, logging_to
 from palate.core.errors import InputError
 
@@ -52,7 +52,7 @@ def test_a_prompt_becomes_a_screen_of_the_one_who_wrote_it(live: OpenStudy) -> N
     (screen,) = next_screens(live, first)
     assert screen.prompt == "two red stars" and len(screen.images) == 2
     assert next_screens(live, other) == []
-    cast(live, first, Ballot(str(uuid.uuid4()), screen.assignment, "answer", {"general": "left"}))
+    add_vote(live, first, VoteRequest(str(uuid.uuid4()), screen.assignment, "answer", {"general": "left"}))
     assert next_screens(live, first) == []
 
 
@@ -70,7 +70,7 @@ def test_every_screen_is_drawn_anew(live: OpenStudy) -> None:
         assert wait(painter, rater, painter.ask(rater, "a star")) == "ready"
     assert len(set(seen)) == 6
     with live.database.read() as session:
-        assert {item.purpose for item in session.scalars(select(Item))} == {"live"}
+        assert {item.purpose for item in session.scalars(select(ItemRow))} == {"live"}
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "x" * (LONGEST_PROMPT + 1)])

@@ -15,10 +15,9 @@ from sqlalchemy import select
 from palate.collect import new
 from palate.collect.config import StudyConfig
 from palate.collect.database import PASSWORD as FILE
+from palate.collect.database_rows import ImageRow, ItemRow
 from palate.collect.new import new_study
 from palate.collect.study import OpenStudy, open_study
-from palate.collect.tables import Image as Row
-from palate.collect.tables import Item
 from palate.core.errors import InputError
 from palate.core.runs import RunFolder, RunFolderError
 
@@ -29,8 +28,8 @@ ONCE = ["a cat", "a dog", "a fox"]
 def asked(study: OpenStudy, purpose: str = "real") -> list[tuple[str, str]]:
     """What is asked: the prompts, and the systems by place."""
     with study.database.read() as session:
-        systems = {image.id: image.system for image in session.scalars(select(Row))}
-        found = session.scalars(select(Item).where(Item.purpose == purpose)).all()
+        systems = {image.id: image.system for image in session.scalars(select(ImageRow))}
+        found = session.scalars(select(ItemRow).where(ItemRow.purpose == purpose)).all()
         return sorted((item.prompt, " ".join(systems[number] for number in item.images)) for item in found)
 
 
@@ -76,7 +75,7 @@ def test_every_task_makes_sets_of_its_own_size(study, tmp_path, task, n, wanted)
     study = study(images=(str(drawn(tmp_path / "run", ["a cat"] * 3 + ["a dog"] * 4, "run")),), task=task, n=n)
     assert study.counts()["real items"] == wanted
     with study.database.read() as session:
-        assert {len(images) for images in session.scalars(select(Item.images))} == {study.config.per_screen}
+        assert {len(images) for images in session.scalars(select(ItemRow.images))} == {study.config.per_screen}
     left = {"best": 1, "ranking": 1}.get(task)
     assert summary(study).get("images left over") == left
 
@@ -91,8 +90,8 @@ def test_gold_has_its_answer_and_what_has_none_is_counted(study, tmp_path):
     study = study(items=2, gold=gold)
     assert len(asked(study, "gold")) == 3 and len(asked(study)) == 2
     with study.database.read() as session:
-        assert session.scalars(select(Item.answer).where(Item.purpose == "gold")).all() == [[2, 1]] * 3
-        assert session.scalar(select(Item.id).where(Item.purpose == "real", Item.answer.is_not(None))) is None
+        assert session.scalars(select(ItemRow.answer).where(ItemRow.purpose == "gold")).all() == [[2, 1]] * 3
+        assert session.scalar(select(ItemRow.id).where(ItemRow.purpose == "real", ItemRow.answer.is_not(None))) is None
 
 
 def test_a_limit_draws_at_random_and_the_same_again(study):

@@ -13,11 +13,11 @@ from collect.saying import Says, answer, answer_all, first, ids, number_of, seco
 from sqlalchemy import select
 
 from palate.collect.asking import next_screens
-from palate.collect.quality.study import quality
+from palate.collect.database_rows import ImageRow
+from palate.collect.quality.study_quality import quality
 from palate.collect.quality.summary import summary
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Image
-from palate.collect.voting import Ballot, cast, quarantine, undo
+from palate.collect.voting import VoteRequest, add_vote, quarantine, undo_vote
 
 
 def test_a_study_without_votes_has_progress_and_nothing_that_is_known(study):
@@ -46,7 +46,7 @@ def test_a_superseded_vote_counts_nowhere(study):
     rater = ids(made)[0]
     screen = next_screens(made, rater, 1)[0].assignment
     answer(made, 0, screen, first)
-    undo(made, rater, str(uuid.uuid4()))
+    undo_vote(made, rater, str(uuid.uuid4()))
     found = quality(made)
     assert found.progress.votes == 0 and found.raters[0].votes == 0
     answer(made, 0, screen, second)
@@ -98,7 +98,7 @@ def test_flags_are_counted_by_reason_and_their_items_listed(study):
     reasons = {0: "broken: half of it is black", 1: "unsafe"}
     for rater, reason in ((one, reasons[0]), (two, reasons[1])):
         shown = next(each for each in flaggable(made, rater) if each[1] == "prompt 1")
-        cast(made, rater, Ballot(str(uuid.uuid4()), shown[0], "flag", reason=reason))
+        add_vote(made, rater, VoteRequest(str(uuid.uuid4()), shown[0], "flag", reason=reason))
     found = quality(made)
     assert found.progress.flags == {"broken": 1, "unsafe": 1}
     (flagged,) = found.flagged
@@ -134,7 +134,7 @@ def test_a_rating_has_mean_stars_and_compares_what_one_rater_gave_to_one_prompt(
 def systems_stars(study: OpenStudy) -> Says:
     """4 stars for what the tuned model made, 2 or 3 for the base's."""
     with study.database.read() as session:
-        made_by = {each.id: each.system for each in session.scalars(select(Image))}
+        made_by = {each.id: each.system for each in session.scalars(select(ImageRow))}
     return lambda item, *_: (4,) if made_by[item.images[0]] == "tuned" else (2 + number_of(item) % 2,)
 
 

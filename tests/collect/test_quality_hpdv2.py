@@ -12,8 +12,8 @@ from collect.saying import answer_all
 from scipy.optimize import minimize
 
 from palate.collect.quality import measures as quality_measures
-from palate.collect.quality.measures import bradley_terry, resampled, strengths
-from palate.collect.quality.study import quality
+from palate.collect.quality.measures import bradley_terry_strengths, resampled, strengths
+from palate.collect.quality.study_quality import quality
 from palate.prefer.load import load_preferences
 from palate.records.ranked import RankedSet, rank
 
@@ -110,7 +110,7 @@ def test_an_interval_that_resamples_prompts_is_far_wider_than_one_of_rows(hpdv2,
                 rows.append((winner, loser))
     one_row = np.zeros((len(rows), 10, 10), np.float32)
     one_row[(np.arange(len(rows)), *np.array(rows).T)] = 1
-    start = bradley_terry(by_prompt.sum(0))
+    start = bradley_terry_strengths(by_prompt.sum(0))
     wide, narrow = (
         np.subtract(*resampled(some, lambda s: strengths(s, start), 0)[::-1]) for some in (by_prompt, one_row)
     )

@@ -11,7 +11,7 @@ from scipy import stats
 from palate.collect.quality.measures import (
     alpha,
     alphas,
-    bradley_terry,
+    bradley_terry_strengths,
     coincidences,
     prompt_share,
     resampled,
@@ -81,7 +81,7 @@ TWO = np.array([[0.0, 6.0], [2.0, 0.0]])
 
 
 def test_two_systems_differ_by_the_logarithm_of_their_odds():
-    assert bradley_terry(TWO) == pytest.approx([math.log(3) / 2, -math.log(3) / 2], abs=1e-6)
+    assert bradley_terry_strengths(TWO) == pytest.approx([math.log(3) / 2, -math.log(3) / 2], abs=1e-6)
 
 
 def test_a_tie_is_half_a_win_of_each():
@@ -92,7 +92,7 @@ def test_a_tie_is_half_a_win_of_each():
 def test_many_strengths_at_once_are_evalicas():
     rng = np.random.default_rng(1)
     some = rng.integers(0, 9, (30, 5, 5)) * (1 - np.eye(5))
-    expected = np.array([bradley_terry(each) for each in some])
+    expected = np.array([bradley_terry_strengths(each) for each in some])
     assert strengths(some, np.zeros(5)) == pytest.approx(expected, abs=1e-3)  # of PRECISION 1e-4 a round
 
 
@@ -100,7 +100,7 @@ def test_wins_without_a_way_back_do_not_settle_strengths_but_leave_them_finite()
     swept = np.array([[0.0, 3.0, 3.0], [0.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
     assert not settled(swept)
     assert settled(swept + np.array([[0, 0, 0], [1, 0, 0], [0, 0, 0]]))
-    found = bradley_terry(swept)
+    found = bradley_terry_strengths(swept)
     assert np.isfinite(found).all()
     assert found.argmax() == 0
     assert strengths(swept[None], found)[0] == pytest.approx(found, abs=1e-3)

@@ -7,9 +7,9 @@ import uuid
 from collect.saying import answer_all, ids, number_of
 
 from palate.collect.asking import next_screens
-from palate.collect.quality.study import quality
+from palate.collect.quality.study_quality import quality
 from palate.collect.quality.summary import summary
-from palate.collect.voting import Ballot, cast
+from palate.collect.voting import VoteRequest, add_vote
 
 
 def test_who_stands_out_is_told_in_plain_words(study):
@@ -17,7 +17,11 @@ def test_who_stands_out_is_told_in_plain_words(study):
     answer_all(made, lambda item, *_: (1, 2) if number_of(item) % 2 else (2, 1), raters=[0, 1, 2])
     left = ids(made)[3]
     while screens := next_screens(made, left, 1):
-        cast(made, left, Ballot(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.4))
+        add_vote(
+            made,
+            left,
+            VoteRequest(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.4),
+        )
     answer_all(made, lambda *_: None, raters=[4])
     found = quality(made)
     assert [each.words for each in found.raters[:3]] == [(), (), ()]
@@ -48,7 +52,7 @@ def test_one_star_more_or_less_is_the_same_answer_and_four_are_not(study):
 def test_little_is_said_of_little(study):
     made = study(items=3, raters=1, raters_per_item=1, mirror=0.5)
     while screens := next_screens(made, ids(made)[0], 1):
-        ballot = Ballot(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.1)
-        cast(made, ids(made)[0], ballot)
+        ballot = VoteRequest(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.1)
+        add_vote(made, ids(made)[0], ballot)
     row = quality(made).raters[0]
     assert (row.first.value, row.hasty.value, row.words) == (1.0, 1.0, ())

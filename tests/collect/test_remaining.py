@@ -10,16 +10,16 @@ from collect.saying import ids
 from sqlalchemy import select
 
 from palate.collect.asking import next_screens
+from palate.collect.database_rows import AssignmentRow, ItemRow
 from palate.collect.remaining import LEAST, Remaining, remaining
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Item
-from palate.collect.voting import cast, quarantine, undo
+from palate.collect.voting import add_vote, quarantine, undo_vote
 
 
 def kinds(study: OpenStudy, rater: int) -> list[str]:
     with study.database.read() as session:
-        query = select(Item.purpose, Assignment.repeat).join(Assignment).where(Assignment.rater_id == rater)
-        return ["repeat" if row.repeat else row.purpose for row in session.execute(query.order_by(Assignment.id))]
+        query = select(ItemRow.purpose, AssignmentRow.repeat).join(AssignmentRow).where(AssignmentRow.rater_id == rater)
+        return ["repeat" if row.repeat else row.purpose for row in session.execute(query.order_by(AssignmentRow.id))]
 
 
 def ends(study: OpenStudy, rater: int) -> Iterator[int]:
@@ -27,7 +27,7 @@ def ends(study: OpenStudy, rater: int) -> Iterator[int]:
     done = 0
     while screens := next_screens(study, rater, 2):
         yield done + remaining(study, rater).screens
-        cast(study, rater, ballot(screens[0].assignment))
+        add_vote(study, rater, ballot(screens[0].assignment))
         done += 1
     yield done + remaining(study, rater).screens
 
@@ -61,10 +61,10 @@ def test_a_pace_is_the_mean_of_the_last_votes_without_interruptions(study):
     rater = ids(made)[0]
     for number, seconds in enumerate([4.0, 4.0, None, 600.0, 4.0]):
         assert (remaining(made, rater).pace is None) is (number < LEAST + 1)
-        cast(made, rater, ballot(next_screens(made, rater)[0].assignment, seconds=seconds))
+        add_vote(made, rater, ballot(next_screens(made, rater)[0].assignment, seconds=seconds))
     assert remaining(made, rater).pace == pytest.approx((3 * 4 + 12) / 4)
     for _ in range(20):
-        cast(made, rater, ballot(next_screens(made, rater)[0].assignment, seconds=2.0))
+        add_vote(made, rater, ballot(next_screens(made, rater)[0].assignment, seconds=2.0))
     assert remaining(made, rater).pace == 2.0
 
 
@@ -73,14 +73,14 @@ def test_a_study_says_whether_it_waits_needs_others_or_is_finished(study):
     one, two, three = ids(made)
     mine, theirs = next_screens(made, one)[0], next_screens(made, two)[0]
     assert remaining(made, three).state == "waiting"
-    cast(made, one, ballot(mine.assignment))
+    add_vote(made, one, ballot(mine.assignment))
     assert [remaining(made, each).state for each in (one, two, three)] == ["others", "asking", "waiting"]
-    cast(made, two, ballot(theirs.assignment, "unsure", "skip"))
+    add_vote(made, two, ballot(theirs.assignment, "unsure", "skip"))
     assert [remaining(made, each).state for each in (one, two)] == ["others", "others"]
     next_screens(made, three)
     answer_next(made, three)
     assert {remaining(made, each).state for each in (one, two, three)} == {"finished"}
-    undo(made, two, new_uuid())
+    undo_vote(made, two, new_uuid())
     assert remaining(made, two) == Remaining(1, None, "asking")
 
 

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from palate.collect.config import ServeConfig, StudyConfig
+from palate.collect.database_rows import HandleRow, ImageRow
 from palate.collect.new import new_study
-from palate.collect.quality.study import quality
+from palate.collect.quality.study_quality import quality
 from palate.collect.study import OpenStudy, open_study
-from palate.collect.tables import Handle, Image
 from palate.collect.web.app import create_app
 from palate.prefer.load import load_preferences
 from palate.records.ranked import rank
@@ -27,8 +27,8 @@ def systems_of(study: OpenStudy, screen: dict) -> list[str]:
     """Which generator made the image at each position: what no rater can know, and the annotators' rows go by."""
     names = [image["src"].removeprefix("/i/") for image in screen["images"]]
     with study.database.read() as session:
-        query = select(Handle.name, Image.system).join(Image, Image.id == Handle.image_id)
-        found = dict(map(tuple, session.execute(query.where(Handle.name.in_(names)))))
+        query = select(HandleRow.name, ImageRow.system).join(ImageRow, ImageRow.id == HandleRow.image_id)
+        found = dict(map(tuple, session.execute(query.where(HandleRow.name.in_(names)))))
     return [found[name] for name in names]
 
 

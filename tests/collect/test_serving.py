@@ -16,7 +16,7 @@ import pytest
 from collect.web import served, site
 
 from palate.collect.config import ServeConfig
-from palate.collect.secrets import hashed
+from palate.collect.secrets import token_hash
 from palate.collect.study import open_study
 from palate.collect.web.guard import LARGEST_BODY
 from palate.collect.web.server import listening
@@ -89,7 +89,7 @@ def test_tokens_are_in_no_page_log_or_database(process):
     assert not any(each in log.read_text() for each in (token, other)) and log.read_text().count(owner) == 1
     kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert not any(each.encode() in kept for each in (token, other, owner))
-    assert all(hashed(each).encode() in kept for each in (token, other, owner))
+    assert all(token_hash(each).encode() in kept for each in (token, other, owner))
     study.close()
 
 

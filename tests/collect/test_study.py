@@ -11,7 +11,7 @@ from collect.database import answer_next, rows, small_config
 from palate.collect.config import StudyConfig
 from palate.collect.database import FILE
 from palate.collect.new import new_study
-from palate.collect.secrets import new_handle, new_token, same, signed
+from palate.collect.secrets import authentication_code, equal_in_constant_time, new_handle, new_token
 from palate.collect.study import LONGEST_NAME, open_study
 from palate.core.config import from_mapping
 from palate.core.errors import ConfigError, InputError
@@ -143,5 +143,12 @@ def test_every_mistake_of_a_configuration_is_told(tmp_path):
 
 def test_secrets_are_long_and_never_the_same():
     assert len({new_token() for _ in range(1000)}) == len({new_handle() for _ in range(1000)}) == 1000
-    assert same("a", "a") and not same("a", "ä") and not same("", "a")
-    assert signed("key", "a", "b") != signed("key", "ab") != signed("other", "ab") and len(signed("key")) == 64
+    assert (
+        equal_in_constant_time("a", "a")
+        and not equal_in_constant_time("a", "ä")
+        and not equal_in_constant_time("", "a")
+    )
+    assert (
+        authentication_code("key", "a", "b") != authentication_code("key", "ab") != authentication_code("other", "ab")
+        and len(authentication_code("key")) == 64
+    )

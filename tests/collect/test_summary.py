@@ -9,12 +9,12 @@ import pytest
 from collect.saying import answer, answer_all, first, ids, number_of
 
 from palate.collect.asking import next_screens
-from palate.collect.quality.study import quality
+from palate.collect.quality.number_text import count_of, interval_or_reason, share_of
+from palate.collect.quality.study_quality import quality
 from palate.collect.quality.summary import doubts, shortage, summary
-from palate.collect.quality.text import interval, number, share_of
 from palate.collect.study import OpenStudy
 from palate.collect.voting import quarantine
-from palate.collect.web.view import Axis, alpha_axis, mark, strength_axis, view
+from palate.collect.web.dashboard_view import Axis, alpha_axis, axis_mark, dashboard_values, strength_axis
 from palate.core.statistics import Estimate
 
 UNSURE = math.nan
@@ -40,14 +40,14 @@ def test_a_share_of_few_is_a_count_and_never_a_percentage_of_two(value, n, said)
 
 
 def test_one_thing_is_not_written_as_several():
-    assert [number(count, "vote") for count in (0, 1, 2, 1200)] == ["0 votes", "1 vote", "2 votes", "1,200 votes"]
+    assert [count_of(count, "vote") for count in (0, 1, 2, 1200)] == ["0 votes", "1 vote", "2 votes", "1,200 votes"]
 
 
 def test_an_interval_that_is_not_known_says_why():
     unknown = Estimate(0.5, math.nan, math.nan, 9)
-    assert interval(unknown, 5) == "unknown: fewer than six prompts"
-    assert interval(unknown, 6) == "unknown: the prompts differ too little"
-    assert interval(Estimate(0.5, 0.4, 0.6, 9), 6) == "0.40 to 0.60"
+    assert interval_or_reason(unknown, 5) == "unknown: fewer than six prompts"
+    assert interval_or_reason(unknown, 6) == "unknown: the prompts differ too little"
+    assert interval_or_reason(Estimate(0.5, 0.4, 0.6, 9), 6) == "0.40 to 0.60"
 
 
 def labels(axis: Axis) -> list[str]:
@@ -57,7 +57,7 @@ def labels(axis: Axis) -> list[str]:
 def test_alpha_below_chance_stands_left_of_chance():
     below = Estimate(-0.43, -0.7, 0.1, 9)
     axis = alpha_axis([below, Estimate(0.8, 0.7, 0.9, 9)])
-    at = mark(below, axis)
+    at = axis_mark(below, axis)
     assert labels(axis) == ["−1", "0 chance", "1 full agreement"] and axis.zero == 50.0
     assert at is not None and at.low is not None and 0 < at.low < at.at < axis.zero
     assert labels(alpha_axis([Estimate(0.8, 0.7, 0.9, 9)])) == ["0 chance", "1 full agreement"]
@@ -74,7 +74,7 @@ def test_a_study_without_answers_says_so_and_that_nobody_has_won(study):
     made = study(items=8, raters=2)
     found = quality(made)
     assert doubts(found.standings[0]) == ["No answer compares these systems yet."]
-    (table,) = view(found, made.config, {})["tables"]
+    (table,) = dashboard_values(found, made.config, {})["tables"]
     assert table.rows == () and table.doubts == ("No answer compares these systems yet.",)
     assert "has won" not in "\n".join(summary(found))
 

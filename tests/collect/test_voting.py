@@ -22,10 +22,10 @@ from collect.database import (
 )
 
 from palate.collect.asking import EXPIRED, fill, next_screens
+from palate.collect.database_rows import AssignmentRow
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment
-from palate.collect.voting import LONGEST, cast, quarantine, undo
+from palate.collect.voting import LONGEST, add_vote, quarantine, undo_vote
 from palate.core.errors import InputError
 
 
@@ -43,7 +43,7 @@ def test_a_vote_says_what_was_answered_and_what_it_means_by_place(study):
     study = study(questions=("general", "appeal"))
     number = first(study, 1)
     answers = {"general": "left", "appeal": "tie"}
-    receipt = cast(study, 1, ballot(number, answers=answers, seconds=2.5))
+    receipt = add_vote(study, 1, ballot(number, answers=answers, seconds=2.5))
     (vote,) = standing_votes(study)
     order = assigned(study)[number].order
     ranks = {"general": [order.index(0) + 1, order.index(1) + 1], "appeal": [1, 1]}
@@ -55,18 +55,18 @@ def test_a_vote_says_what_was_answered_and_what_it_means_by_place(study):
 def test_a_time_that_cannot_be_is_left_out_and_the_vote_counts(study):
     study = study(items=9)
     for seconds in (None, -1, LONGEST + 1, float("nan"), float("inf"), "3"):
-        cast(study, 1, ballot(first(study, 1), seconds=seconds))
+        add_vote(study, 1, ballot(first(study, 1), seconds=seconds))
     assert [vote.seconds for vote in standing_votes(study)] == [None] * 6
 
 
 def test_the_same_ballot_again_changes_nothing_and_gets_the_same_receipt(study):
     study = study()
     sent = ballot(first(study, 1), seconds=1.0)
-    receipt = cast(study, 1, sent)
-    again = cast(study, 1, sent)
+    receipt = add_vote(study, 1, sent)
+    again = add_vote(study, 1, sent)
     assert (again.vote, again.new, again.done) == (receipt.vote, False, 1)
     upper = ballot(sent.assignment, uuid=sent.uuid.upper(), seconds=9.0)
-    assert cast(study, 1, upper) == again
+    assert add_vote(study, 1, upper) == again
     assert len(standing_votes(study)) == 1 and not miscounted(study)
 
 
@@ -75,7 +75,7 @@ def test_the_same_ballot_from_sixteen_threads_counts_once(study):
     for _ in range(3):
         sent = ballot(first(study, 1))
         with ThreadPoolExecutor(16) as pool:
-            receipts = list(pool.map(cast, [study] * 16, [1] * 16, [sent] * 16))
+            receipts = list(pool.map(add_vote, [study] * 16, [1] * 16, [sent] * 16))
         assert sum(receipt.new for receipt in receipts) == 1
         assert len({(receipt.vote, receipt.done) for receipt in receipts}) == 1
     assert len(standing_votes(study)) == 3 and not miscounted(study)
@@ -87,7 +87,7 @@ def test_different_answers_at_once_to_one_screen_count_once(study):
 
     def send(_: int) -> int:
         try:
-            return cast(study, 1, ballot(number)).vote
+            return add_vote(study, 1, ballot(number)).vote
         except Refusal as refusal:
             return -refusal.status
 
@@ -99,17 +99,17 @@ def test_different_answers_at_once_to_one_screen_count_once(study):
 def test_a_number_that_another_vote_has_is_refused(study):
     study = study(items=9)
     sent = ballot(first(study, 1))
-    cast(study, 1, sent)
+    add_vote(study, 1, sent)
     number = first(study, 1)
     for other in (
         ballot(number, uuid=sent.uuid),
         ballot(sent.assignment, "right", uuid=sent.uuid),
         ballot(sent.assignment, "unsure", "skip", uuid=sent.uuid),
     ):
-        refused(409, "another vote has this number", cast, study, 1, other)
-    refused(409, "another vote has this number", undo, study, 1, sent.uuid)
-    refused(409, "another vote has this number", cast, study, 2, ballot(first(study, 2), uuid=sent.uuid))
-    refused(409, "another vote has this number", undo, study, 2, sent.uuid)
+        refused(409, "another vote has this number", add_vote, study, 1, other)
+    refused(409, "another vote has this number", undo_vote, study, 1, sent.uuid)
+    refused(409, "another vote has this number", add_vote, study, 2, ballot(first(study, 2), uuid=sent.uuid))
+    refused(409, "another vote has this number", undo_vote, study, 2, sent.uuid)
     assert len(standing_votes(study)) == 1 and not miscounted(study)
 
 
@@ -119,7 +119,7 @@ def test_of_two_raters_with_one_number_at_once_one_is_refused(study):
 
     def send(rater: int) -> str:
         try:
-            return f"new {cast(study, rater, ballot(screens[rater], uuid=name)).new}"
+            return f"new {add_vote(study, rater, ballot(screens[rater], uuid=name)).new}"
         except Refusal as refusal:
             return str(refusal.status)
 
@@ -132,16 +132,16 @@ def test_a_foreign_or_unknown_screen_is_not_there(study):
     study = study()
     number = first(study, 1)
     for rater, wrong in ((2, number), (1, number + 999), (1, 0), (1, -1), (1, 2**63), (1, 10**30), (1, None), (1, "1")):
-        refused(404, "not yours", cast, study, rater, ballot(wrong))
+        refused(404, "not yours", add_vote, study, rater, ballot(wrong))
     assert standing_votes(study) == []
 
 
 def test_an_answered_screen_is_not_answered_again(study):
     study = study()
     number = first(study, 1)
-    cast(study, 1, ballot(number))
+    add_vote(study, 1, ballot(number))
     for kind, said in (("answer", "right"), ("answer", "left"), ("skip", "unsure"), ("flag", "unsafe")):
-        refused(409, "undo the answer", cast, study, 1, ballot(number, said, kind))
+        refused(409, "undo the answer", add_vote, study, 1, ballot(number, said, kind))
     assert len(standing_votes(study)) == 1
 
 
@@ -151,15 +151,15 @@ def test_a_malformed_vote_is_refused_in_words_and_the_screen_stays(study, tmp_pa
     number = first(study, 1)
     answer = {"pairwise": "tie", "best": "tie", "ranking": [1] * n, "rating": [3]}[task]
     for wrong in ("middle", 99, -1, [], [0] * n, {}, None, [answer], True):
-        refused(400, "the answer is", cast, study, 1, ballot(number, wrong))
+        refused(400, "the answer is", add_vote, study, 1, ballot(number, wrong))
     for answers in (None, {}, {"appeal": answer}, {"general": answer, "appeal": answer}):
-        refused(400, "answer each question once", cast, study, 1, ballot(number, answers=answers))
+        refused(400, "answer each question once", add_vote, study, 1, ballot(number, answers=answers))
     for kind, reason in (("skip", "unsafe"), ("skip", None), ("flag", "unsure"), ("undo", "unsafe"), ("", "unsafe")):
-        refused(400, "one of|a vote is", cast, study, 1, ballot(number, reason, kind))
+        refused(400, "one of|a vote is", add_vote, study, 1, ballot(number, reason, kind))
     for name in ("", "x", None, 7, "0" * 31, "0" * 33):
-        refused(400, "named by a UUID", cast, study, 1, ballot(number, answer, uuid=name))
+        refused(400, "named by a UUID", add_vote, study, 1, ballot(number, answer, uuid=name))
     assert first(study, 1) == number and not miscounted(study)
-    assert cast(study, 1, ballot(number, answer)).new
+    assert add_vote(study, 1, ballot(number, answer)).new
 
 
 @pytest.mark.parametrize("kind, reason", [("skip", "loading"), ("flag", "broken: \ufffd 灰 all grey")])
@@ -167,7 +167,7 @@ def test_a_skip_and_a_flag_free_the_item_for_another_rater(study, kind, reason):
     study = study(items=1, raters_per_item=1, **PLAIN)
     number = first(study, 1)
     assert next_screens(study, 2) == []
-    cast(study, 1, ballot(number, reason, kind))
+    add_vote(study, 1, ballot(number, reason, kind))
     assert filled(study) == [0] and next_screens(study, 1) == [] and len(next_screens(study, 2)) == 1
     assert [(vote.kind, vote.said) for vote in standing_votes(study)] == [(kind, {"reason": reason})]
 
@@ -178,7 +178,7 @@ def test_a_late_vote_still_counts(study):
     expire(study)
     next_screens(study, 2)
     assert assigned(study)[number].state == "expired" and filled(study) == [1]
-    cast(study, 1, ballot(number))
+    add_vote(study, 1, ballot(number))
     assert filled(study) == [2] and next_screens(study, 3) == [] and not miscounted(study)
 
 
@@ -187,9 +187,9 @@ def test_a_late_skip_counts_nothing(study):
     number = first(study, 1)
     expire(study)
     next_screens(study, 2)
-    cast(study, 1, ballot(number, "unsure", "skip"))
+    add_vote(study, 1, ballot(number, "unsure", "skip"))
     assert filled(study) == [1] and not miscounted(study)
-    undo(study, 1, new_uuid())
+    undo_vote(study, 1, new_uuid())
     assert first(study, 1) == number and not miscounted(study)
 
 
@@ -197,13 +197,13 @@ def test_a_late_skip_counts_nothing(study):
 def test_undo_brings_the_screen_back_and_supersedes_the_vote(study, kind, said):
     study = study(**PLAIN)
     screens = next_screens(study, 1)
-    cast(study, 1, ballot(screens[0].assignment, said, kind))
+    add_vote(study, 1, ballot(screens[0].assignment, said, kind))
     next_screens(study, 1)
-    receipt = undo(study, 1, new_uuid())
+    receipt = undo_vote(study, 1, new_uuid())
     assert (receipt.new, receipt.done) == (True, 0)
     assert next_screens(study, 1) == screens and standing_votes(study) == [] and not miscounted(study)
     assert rows(study, "SELECT id, kind, supersedes FROM vote ORDER BY id") == [(1, kind, None), (2, "undo", 1)]
-    cast(study, 1, ballot(screens[0].assignment, "right"))
+    add_vote(study, 1, ballot(screens[0].assignment, "right"))
     assert [vote.said["answers"]["general"] for vote in standing_votes(study)] == ["right"] and not miscounted(study)
 
 
@@ -212,12 +212,12 @@ def test_undo_twice_goes_back_two_votes_and_no_further(study):
     numbers = []
     for _ in range(2):
         numbers.append(first(study, 1))
-        cast(study, 1, ballot(numbers[-1]))
+        add_vote(study, 1, ballot(numbers[-1]))
     for back in reversed(numbers):
-        undo(study, 1, new_uuid())
+        undo_vote(study, 1, new_uuid())
         assert first(study, 1) == back
-    refused(409, "no answer to undo", undo, study, 1, new_uuid())
-    refused(409, "no answer to undo", undo, study, 2, new_uuid())
+    refused(409, "no answer to undo", undo_vote, study, 1, new_uuid())
+    refused(409, "no answer to undo", undo_vote, study, 2, new_uuid())
     assert rows(study, "SELECT done FROM rater WHERE id = 1") == [(0,)] and not miscounted(study)
 
 
@@ -226,10 +226,10 @@ def test_what_was_taken_back_comes_first_whatever_else_is_open(study):
     early = first(study, 1)
     expire(study)
     next_screens(study, 2, count=3)
-    cast(study, 1, ballot(early, "unsure", "skip"))
-    undo(study, 1, new_uuid())  # the oldest screen is open
-    cast(study, 1, ballot(early))
-    undo(study, 1, new_uuid())
+    add_vote(study, 1, ballot(early, "unsure", "skip"))
+    undo_vote(study, 1, new_uuid())  # the oldest screen is open
+    add_vote(study, 1, ballot(early))
+    undo_vote(study, 1, new_uuid())
     assert first(study, 1) == early
 
 
@@ -239,29 +239,29 @@ def test_the_same_undo_again_changes_nothing(study):
     answer_next(study, 1)
     name = new_uuid()
     with ThreadPoolExecutor(16) as pool:
-        receipts = list(pool.map(lambda _: undo(study, 1, name), range(16)))
+        receipts = list(pool.map(lambda _: undo_vote(study, 1, name), range(16)))
     assert sum(receipt.new for receipt in receipts) == 1
     assert {(receipt.vote, receipt.done) for receipt in receipts} == {(3, 1)}
     assert len(standing_votes(study)) == 1 and not miscounted(study)
-    refused(400, "named by a UUID", undo, study, 1, "1")
+    refused(400, "named by a UUID", undo_vote, study, 1, "1")
 
 
 def test_a_vote_that_is_named_is_taken_back_whatever_came_after_it(study):
     study, names = study(items=3, **PLAIN), [new_uuid(), new_uuid(), new_uuid()]
     for name in names:
-        cast(study, 1, ballot(first(study, 1), uuid=name))
+        add_vote(study, 1, ballot(first(study, 1), uuid=name))
     again = new_uuid()
-    assert [undo(study, 1, again, names[0]).new for _ in range(2)] == [True, False]
+    assert [undo_vote(study, 1, again, names[0]).new for _ in range(2)] == [True, False]
     assert [vote.uuid for vote in standing_votes(study)] == names[1:] and not miscounted(study)
     for who, name, of in ((1, again, names[1]), (1, new_uuid(), names[0]), (2, new_uuid(), names[1])):
-        refused(409, "another vote|no answer to undo", undo, study, who, name, of)
+        refused(409, "another vote|no answer to undo", undo_vote, study, who, name, of)
 
 
 def test_undo_of_a_skip_whose_item_went_to_another_counts_both(study):
     study = study(items=1, raters_per_item=1, **PLAIN)
-    cast(study, 1, ballot(first(study, 1), "unsure", "skip"))
+    add_vote(study, 1, ballot(first(study, 1), "unsure", "skip"))
     next_screens(study, 2)
-    undo(study, 1, new_uuid())
+    undo_vote(study, 1, new_uuid())
     assert filled(study) == [2] and next_screens(study, 3) == [] and not miscounted(study)
 
 
@@ -275,7 +275,7 @@ def test_quarantine_counts_votes_and_leases_out_and_back_in(study):
     quarantine(study, "rater 0")  # a second time changes nothing
     assert filled(study) == [0, 0, 0] and len(next_screens(study, 2, 3)) == 3
     answer_next(study, 1)  # they may go on, and count nowhere
-    undo(study, 1, new_uuid())
+    undo_vote(study, 1, new_uuid())
     assert filled(study) == [1, 1, 1]
     quarantine(study, "rater 0", on=False)
     assert filled(study) == [2, 2, 2] and not miscounted(study)
@@ -289,7 +289,7 @@ def test_quarantine_waits_for_a_lease_that_is_just_being_ended(study):
     number = first(study, 1)
     with ThreadPoolExecutor(1) as pool:
         with study.database.write() as session:
-            lease = session.get_one(Assignment, number)
+            lease = session.get_one(AssignmentRow, number)
             lease.state = EXPIRED
             fill(session, lease, -1)
             session.flush()

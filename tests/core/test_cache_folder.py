@@ -9,7 +9,7 @@ import time
 import pytest
 
 from palate.cli.main import main
-from palate.core.cache_folder import Entry, kept, require_space, size_text
+from palate.core.cache_folder import Entry, list_entries, require_space, size_text
 from palate.core.errors import PalateError
 
 ABOUT = {"kind": "latents", "model": "tiny-sd", "data": "tiny-preferences", "pixels": 64}
@@ -55,7 +55,7 @@ def test_what_was_not_used_for_long_is_deleted_and_the_rest_is_left(root, capsys
     entry(root, "latents-new", days=2)
     shown = printed(capsys, "prune", "--older-than", "30d")
     assert "deleted latents-old (" in shown and "freed " in shown and "latents-new" not in shown
-    assert [each.path.name for each in kept(root)] == ["latents-new"]
+    assert [each.path.name for each in list_entries(root)] == ["latents-new"]
 
 
 def test_names_are_words_and_may_be_shortened(root, capsys):
@@ -64,7 +64,7 @@ def test_names_are_words_and_may_be_shortened(root, capsys):
     assert "2 entries begin with 'latents-ab'" in printed(capsys, "prune", "latents-ab", code=2)
     assert "did you mean 'errors-c'" in printed(capsys, "prune", "error-c", code=2)
     printed(capsys, "prune", "latents-ab1", "errors")
-    assert [each.path.name for each in kept(root)] == ["latents-ab2"]
+    assert [each.path.name for each in list_entries(root)] == ["latents-ab2"]
 
 
 def test_what_a_process_uses_is_left(root, capsys):
@@ -84,12 +84,12 @@ def test_what_a_process_uses_is_left(root, capsys):
         other.communicate("")
     ours.close()
     printed(capsys, "prune", "--all")
-    assert kept(root) == [] and list((root / "align").iterdir()) == []
+    assert list_entries(root) == [] and list((root / "align").iterdir()) == []
 
 
 def test_an_entry_that_was_deleted_while_it_was_opened_is_made_again(root):
     first = entry(root, "latents-a", days=1)
-    (each,) = kept(root)
+    (each,) = list_entries(root)
     assert each.delete() and not first.folder.exists()
     again = Entry(first.folder, ABOUT)
     assert json.loads((again.folder / "about.json").read_text()) == ABOUT
@@ -98,7 +98,7 @@ def test_an_entry_that_was_deleted_while_it_was_opened_is_made_again(root):
 def test_using_an_entry_again_makes_it_new(root):
     entry(root, "latents-a", days=40)
     Entry(root / "align" / "latents-a", ABOUT).close()
-    assert time.time() - kept(root)[0].used < 60
+    assert time.time() - list_entries(root)[0].used < 60
 
 
 def test_files_of_version_0_1_are_listed_and_deleted_and_those_of_others_never(root, capsys):
@@ -120,7 +120,7 @@ def test_a_damaged_description_is_listed_and_its_entry_can_be_deleted(root, caps
     (made.folder / "about.json").write_text("{")
     assert "latents-a" in printed(capsys)
     printed(capsys, "prune", "latents-a")
-    assert kept(root) == []
+    assert list_entries(root) == []
 
 
 @pytest.mark.parametrize(

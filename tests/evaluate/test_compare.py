@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palate.core.finite import NotFiniteError
-from palate.evaluate.compare import Comparison, Paired, Verdict, change, gap, summarise
+from palate.evaluate.compare import Comparison, Paired, Verdict, change, gap, summarise_comparison
 from palate.evaluate.judge import find_judge
 
 ESTIMATE = {"value", "low", "high", "n"}
@@ -21,7 +21,7 @@ def test_the_change_of_a_rate_is_worked_by_hand():
 
 
 def test_the_summary_has_the_promised_keys(comparison):
-    summary = summarise(comparison, {"align": 3.0})
+    summary = summarise_comparison(comparison, {"align": 3.0})
     assert list(summary) == ["faithful", "appeal", "win_rate", "diversity", "seconds", "judge", "also"]
     for measure in ("faithful", "appeal"):
         assert set(summary[measure]) == {"base", "aligned", "difference"}
@@ -36,13 +36,13 @@ def test_the_summary_is_strict_json_even_for_one_prompt_with_one_image():
     unknown = Paired(np.full((1, 1), np.nan), np.full((1, 1), np.nan))
     verdict = Verdict("auditor", one, {"faithful": one})
     comparison = Comparison("a", "b", ("p",), {"base": ((),), "aligned": ((),)}, (verdict,), unknown)
-    summary = json.loads(json.dumps(summarise(comparison), allow_nan=False))
+    summary = json.loads(json.dumps(summarise_comparison(comparison), allow_nan=False))
     assert summary["win_rate"]["wins"] == summary["win_rate"]["n"] == 1
     assert summary["diversity"]["ratio"]["value"] is None
 
 
 def test_wins_ties_and_losses_add_up(comparison):
-    rate = summarise(comparison)["win_rate"]
+    rate = summarise_comparison(comparison)["win_rate"]
     assert rate["wins"] + rate["ties"] + rate["losses"] == rate["n"]
     assert rate["value"] == pytest.approx((rate["wins"] + rate["ties"] / 2) / rate["n"])
 

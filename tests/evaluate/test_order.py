@@ -16,9 +16,9 @@ from PIL import Image
 
 from palate.core.config import parse
 from palate.core.errors import ConfigError, InputError, RunFolderError
-from palate.evaluate.order import OrderConfig, order_sources, read_sources, told
+from palate.evaluate.order import OrderConfig, order_lines, order_sources, read_sources
 from palate.evaluate.ranking import find_order
-from palate.evaluate.report.order import render_order
+from palate.evaluate.report.order_page import render_order
 from palate.score.image import ImageScorer
 
 PROMPTS = [f"scene {number}" for number in range(10)]
@@ -119,7 +119,7 @@ def test_five_prompts_that_agree_are_too_few_and_six_are_enough(tmp_path):
         run = order_sources(config(tmp_path, out=f"order{count}", dark=dark, light=light))
         (step,) = summary(run)["neighbours"]
         assert (step["clear"], step["word"]) == (clear, word)
-        assert word in told(run)[3]
+        assert word in order_lines(run)[3]
         page = (run / "report.html").read_text()
         assert word in page
         assert "nan" not in re.sub("<[^>]*>", "", page)
@@ -136,7 +136,7 @@ def test_prompts_that_a_source_lacks_are_left_out_and_counted(tmp_path):
         name: (of["prompts_left_out"], of["images_left_out"], of["images"]) for name, of in found["sources"].items()
     }
     assert left_out == {"a": (2, 4, 10), "b": (5, 5, 10)}
-    assert any(line.startswith("left out of a: 2 prompts that another source lacks") for line in told(run))
+    assert any(line.startswith("left out of a: 2 prompts that another source lacks") for line in order_lines(run))
     assert len((run / "scores.jsonl").read_text().splitlines()) == 20
 
 
@@ -252,8 +252,8 @@ def test_a_finished_run_is_not_made_again_and_one_of_other_images_or_another_sco
         order_sources(asked)
 
 
-def test_what_is_told_names_every_source_step_and_the_report(tmp_path, three):
-    lines = told(order_sources(config(tmp_path, **three)))
+def test_the_printed_lines_name_every_source_step_and_the_report(tmp_path, three):
+    lines = order_lines(order_sources(config(tmp_path, **three)))
     assert lines[0] == "by image:brightness (higher is better), over the 10 prompts that all sources have:"
     assert [line.split("  ")[0] for line in lines[1:4]] == ["1. real photographs", "2. turbo", "3. base"]
     assert lines[4].startswith("real photographs is ahead of turbo by 0.39")
@@ -261,7 +261,7 @@ def test_what_is_told_names_every_source_step_and_the_report(tmp_path, three):
     assert lines[5].endswith(": not clear")
     assert lines[6] == f"the report is {tmp_path / 'order' / 'report.html'}"
     with pytest.raises(InputError, match="not a finished run"):
-        told(tmp_path)
+        order_lines(tmp_path)
 
 
 def test_the_page_is_one_accessible_file_in_which_everything_is_escaped(tmp_path):

@@ -9,11 +9,11 @@ from evaluate.drawn import drawn_comparison, stored
 from PIL import Image
 
 from palate.core.statistics import ALIKE, FEW, Estimate
-from palate.evaluate.compare import Paired, Verdict, summarise
+from palate.evaluate.compare import Paired, Verdict, summarise_comparison
 from palate.evaluate.report import Stage, render_report, write_report
 from palate.evaluate.report.charts import CURVES, Curve, line_chart, strip
-from palate.evaluate.report.pictures import MAX_PAIRS, THUMBNAIL, chosen_pairs, gallery, thumbnail
-from palate.evaluate.report.text import count, interval, number, percent, points, signed, writer
+from palate.evaluate.report.number_format import count, interval_text, percent, points, signed, single_number, writer
+from palate.evaluate.report.pictures import MAX_PAIRS, THUMBNAIL, chosen_pairs, pair_gallery, thumbnail
 from palate.evaluate.report.view import cards, measure_rows
 from palate.world.grammar import parse_caption
 
@@ -37,7 +37,7 @@ def test_the_page_fetches_nothing(page):
 
 def test_the_page_has_the_same_intervals_as_the_summary(comparison):
     page = re.sub("<[^>]*>", "", render_report(dataclasses.replace(comparison, seed=7)))
-    found = summarise(dataclasses.replace(comparison, seed=7))
+    found = summarise_comparison(dataclasses.replace(comparison, seed=7))
     for rate in (found["win_rate"], found["faithful"]["aligned"]):
         assert f"95% interval {percent(rate['low'])[:-1]} to {percent(rate['high'])}" in page
 
@@ -151,7 +151,7 @@ def test_pictures_are_shown_by_place_never_by_result():
 
 def test_a_pair_is_better_where_only_the_aligned_image_is_faithful(comparison):
     faithful = comparison.judged.measures["faithful"]
-    for (p, k), pair in zip(chosen_pairs(*faithful.base.shape), gallery(comparison), strict=True):
+    for (p, k), pair in zip(chosen_pairs(*faithful.base.shape), pair_gallery(comparison), strict=True):
         assert pair.change == {1: "better", -1: "worse", 0: "same"}[int(faithful.gain[p, k])]
         assert (pair.prompt, pair.image) == (comparison.prompts[p], k + 1)
 
@@ -201,10 +201,10 @@ def test_a_difference_of_two_metrics_is_drawn_where_a_row_has_both():
 def test_numbers_are_written_as_a_reader_expects():
     assert percent(0.682) == "68.2%"
     assert points(-0.0521) == "\N{MINUS SIGN}5.2"
-    assert number(0.9) == "0.900" and number(31.21) == "31.2"
-    assert number(math.nan) == "n/a"
+    assert single_number(0.9) == "0.900" and single_number(31.21) == "31.2"
+    assert single_number(math.nan) == "n/a"
     assert signed(0.031) == "+0.0310"
-    assert interval(Estimate(0.5, 0.359, 0.462, 4)) == "35.9 to 46.2%"
+    assert interval_text(Estimate(0.5, 0.359, 0.462, 4)) == "35.9 to 46.2%"
 
 
 @pytest.mark.parametrize("prompts", [1, 2, 5])
@@ -245,7 +245,7 @@ def test_the_ends_of_an_axis_are_written_so_that_they_differ(low, high):
 
 def test_a_score_of_thousands_has_no_power_of_ten():
     assert writer((3210.4, 3211.6))(3210.4) == "3,210.4"
-    assert number(3211.6) == "3,212" and number(3.2e9) == "3.20e9" and number(0.0) == "0.00"
+    assert single_number(3211.6) == "3,212" and single_number(3.2e9) == "3.20e9" and single_number(0.0) == "0.00"
 
 
 @pytest.mark.parametrize("value", [0.0, 0.693, 3e9, 1e-14])

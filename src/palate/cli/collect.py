@@ -101,13 +101,13 @@ def _invite(argv: Sequence[str]) -> int:
 def _status(argv: Sequence[str]) -> int:
     config = parse(StatusConfig, argv, prog="palate collect status", description=STATUS)
     _need_extra()
-    from palate.collect.characters import shown
-    from palate.collect.quality.study import quality
+    from palate.collect.characters import visible_text
+    from palate.collect.quality.study_quality import quality
     from palate.collect.quality.summary import summary
     from palate.collect.study import open_study
 
     study = open_study(config.study)
-    print("\n".join(map(shown, summary(quality(study)))))
+    print("\n".join(map(visible_text, summary(quality(study)))))
     study.close()
     return 0
 

@@ -14,10 +14,10 @@ def run(argv: Sequence[str]) -> int:
     """Runs the demonstration and prints what was learned and where to look."""
     config = parse(DemoConfig, argv, prog="palate demo", description=DESCRIPTION)
 
-    from palate.cli.evaluate import tell
+    from palate.cli.evaluate import print_findings
     from palate.demo.loop import demo
 
     folder = demo(config)
-    tell(folder)
+    print_findings(folder)
     print(f"next: open {folder / 'report.html'}, or try your own: palate generate --help")
     return 0

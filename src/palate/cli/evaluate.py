@@ -17,11 +17,11 @@ def run(argv: Sequence[str]) -> int:
 
     from palate.evaluate.stage import evaluate
 
-    tell(evaluate(config))
+    print_findings(evaluate(config))
     return 0
 
 
-def tell(folder: Path) -> None:
+def print_findings(folder: Path) -> None:
     """Prints the headline numbers of a finished evaluation, and where the report lies."""
     from palate.core.runs import RunFolder
 

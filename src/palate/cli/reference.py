@@ -17,7 +17,7 @@ Configuration files, run folders and interruptions: see [configuration](configur
 """
 
 
-def reference() -> str:
+def reference_page() -> str:
     """The page as Markdown: the help of `palate`, of each command and of each subcommand."""
     sections = [_HEAD, *(_section(words) for words in _commands())]
     return "\n".join(sections)
@@ -49,4 +49,4 @@ def _help(words: tuple[str, ...]) -> str:
 
 
 if __name__ == "__main__":
-    print(reference(), end="")
+    print(reference_page(), end="")

@@ -72,10 +72,10 @@ def _test(argv: Sequence[str]) -> int:
 
 
 def _order(argv: Sequence[str]) -> int:
-    from palate.evaluate.order import OrderConfig, order_sources, told
+    from palate.evaluate.order import OrderConfig, order_lines, order_sources
 
     config = parse(OrderConfig, argv, prog="palate reward order", description=ORDER)
-    print("\n".join(told(order_sources(config))))
+    print("\n".join(order_lines(order_sources(config))))
     return 0
 
 

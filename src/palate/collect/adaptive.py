@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
-from palate.collect.tables import Assignment, Item, Rater, Vote, standing
+from palate.collect.database_rows import AssignmentRow, ItemRow, RaterRow, VoteRow, standing_votes_query
 
 CANDIDATES = 50
 """Items that are weighed against each other, those with fewest votes: 3 ms at every ask, of pairs with four votes."""
@@ -28,14 +28,18 @@ def least_certain(session: Session, config: StudyConfig, free: Any) -> list[int]
     Returns:
         Their ids, `CANDIDATES` at most.
     """
-    items = session.execute(free.with_only_columns(Item.id, Item.filled).limit(CANDIDATES)).all()
+    items = session.execute(free.with_only_columns(ItemRow.id, ItemRow.filled).limit(CANDIDATES)).all()
     if items and items[0].filled == 0:  # nothing is wider than what has no vote, and the rest need not be read
         return [item.id for item in items]
     ranks = defaultdict(list)
-    votes = standing().join(Assignment, Assignment.id == Vote.assignment_id).join(Rater, Rater.id == Vote.rater_id)
-    votes = votes.where(Vote.kind == "answer", Assignment.repeat == 0, Rater.quarantined.is_(False))
-    votes = votes.where(Vote.item_id.in_([item.id for item in items]))
-    for vote in session.execute(votes.with_only_columns(Vote.item_id, Vote.said)):
+    votes = (
+        standing_votes_query()
+        .join(AssignmentRow, AssignmentRow.id == VoteRow.assignment_id)
+        .join(RaterRow, RaterRow.id == VoteRow.rater_id)
+    )
+    votes = votes.where(VoteRow.kind == "answer", AssignmentRow.repeat == 0, RaterRow.quarantined.is_(False))
+    votes = votes.where(VoteRow.item_id.in_([item.id for item in items]))
+    for vote in session.execute(votes.with_only_columns(VoteRow.item_id, VoteRow.said)):
         ranks[vote.item_id].append(vote.said["ranks"][config.questions[0]])
     widest = {item.id: _variance(ranks[item.id], config.per_screen) for item in items}
     return sorted(widest, key=lambda each: -widest[each])  # of equals, those with fewest votes stay first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from palate.collect.characters import typed
+from palate.collect.characters import typed_text
 from palate.collect.config import LARGEST_SET, Task
 from palate.core.errors import InputError
 from palate.records.ranked import rank
@@ -60,7 +60,7 @@ def checked_reason(kind: str, reason: Any) -> str:
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON or reason.partition(":")[0] not in known:
         raise InputError(f"the reason of a {kind} is one of {', '.join(known)}, words of one's own after a colon")
     try:
-        return typed(reason)
+        return typed_text(reason)
     except ValueError as error:
         raise InputError(f"the reason cannot be kept: {error}; leave that out") from error
 

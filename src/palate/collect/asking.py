@@ -13,9 +13,18 @@ from sqlalchemy.orm import Session
 
 from palate.collect.adaptive import least_certain
 from palate.collect.config import StudyConfig
+from palate.collect.database_rows import (
+    AssignmentRow,
+    Base,
+    HandleRow,
+    ImageRow,
+    ItemRow,
+    RaterRow,
+    VoteRow,
+    standing_votes_query,
+)
 from palate.collect.secrets import new_handle
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Base, Handle, Image, Item, Rater, Vote, standing
 from palate.core.seeds import numpy_generator
 
 LEASED, EXPIRED, DONE = "leased", "expired", "done"
@@ -83,21 +92,21 @@ def next_screens(study: OpenStudy, rater_id: int, count: int = 2) -> list[Screen
             time.sleep(PAUSE)
 
 
-def assign_item(session: Session, config: StudyConfig, rater: Rater, item: Item, now: float) -> int:
+def assign_item(session: Session, config: StudyConfig, rater: RaterRow, item: ItemRow, now: float) -> int:
     """Gives a rater an item of their own, such as what their prompt made; returns the number of the assignment."""
     session.refresh(rater, with_for_update=LOCK)
     order = _order(item, rater, numpy_generator(config.seed, "ask", rater.id, f"item {item.id}"))
     return _lease(session, config, rater, item, order, 0, now)
 
 
-def locked(session: Session, rater_id: int) -> Rater:
+def locked(session: Session, rater_id: int) -> RaterRow:
     """A rater, whose row everybody locks first."""
     return session.scalars(_RATER, {"me": rater_id}).one()
 
 
-def fill(session: Session, assignment: Assignment, change: int) -> None:
+def fill(session: Session, assignment: AssignmentRow, change: int) -> None:
     """Counts a vote or a lease of an item in or out; repeats and quarantined raters count nowhere."""
-    if assignment.repeat == 0 and not session.get_one(Rater, assignment.rater_id).quarantined:
+    if assignment.repeat == 0 and not session.get_one(RaterRow, assignment.rater_id).quarantined:
         session.execute(_FILL, {"number": assignment.item_id, "change": change, "side": 0})
 
 
@@ -120,14 +129,14 @@ def _release(study: OpenStudy, now: float, asking: int) -> None:
             fill(session, assignment, -1)
 
 
-def _assign(session: Session, config: StudyConfig, rater: Rater, now: float) -> int | None:
+def _assign(session: Session, config: StudyConfig, rater: RaterRow, now: float) -> int | None:
     if session.scalar(_ANY_FREE, {"me": rater.id, "k": config.raters_per_item}) is None:
         return None
     seen = session.scalar(_COUNT, {"me": rater.id}) or 0
     rng = numpy_generator(config.seed, "ask", rater.id, seen)
     drawn = rng.random()
     if drawn < config.mirror and (first := session.scalar(_TO_MIRROR, {"me": rater.id})):
-        item = session.get_one(Item, first.item_id, with_for_update=LOCK)
+        item = session.get_one(ItemRow, first.item_id, with_for_update=LOCK)
         return _lease(session, config, rater, item, first.order[::-1], 1, now)
     wanted = config.mirror <= drawn < config.mirror + config.gold_share
     gold = session.scalar(_GOLD, {"me": rater.id}) if wanted else None
@@ -136,7 +145,7 @@ def _assign(session: Session, config: StudyConfig, rater: Rater, now: float) -> 
 
 
 def _lease(
-    session: Session, config: StudyConfig, rater: Rater, item: Item, order: Sequence[int], repeat: int, now: float
+    session: Session, config: StudyConfig, rater: RaterRow, item: ItemRow, order: Sequence[int], repeat: int, now: float
 ) -> int:
     key, until, side = {"rater_id": rater.id, "item_id": item.id, "repeat": repeat}, now + config.lease, 0
     number = session.scalar(_KNOWN, key)
@@ -154,7 +163,7 @@ def _lease(
     return number
 
 
-def _real(session: Session, config: StudyConfig, rater: Rater) -> Item:
+def _real(session: Session, config: StudyConfig, rater: RaterRow) -> ItemRow:
     """The item with fewest votes, or the least certain one, that nobody else is being given just now.
 
     Raises:
@@ -163,14 +172,14 @@ def _real(session: Session, config: StudyConfig, rater: Rater) -> Item:
     tries = [_NEXT]
     if config.adaptive:
         free = _free(config.raters_per_item, rater.id)
-        tries = [_unlocked(free.where(Item.id == each)) for each in least_certain(session, config, free)]
+        tries = [_unlocked(free.where(ItemRow.id == each)) for each in least_certain(session, config, free)]
     for query in tries:
         if item := session.scalar(query, {"me": rater.id, "k": config.raters_per_item}):
             return item
     raise _Busy
 
 
-def _order(item: Item, rater: Rater, rng: np.random.Generator) -> list[int]:
+def _order(item: ItemRow, rater: RaterRow, rng: np.random.Generator) -> list[int]:
     """Which place is at which position; sides are in balance over a pair's raters, then over a rater's pairs."""
     n = len(item.images)
     if n != 2:
@@ -195,14 +204,14 @@ _ITEMS, _RATERS, _ASSIGNMENTS, _HANDLES = (
 
 def _seen(rater: Any, repeat: int = 0) -> Any:
     """A query of the items that a rater has or had before them; a lease that ran out says nothing."""
-    mine = (Assignment.rater_id == rater, Assignment.repeat == repeat, Assignment.state != EXPIRED)
-    return select(Assignment.item_id).where(*mine)
+    mine = (AssignmentRow.rater_id == rater, AssignmentRow.repeat == repeat, AssignmentRow.state != EXPIRED)
+    return select(AssignmentRow.item_id).where(*mine)
 
 
 def _free(k: Any, rater: Any) -> Any:
     """A query of the items that a rater may be asked, those with fewest votes first."""
-    query = select(Item).where(Item.purpose == "real", Item.filled < k)
-    return query.where(Item.id.not_in(_seen(rater))).order_by(Item.filled, Item.turn)
+    query = select(ItemRow).where(ItemRow.purpose == "real", ItemRow.filled < k)
+    return query.where(ItemRow.id.not_in(_seen(rater))).order_by(ItemRow.filled, ItemRow.turn)
 
 
 def _unlocked(query: Any) -> Any:
@@ -212,39 +221,41 @@ def _unlocked(query: Any) -> Any:
 
 def _open() -> Any:
     """A query of the screens that a rater has before them, those that were taken back first."""
-    undone = select(func.max(Vote.id)).where(Vote.assignment_id == Assignment.id, Vote.kind == "undo")
-    query = select(Assignment.id).where(Assignment.rater_id == _ME, Assignment.state == LEASED)
-    return query.order_by(func.coalesce(undone.scalar_subquery(), 0).desc(), Assignment.id)
+    undone = select(func.max(VoteRow.id)).where(VoteRow.assignment_id == AssignmentRow.id, VoteRow.kind == "undo")
+    query = select(AssignmentRow.id).where(AssignmentRow.rater_id == _ME, AssignmentRow.state == LEASED)
+    return query.order_by(func.coalesce(undone.scalar_subquery(), 0).desc(), AssignmentRow.id)
 
 
 def _to_mirror() -> Any:
     """A query of assignments that a rater answered, some screens ago, and that were not repeated yet."""
-    votes = standing(_ME).with_only_columns(Vote.assignment_id)
-    recent = votes.order_by(Vote.id.desc()).limit(MIRROR_GAP)
-    query = select(Assignment).join(Item).where(Item.purpose == "real", Assignment.repeat == 0)
-    query = query.where(Assignment.id.in_(votes.where(Vote.kind == "answer")), Assignment.id.not_in(recent))
-    return query.where(Assignment.item_id.not_in(_seen(_ME, 1))).order_by(Assignment.id)
+    votes = standing_votes_query(_ME).with_only_columns(VoteRow.assignment_id)
+    recent = votes.order_by(VoteRow.id.desc()).limit(MIRROR_GAP)
+    query = select(AssignmentRow).join(ItemRow).where(ItemRow.purpose == "real", AssignmentRow.repeat == 0)
+    query = query.where(AssignmentRow.id.in_(votes.where(VoteRow.kind == "answer")), AssignmentRow.id.not_in(recent))
+    return query.where(AssignmentRow.item_id.not_in(_seen(_ME, 1))).order_by(AssignmentRow.id)
 
 
-_LATES = (Assignment.state == LEASED, Assignment.until < bindparam("now"), Assignment.rater_id != _ME)
-_ANY_LATE = select(Assignment.id).where(*_LATES).limit(1)
-_LATE = select(Assignment).where(*_LATES).order_by(Assignment.item_id).limit(SWEPT)
+_LATES = (AssignmentRow.state == LEASED, AssignmentRow.until < bindparam("now"), AssignmentRow.rater_id != _ME)
+_ANY_LATE = select(AssignmentRow.id).where(*_LATES).limit(1)
+_LATE = select(AssignmentRow).where(*_LATES).order_by(AssignmentRow.item_id).limit(SWEPT)
 _LATE = _LATE.with_for_update(**LOCK, skip_locked=True)
-_RATER = select(Rater).where(Rater.id == _ME).with_for_update(**LOCK)
+_RATER = select(RaterRow).where(RaterRow.id == _ME).with_for_update(**LOCK)
 _OPEN = _open().limit(bindparam("count")).with_for_update(**LOCK)
 _NEXT = _unlocked(_free(bindparam("k"), _ME))
-_ANY_FREE = _free(bindparam("k"), _ME).with_only_columns(Item.id).limit(1)
-_GOLD = select(Item).where(Item.purpose == "gold", Item.id.not_in(_seen(_ME))).order_by(Item.turn).limit(1)
+_ANY_FREE = _free(bindparam("k"), _ME).with_only_columns(ItemRow.id).limit(1)
+_GOLD = select(ItemRow).where(ItemRow.purpose == "gold", ItemRow.id.not_in(_seen(_ME))).order_by(ItemRow.turn).limit(1)
 _GOLD = _GOLD.with_for_update(**LOCK)
 _TO_MIRROR = _to_mirror().limit(1)
-_COUNT = select(func.count(Assignment.id)).where(Assignment.rater_id == _ME)
-_KNOWN = select(Assignment.id).where(
+_COUNT = select(func.count(AssignmentRow.id)).where(AssignmentRow.rater_id == _ME)
+_KNOWN = select(AssignmentRow.id).where(
     *(_ASSIGNMENTS.c[name] == bindparam(name) for name in ("rater_id", "item_id", "repeat"))
 )
-_SCREEN = select(Item.prompt, Handle.name, Image.width, Image.height).select_from(Handle)
-_SCREEN = _SCREEN.join(Assignment, Assignment.id == Handle.assignment_id).join(Item, Item.id == Assignment.item_id)
-_SCREEN = _SCREEN.join(Image, Image.id == Handle.image_id).where(Handle.assignment_id == _NUMBER)
-_SCREEN = _SCREEN.order_by(Handle.position)
+_SCREEN = select(ItemRow.prompt, HandleRow.name, ImageRow.width, ImageRow.height).select_from(HandleRow)
+_SCREEN = _SCREEN.join(AssignmentRow, AssignmentRow.id == HandleRow.assignment_id).join(
+    ItemRow, ItemRow.id == AssignmentRow.item_id
+)
+_SCREEN = _SCREEN.join(ImageRow, ImageRow.id == HandleRow.image_id).where(HandleRow.assignment_id == _NUMBER)
+_SCREEN = _SCREEN.order_by(HandleRow.position)
 _ASSIGN, _SHOW = _ASSIGNMENTS.insert().returning(_ASSIGNMENTS.c.id), _HANDLES.insert()
 _LEASE = update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == _NUMBER).values(state=LEASED, until=bindparam("end"))
 _FILL = update(_ITEMS).where(_ITEMS.c.id == _NUMBER)

@@ -21,13 +21,13 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _TAGS = re.compile("(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[\U000e0000-\U000e007f]")
 
 
-def unstorable(text: str) -> str | None:
+def unstorable_character(text: str) -> str | None:
     """The name of a character that no database or file keeps, such as `U+0000`; None where there is none."""
     found = _UNSTORABLE.search(text)
-    return named(found[0]) if found else None
+    return character_name(found[0]) if found else None
 
 
-def typed(text: str) -> str:
+def typed_text(text: str) -> str:
     """What a person typed, with plain line breaks, and without changes of direction, which nobody means to type.
 
     Raises:
@@ -35,11 +35,11 @@ def typed(text: str) -> str:
     """
     text = _BREAKS.sub("\n", text)
     if found := _CONTROLS.search(text) or _UNSTORABLE.search(text):
-        raise ValueError(f"it has {named(found[0])}, a character that cannot be written")
+        raise ValueError(f"it has {character_name(found[0])}, a character that cannot be written")
     return _DIRECTIONS.sub("", text)
 
 
-def shown(text: str) -> str:
+def visible_text(text: str) -> str:
     """A text as it may be shown: what would turn its order, control a terminal or hide a text is written as its number.
 
     Marks of direction are left out. Whoever shows it isolates it from what is beside it.
@@ -49,7 +49,7 @@ def shown(text: str) -> str:
     return re.sub(f"[{MARKS}]", "", marked)
 
 
-def named(character: str) -> str:
+def character_name(character: str) -> str:
     """`U+202E (RIGHT-TO-LEFT OVERRIDE)`"""
     name = unicodedata.name(character, "")
     return f"U+{ord(character):04X}" + (f" ({name})" if name else "")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from palate.collect.characters import typed
+from palate.collect.characters import typed_text
 
 Task = Literal["pairwise", "best", "ranking", "rating"]
 
@@ -120,7 +120,7 @@ class StudyConfig:
 
 def _unshowable(text: str) -> Iterator[str]:
     try:
-        if typed(text) != text:
+        if typed_text(text) != text:
             yield "one has characters that change the direction of a text"
     except ValueError as error:
         yield str(error)

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from palate.collect.characters import unstorable
+from palate.collect.characters import unstorable_character
 from palate.collect.config import StudyConfig
 from palate.core.errors import InputError
 from palate.core.seeds import derive
@@ -144,7 +144,7 @@ def _sound(groups: Iterable[Question], tally: Tally) -> Iterator[Question]:
 
 def _require_storable(question: Question) -> None:
     for text in (question.prompt, *(original.system for original in question.originals)):
-        if wrong := unstorable(text):
+        if wrong := unstorable_character(text):
             raise InputError(f"the prompt, or the name of a system, has {wrong}, which no database keeps; leave it out")
 
 

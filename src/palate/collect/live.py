@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from palate.collect.asking import assign_item
-from palate.collect.characters import typed
+from palate.collect.characters import typed_text
+from palate.collect.database_rows import RaterRow
 from palate.collect.gather import Original, Question
 from palate.collect.new import Album, add_item
 from palate.collect.refusal import Refusal
 from palate.collect.secrets import new_handle
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Rater
 from palate.core.errors import InputError
 from palate.core.seeds import derive
 from palate.records.images import StoredImage
@@ -77,7 +77,7 @@ class Painter:
             Refusal: no prompt (400), or too many are waiting (429).
         """
         try:
-            prompt = typed(" ".join(prompt.split())).strip()
+            prompt = typed_text(" ".join(prompt.split())).strip()
         except ValueError as error:
             raise Refusal(400, f"the prompt cannot be drawn: {error}; leave that out") from error
         if not 0 < len(prompt) <= LONGEST_PROMPT:
@@ -143,7 +143,7 @@ class Painter:
                 Question(job.prompt, tuple(originals)),
                 Album(self.study.folder, config.sizes == "keep"),
             )
-            assign_item(session, config, session.get_one(Rater, job.rater), item, time.time())
+            assign_item(session, config, session.get_one(RaterRow, job.rater), item, time.time())
 
     def _note(self, name: str, **changes: str) -> None:
         with self._lock:

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
 from palate.collect.database import FILE, PASSWORD, without_password
+from palate.collect.database_rows import ImageRow, ItemRow
 from palate.collect.gather import Original, Question, gather, gather_gold
-from palate.collect.pictures import common_size, picture_of
 from palate.collect.secrets import new_token
 from palate.collect.study import OpenStudy, create
-from palate.collect.tables import Image, Item
+from palate.collect.study_pictures import common_size, picture_of
 from palate.core.errors import InputError
 from palate.core.files import write_atomic
 from palate.core.progress import track
@@ -152,13 +152,13 @@ class Album:
         return self._stored[key]
 
 
-def add_item(session: Session, study: OpenStudy, purpose: str, question: Question, album: Album) -> Item:
+def add_item(session: Session, study: OpenStudy, purpose: str, question: Question, album: Album) -> ItemRow:
     """Writes a question's pictures and its item."""
     pictures = album.pictures(question.originals)
     images = [_image(session, *each, album) for each in zip(question.originals, pictures)]
     turn = derive(study.config.seed, "turn", "\x1f".join([question.prompt, *map(str, images)])) % 2**31
     answer = list(question.answer) if question.answer else None
-    item = Item(purpose=purpose, prompt=question.prompt, images=images, answer=answer, turn=turn, filled=0, left=0)
+    item = ItemRow(purpose=purpose, prompt=question.prompt, images=images, answer=answer, turn=turn, filled=0, left=0)
     session.add(item)
     session.flush()
     return item
@@ -167,7 +167,7 @@ def add_item(session: Session, study: OpenStudy, purpose: str, question: Questio
 def _image(session: Session, original: Original, picture: Stored, album: Album) -> int:
     origin = "\x1f".join([picture.file, original.system, str(original.seed), str(original.image)])
     if origin not in album.ids:
-        image = Image(
+        image = ImageRow(
             file=picture.file,
             width=picture.width,
             height=picture.height,

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from palate.collect.asking import EXPIRED, LEASED, MIRROR_GAP
 from palate.collect.config import StudyConfig
+from palate.collect.database_rows import AssignmentRow, ItemRow, VoteRow, standing_votes_query
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Item, Vote, standing
 from palate.core.seeds import numpy_generator
 
 AHEAD = 300
@@ -114,9 +114,9 @@ def _drawn(seed: int, rater_id: int, seen: int) -> float:
 
 _ME: Any = bindparam("me")
 _K: Any = bindparam("k")
-_IS_REAL = Item.purpose == "real"
-_MINE = select(Assignment.item_id).join(Item).where(Assignment.rater_id == _ME)
-_ONCE = (Assignment.repeat == 0, Assignment.state != EXPIRED)
+_IS_REAL = ItemRow.purpose == "real"
+_MINE = select(AssignmentRow.item_id).join(ItemRow).where(AssignmentRow.rater_id == _ME)
+_ONCE = (AssignmentRow.repeat == 0, AssignmentRow.state != EXPIRED)
 
 
 def _own() -> Any:
@@ -130,26 +130,27 @@ def _own() -> Any:
 
     return _MINE.with_only_columns(
         func.count().label("seen"),
-        counted(Assignment.state == LEASED).label("open"),
+        counted(AssignmentRow.state == LEASED).label("open"),
         counted(_IS_REAL, *_ONCE).label("once"),
-        counted(Assignment.repeat == 1).label("repeats"),
+        counted(AssignmentRow.repeat == 1).label("repeats"),
     )
 
 
 def _held() -> Any:
     """A query of real items that others have before them."""
-    held = select(Assignment.item_id).join(Item).where(_IS_REAL, Assignment.state == LEASED)
-    return held.where(Assignment.until >= bindparam("now"), Assignment.repeat == 0)
+    held = select(AssignmentRow.item_id).join(ItemRow).where(_IS_REAL, AssignmentRow.state == LEASED)
+    return held.where(AssignmentRow.until >= bindparam("now"), AssignmentRow.repeat == 0)
 
 
 _OWN = _own()
-_LACKING = select(func.count(Item.id)).where(_IS_REAL, Item.filled < _K)
-_LACKING_SEEN = _MINE.with_only_columns(func.count()).where(*_ONCE, _IS_REAL, Item.filled < _K)
-_GOLD = select(func.count(Item.id)).where(
-    Item.purpose == "gold", Item.id.not_in(select(Assignment.item_id).where(Assignment.rater_id == _ME, *_ONCE))
+_LACKING = select(func.count(ItemRow.id)).where(_IS_REAL, ItemRow.filled < _K)
+_LACKING_SEEN = _MINE.with_only_columns(func.count()).where(*_ONCE, _IS_REAL, ItemRow.filled < _K)
+_GOLD = select(func.count(ItemRow.id)).where(
+    ItemRow.purpose == "gold",
+    ItemRow.id.not_in(select(AssignmentRow.item_id).where(AssignmentRow.rater_id == _ME, *_ONCE)),
 )
-_YOUNG = _MINE.with_only_columns(case(((Assignment.repeat == 0) & _IS_REAL, 1), else_=0))
-_YOUNG = _YOUNG.order_by(Assignment.id.desc()).limit(MIRROR_GAP + 1)
-_SECONDS = standing(_ME).with_only_columns(Vote.seconds).order_by(Vote.id.desc()).limit(RECENT)
+_YOUNG = _MINE.with_only_columns(case(((AssignmentRow.repeat == 0) & _IS_REAL, 1), else_=0))
+_YOUNG = _YOUNG.order_by(AssignmentRow.id.desc()).limit(MIRROR_GAP + 1)
+_SECONDS = standing_votes_query(_ME).with_only_columns(VoteRow.seconds).order_by(VoteRow.id.desc()).limit(RECENT)
 _ANY_HELD = _held().limit(1)
-_HELD = _held().where(Assignment.item_id.not_in(_MINE.where(*_ONCE))).limit(1)
+_HELD = _held().where(AssignmentRow.item_id.not_in(_MINE.where(*_ONCE))).limit(1)

@@ -17,16 +17,16 @@ def new_handle() -> str:
     return secrets.token_urlsafe(16)
 
 
-def hashed(token: str) -> str:
+def token_hash(token: str) -> str:
     """What is kept of a token. It is long and random, so a plain digest is enough: there is nothing to guess."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def same(first: str, second: str) -> bool:
+def equal_in_constant_time(first: str, second: str) -> bool:
     """Whether two texts are equal, in time that does not tell how far."""
     return hmac.compare_digest(first.encode(), second.encode())
 
 
-def signed(secret: str, *parts: str) -> str:
+def authentication_code(secret: str, *parts: str) -> str:
     """A message authentication code of parts, such as a CSRF token of a session."""
     return hmac.new(secret.encode(), "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()

@@ -16,14 +16,14 @@ from sqlalchemy.orm import Session
 
 from palate.collect.config import StudyConfig
 from palate.collect.database import FILE, PASSWORD, Database
-from palate.collect.secrets import hashed, new_token, same
-from palate.collect.tables import Image, Item, Rater, Study
+from palate.collect.database_rows import ImageRow, ItemRow, RaterRow, StudyRow
+from palate.collect.secrets import equal_in_constant_time, new_token, token_hash
 from palate.core.config import from_mapping, to_mapping
 from palate.core.errors import InputError
 from palate.core.runs import read_config
 
 LONGEST_NAME = 80
-_WHOSE = select(Rater.id).where(Rater.token_hash == bindparam("token"))  # asked at every request, so built once
+_WHOSE = select(RaterRow.id).where(RaterRow.token_hash == bindparam("token"))  # asked at every request, so built once
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ class OpenStudy:
         try:
             with self.database.write() as session:
                 for name, token in zip(names, tokens):
-                    rater = session.scalar(select(Rater).where(Rater.name == name))
+                    rater = session.scalar(select(RaterRow).where(RaterRow.name == name))
                     if rater is not None and not renew:
                         raise InputError(f"there is a rater named {name!r}; choose another name")
                     if rater is None:
-                        session.add(Rater(name=name, token_hash=hashed(token), created=time.time()))
+                        session.add(RaterRow(name=name, token_hash=token_hash(token), created=time.time()))
                         session.flush()
                     else:
-                        rater.token_hash = hashed(token)
+                        rater.token_hash = token_hash(token)
         except IntegrityError as error:  # somebody else invites them at the same moment
             raise InputError(f"one of {', '.join(names)} is a rater by now; try again") from error
         return tokens
@@ -88,35 +88,35 @@ class OpenStudy:
         """
         token = new_token()
         with self.database.write() as session:
-            rater = session.scalar(select(Rater).where(Rater.name == name))
+            rater = session.scalar(select(RaterRow).where(RaterRow.name == name))
             if rater is None:
                 raise InputError(f"there is no rater named {name!r}")
-            rater.token_hash = hashed(token)
+            rater.token_hash = token_hash(token)
         return token
 
     def rater(self, token: str) -> int | None:
         """The rater whom a token belongs to."""
         with self.database.read() as session:
-            return session.scalar(_WHOSE, {"token": hashed(token)})
+            return session.scalar(_WHOSE, {"token": token_hash(token)})
 
     def is_owner(self, token: str) -> bool:
         """Whether a token is the owner's."""
         with self.database.read() as session:
-            return same(session.scalars(select(Study.owner_hash)).one(), hashed(token))
+            return equal_in_constant_time(session.scalars(select(StudyRow.owner_hash)).one(), token_hash(token))
 
     def renew_owner(self) -> str:
         """A new owner's token; the old one is void."""
         token = new_token()
         with self.database.write() as session:
-            session.scalars(select(Study)).one().owner_hash = hashed(token)
+            session.scalars(select(StudyRow)).one().owner_hash = token_hash(token)
         return token
 
     def counts(self) -> dict[str, int]:
         """How many items of each purpose, images and raters there are."""
         with self.database.read() as session:
-            items = session.execute(select(Item.purpose, func.count()).group_by(Item.purpose)).all()
-            images = session.scalar(select(func.count(Image.id))) or 0
-            raters = session.scalar(select(func.count(Rater.id))) or 0
+            items = session.execute(select(ItemRow.purpose, func.count()).group_by(ItemRow.purpose)).all()
+            images = session.scalar(select(func.count(ImageRow.id))) or 0
+            raters = session.scalar(select(func.count(RaterRow.id))) or 0
         return {**{f"{purpose} items": count for purpose, count in items}, "images": images, "raters": raters}
 
     def begin(self, session: Session, owner: str) -> bool:
@@ -128,12 +128,12 @@ class OpenStudy:
         Raises:
             InputError: the database holds another study.
         """
-        told, row = to_mapping(self.config), session.scalar(select(Study))
+        told, row = to_mapping(self.config), session.scalar(select(StudyRow))
         if row is None:
-            values = {"owner_hash": hashed(owner), "secret": self.secret, "created": time.time()}
-            session.add(Study(id=1, config=told, **values))
+            values = {"owner_hash": token_hash(owner), "secret": self.secret, "created": time.time()}
+            session.add(StudyRow(id=1, config=told, **values))
         elif self.database.is_sqlite or row.config == told:
-            row.owner_hash = hashed(owner)
+            row.owner_hash = token_hash(owner)
         else:
             raise InputError("the database holds a study already; name another database")
         return row is None
@@ -185,7 +185,7 @@ def open_study(folder: Path | str) -> OpenStudy:
     database = Database(stored.get("database") or folder / FILE, folder / PASSWORD)
     database.migrate()
     with database.read() as session:
-        row = session.scalars(select(Study)).one_or_none()
+        row = session.scalars(select(StudyRow)).one_or_none()
     if row is None:
         database.close()
         raise InputError(f"the database of {folder} holds no study; run `palate collect new` again")

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from palate.collect.answers import checked_answers, checked_reason
 from palate.collect.asking import DONE, EXPIRED, LEASED, LOCK, fill, locked
+from palate.collect.database_rows import AssignmentRow, Base, RaterRow, VoteRow, standing_votes_query
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Base, Rater, Vote, standing
 from palate.core.errors import InputError
 
 Kind = Literal["answer", "skip", "flag"]
@@ -26,7 +26,7 @@ TAKEN = "another vote has this number; reload the page"
 
 
 @dataclass(frozen=True)
-class Ballot:
+class VoteRequest:
     """What a rater's client sends.
 
     Attributes:
@@ -61,7 +61,7 @@ class Receipt:
     done: int
 
 
-def cast(study: OpenStudy, rater_id: int, ballot: Ballot) -> Receipt:
+def add_vote(study: OpenStudy, rater_id: int, ballot: VoteRequest) -> Receipt:
     """Adds a vote, unless it is there.
 
     Raises:
@@ -84,7 +84,7 @@ def cast(study: OpenStudy, rater_id: int, ballot: Ballot) -> Receipt:
         raise Refusal(409, TAKEN) from error
 
 
-def undo(study: OpenStudy, rater_id: int, ballot_uuid: str, vote_uuid: str | None = None) -> Receipt:
+def undo_vote(study: OpenStudy, rater_id: int, ballot_uuid: str, vote_uuid: str | None = None) -> Receipt:
     """Takes a vote of the rater back: adds a vote that supersedes it, and shows its screen again.
 
     A screen that was skipped may by now have been given to another rater; it then has one vote more than asked.
@@ -107,7 +107,7 @@ def undo(study: OpenStudy, rater_id: int, ballot_uuid: str, vote_uuid: str | Non
             last = session.scalar(query, about)
             if last is None:
                 raise Refusal(409, "there is no answer to undo")
-            assignment = session.get_one(Assignment, last.assignment_id, with_for_update=LOCK)
+            assignment = session.get_one(AssignmentRow, last.assignment_id, with_for_update=LOCK)
             if last.kind != "answer":
                 fill(session, assignment, 1)
             until = time.time() + study.config.lease
@@ -124,7 +124,7 @@ def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
         InputError: no such rater.
     """
     with study.database.write() as session:
-        rater = session.scalar(select(Rater).where(Rater.name == name).with_for_update(**LOCK))
+        rater = session.scalar(select(RaterRow).where(RaterRow.name == name).with_for_update(**LOCK))
         if rater is None:
             raise InputError(f"there is no rater named {name!r}")
         if rater.quarantined == on:
@@ -135,15 +135,15 @@ def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
         rater.quarantined = on
 
 
-def _counted(session: Session, rater_id: int) -> Sequence[Assignment]:
+def _counted(session: Session, rater_id: int) -> Sequence[AssignmentRow]:
     """A rater's assignments that their items count: leased ones, and answered ones."""
-    answered = standing(rater_id).where(Vote.kind == "answer").with_only_columns(Vote.assignment_id)
-    mine = select(Assignment).where(Assignment.rater_id == rater_id, Assignment.repeat == 0)
-    mine = mine.where((Assignment.state == LEASED) | Assignment.id.in_(answered)).order_by(Assignment.item_id)
+    answered = standing_votes_query(rater_id).where(VoteRow.kind == "answer").with_only_columns(VoteRow.assignment_id)
+    mine = select(AssignmentRow).where(AssignmentRow.rater_id == rater_id, AssignmentRow.repeat == 0)
+    mine = mine.where((AssignmentRow.state == LEASED) | AssignmentRow.id.in_(answered)).order_by(AssignmentRow.item_id)
     return session.scalars(mine.with_for_update(**LOCK)).all()
 
 
-def _own(session: Session, rater: Rater, number: int) -> Assignment:
+def _own(session: Session, rater: RaterRow, number: int) -> AssignmentRow:
     sound = isinstance(number, int) and 0 < number < 2**63  # what a database can hold
     assignment = session.scalar(_ASSIGNMENT, {"number": number}) if sound else None
     if assignment is None or assignment.rater_id != rater.id:
@@ -151,7 +151,9 @@ def _own(session: Session, rater: Rater, number: int) -> Assignment:
     return assignment
 
 
-def _sent_before(session: Session, rater: Rater, assignment: Assignment | None, vote: dict[str, Any]) -> Receipt | None:
+def _sent_before(
+    session: Session, rater: RaterRow, assignment: AssignmentRow | None, vote: dict[str, Any]
+) -> Receipt | None:
     """The receipt of a vote that is there already; of one that says something else there is none."""
     before = session.scalar(_NAMED, {"name": vote["uuid"]})
     if before is None:
@@ -162,7 +164,7 @@ def _sent_before(session: Session, rater: Rater, assignment: Assignment | None, 
     return Receipt(before.id, False, rater.done)
 
 
-def _said(study: OpenStudy, ballot: Ballot, assignment: Assignment) -> dict[str, Any]:
+def _said(study: OpenStudy, ballot: VoteRequest, assignment: AssignmentRow) -> dict[str, Any]:
     try:
         if ballot.kind == "answer":
             questions = list(study.config.questions)
@@ -173,7 +175,7 @@ def _said(study: OpenStudy, ballot: Ballot, assignment: Assignment) -> dict[str,
         raise Refusal(400, str(error)) from error
 
 
-def _add(session: Session, rater: Rater, assignment: Assignment, vote: dict[str, Any]) -> Receipt:
+def _add(session: Session, rater: RaterRow, assignment: AssignmentRow, vote: dict[str, Any]) -> Receipt:
     counted, counts = assignment.state != EXPIRED, vote["kind"] == "answer"
     if counted != counts:
         fill(session, assignment, int(counts) - int(counted))
@@ -181,7 +183,7 @@ def _add(session: Session, rater: Rater, assignment: Assignment, vote: dict[str,
     return _insert(session, rater, assignment, vote, 1)
 
 
-def _insert(session: Session, rater: Rater, assignment: Assignment, vote: dict[str, Any], done: int) -> Receipt:
+def _insert(session: Session, rater: RaterRow, assignment: AssignmentRow, vote: dict[str, Any], done: int) -> Receipt:
     keys = {"assignment_id": assignment.id, "rater_id": rater.id, "item_id": assignment.item_id}
     row = {"seconds": None, "supersedes": None, **vote, **keys, "created": time.time()}
     number = session.execute(_VOTE, row).scalar_one()
@@ -189,7 +191,7 @@ def _insert(session: Session, rater: Rater, assignment: Assignment, vote: dict[s
     return Receipt(number, True, rater.done + done)
 
 
-def _seconds(ballot: Ballot) -> float | None:
+def _seconds(ballot: VoteRequest) -> float | None:
     return ballot.seconds if isinstance(ballot.seconds, int | float) and 0 <= ballot.seconds <= LONGEST else None
 
 
@@ -203,11 +205,11 @@ def _uuid(text: str) -> str:
 # Statements are built once, as in `asking`.
 
 _VOTES, _ASSIGNMENTS, _RATERS = (Base.metadata.tables[name] for name in ("vote", "assignment", "rater"))
-_NAMED = select(Vote).where(Vote.uuid == bindparam("name"))
+_NAMED = select(VoteRow).where(VoteRow.uuid == bindparam("name"))
 _ME: Any = bindparam("me")
-_LAST = standing(_ME).order_by(Vote.id.desc()).limit(1)
-_THAT = standing(_ME).where(Vote.uuid == bindparam("name"))
-_ASSIGNMENT = select(Assignment).where(Assignment.id == bindparam("number")).with_for_update(**LOCK)
+_LAST = standing_votes_query(_ME).order_by(VoteRow.id.desc()).limit(1)
+_THAT = standing_votes_query(_ME).where(VoteRow.uuid == bindparam("name"))
+_ASSIGNMENT = select(AssignmentRow).where(AssignmentRow.id == bindparam("number")).with_for_update(**LOCK)
 _VOTE = _VOTES.insert().returning(_VOTES.c.id)
 _STATE = update(_ASSIGNMENTS).where(_ASSIGNMENTS.c.id == bindparam("number"))
 _STATE = _STATE.values(state=bindparam("to"), until=bindparam("end"))

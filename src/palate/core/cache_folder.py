@@ -129,7 +129,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ListedEntry:
     """An entry as `palate cache` lists it.
 
     Attributes:
@@ -180,21 +180,21 @@ class Kept:
         return lock
 
 
-def kept(root: Path) -> list[Kept]:
+def list_entries(root: Path) -> list[ListedEntry]:
     """What is in a cache folder, the last used first; other files than Palate's are not among it."""
     found = []
     for stage in STAGES:
         for path in (root / stage).glob("*"):
             if (path / ABOUT).is_file():
                 used = path / IN_USE if (path / IN_USE).exists() else path
-                found.append(Kept(path, _about(path / ABOUT), _size(path.rglob("*")), used.stat().st_mtime))
+                found.append(ListedEntry(path, _about(path / ABOUT), _size(path.rglob("*")), used.stat().st_mtime))
             elif OLD.fullmatch(path.name) and path.is_file():
                 about = {"kind": path.name.rpartition("-")[0].split("-0")[0], "data": "of version 0.1"}
-                found.append(Kept(path, about, _size([path]), path.stat().st_mtime))
+                found.append(ListedEntry(path, about, _size([path]), path.stat().st_mtime))
     return sorted(found, key=lambda each: -each.used)
 
 
-def chosen(found: Iterable[Kept], names: Iterable[str], older_than: float | None) -> list[Kept]:
+def select_entries(found: Iterable[ListedEntry], names: Iterable[str], older_than: float | None) -> list[ListedEntry]:
     """Some of what is kept: by their names or beginnings of them, by the seconds since their last use, or all.
 
     Raises:

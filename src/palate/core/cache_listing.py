@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from palate.core.cache_folder import Kept, chosen, default_root, kept, size_text
+from palate.core.cache_folder import ListedEntry, default_root, list_entries, select_entries, size_text
 
 UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
@@ -47,7 +47,7 @@ class PruneConfig(ListConfig):
 def listing(config: ListConfig) -> Iterator[str]:
     """A line for each entry, the last used first, and one that adds up."""
     root = config.cache or default_root()
-    found = kept(root)
+    found = list_entries(root)
     rows = [("NAME", "SIZE", "LAST USED", "OF")] if found else []
     rows += [(each.path.name, size_text(each.size), _when(each), _what(each)) for each in found]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -64,7 +64,7 @@ def prune(config: PruneConfig) -> Iterator[str]:
     """
     root = config.cache or default_root()
     freed = 0
-    for each in chosen(kept(root), config.name, config.seconds):
+    for each in select_entries(list_entries(root), config.name, config.seconds):
         if each.delete():
             freed += each.size
             yield f"deleted {each.path.name} ({size_text(each.size)})"
@@ -73,14 +73,14 @@ def prune(config: PruneConfig) -> Iterator[str]:
     yield f"freed {size_text(freed)} in {root}"
 
 
-def _what(each: Kept) -> str:
+def _what(each: ListedEntry) -> str:
     about = {name: value for name, value in each.about.items() if name != "kind"}
     model, data = about.pop("model", None), about.pop("data", None)
     rest = [f"{value} {name}" if isinstance(value, int) else str(value) for name, value in about.items()]
     return ", ".join(str(part) for part in (data, model, *rest) if part)
 
 
-def _when(each: Kept) -> str:
+def _when(each: ListedEntry) -> str:
     if each.in_use:
         return "in use"
     age = time.time() - each.used

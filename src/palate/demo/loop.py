@@ -37,7 +37,7 @@ def demo(config: DemoConfig) -> Path:
         RunFolderError: the folder holds another run.
     """
     from palate.align.stage import align
-    from palate.evaluate.compare import summarise
+    from palate.evaluate.compare import summarise_comparison
     from palate.evaluate.report import write_report
     from palate.evaluate.stage import compare, training_curves
     from palate.generate.stage import generate
@@ -61,7 +61,7 @@ def demo(config: DemoConfig) -> Path:
     curves = training_curves(plan.evaluate.aligned)
     stages = _stages(run, plan)
     write_report(config.out / "report.html", comparison, curves=curves, config=to_mapping(plan.align), stages=stages)
-    run.finish(summarise(comparison, run.timings))
+    run.finish(summarise_comparison(comparison, run.timings))
     return run.path
 
 

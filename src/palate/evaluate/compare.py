@@ -112,7 +112,7 @@ class Comparison:
         return self.verdicts[0]
 
 
-def summarise(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
+def summarise_comparison(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The contents of `summary.json`.
 
     Every estimate is `{"value", "low", "high", "n"}`, its ends a 95% interval, null where they cannot be known. Rates,

@@ -84,8 +84,8 @@ def order_sources(config: OrderConfig) -> Path:
             scorer cannot read; before anything is written. Or an image whose score is no number.
         RunFolderError: the folder holds another run, or images or the scorer changed since it was begun.
     """
-    from palate.evaluate.ranking import find_order, summarise
-    from palate.evaluate.report.order import write_order
+    from palate.evaluate.ranking import find_order, summarise_order
+    from palate.evaluate.report.order_page import write_order
     from palate.prefer.stage import digest_rows
     from palate.score.base import note_prompts_cut_off
     from palate.score.load import fingerprints, load_scorer
@@ -109,7 +109,7 @@ def order_sources(config: OrderConfig) -> Path:
         scores = _score(run, scorer, sources, config.batch)
     order = find_order(scorer, sources, scores)
     write_order(run.path / REPORT, order, to_mapping(config))
-    run.finish({**summarise(order), **cut})
+    run.finish({**summarise_order(order), **cut})
     return run.path
 
 
@@ -189,7 +189,7 @@ def _rows(scorer: Scorer, source: str, batch: Sequence[tuple[str, ImageRecord]])
     return rows
 
 
-def told(folder: Path) -> list[str]:
+def order_lines(folder: Path) -> list[str]:
     """What a finished run found, in lines for a terminal.
 
     Raises:

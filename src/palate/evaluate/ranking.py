@@ -109,7 +109,7 @@ def find_order(scorer: Scorer, sources: Sequence[Source], scores: Scores) -> Ord
     return Order(scorer.name, scorer.higher_is_better, tuple(sources[0].images), tuple(map(placed, ranked)), steps)
 
 
-def summarise(order: Order) -> dict[str, Any]:
+def summarise_order(order: Order) -> dict[str, Any]:
     """The contents of `summary.json`; estimates are `{"value", "low", "high", "n"}`, null where not to be known."""
     left_out = ("prompts_left_out", "images_left_out", "bad_rows")
     return {

@@ -14,7 +14,7 @@ from palate.core.config import to_mapping
 from palate.core.errors import InputError
 from palate.core.flags import flag_of
 from palate.core.runs import RunFolder
-from palate.evaluate.compare import Comparison, Paired, Verdict, summarise
+from palate.evaluate.compare import Comparison, Paired, Verdict, summarise_comparison
 from palate.evaluate.config import EvaluateConfig
 from palate.evaluate.diversity import distance_between_seeds
 from palate.evaluate.judge import Judge, find_judge
@@ -62,7 +62,7 @@ def evaluate(config: EvaluateConfig) -> Path:
     )
     run = RunFolder(config.out)
     left_out = {LEFT_OUT: len(blocked)} if (blocked := _blocked_prompts(config)) else {}
-    run.finish({**summarise(comparison, run.timings), **_prompts_cut_off(config), **left_out})
+    run.finish({**summarise_comparison(comparison, run.timings), **_prompts_cut_off(config), **left_out})
     return run.path
 
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 from sqlalchemy import select
 
 from palate.collect.config import StudyConfig
+from palate.collect.database_rows import AssignmentRow, HandleRow, ItemRow, RaterRow, VoteRow
 from palate.collect.new import new_study
 from palate.collect.study import OpenStudy, open_study
-from palate.collect.tables import Assignment, Handle, Item, Rater, Vote
 
 PROMPTS = (
     "a paper moon over a quiet valley",
@@ -130,13 +130,13 @@ class Served:
         """The votes of the rater who was invited last, or of another one, oldest first."""
         name = f"rater {rater or self.raters}"
         with self.study.database.read() as session:
-            query = select(Vote).join(Rater, Rater.id == Vote.rater_id).where(Rater.name == name)
-            found = session.scalars(query.order_by(Vote.id)).all()
+            query = select(VoteRow).join(RaterRow, RaterRow.id == VoteRow.rater_id).where(RaterRow.name == name)
+            found = session.scalars(query.order_by(VoteRow.id)).all()
             return [self._cast(session, vote) for vote in found]
 
-    def _cast(self, session: Any, vote: Vote) -> Cast:
-        images = session.get_one(Item, session.get_one(Assignment, vote.assignment_id).item_id).images
-        query = select(Handle).where(Handle.assignment_id == vote.assignment_id).order_by(Handle.position)
+    def _cast(self, session: Any, vote: VoteRow) -> Cast:
+        images = session.get_one(ItemRow, session.get_one(AssignmentRow, vote.assignment_id).item_id).images
+        query = select(HandleRow).where(HandleRow.assignment_id == vote.assignment_id).order_by(HandleRow.position)
         handles = session.scalars(query).all()
         places = {each.name: images.index(each.image_id) for each in handles}
         return Cast(vote.kind, vote.said, list(places), places, vote.seconds, vote.supersedes, vote.id)

@@ -13,7 +13,7 @@ from collect.browser.served import Served, draw
 from PIL import Image
 
 from palate.collect.config import StudyConfig
-from palate.collect.pictures import GREY
+from palate.collect.study_pictures import GREY
 
 pytestmark = pytest.mark.usefixtures("quiet")
 SHAPES = {"wide": (600, 200), "tall": (200, 400)}

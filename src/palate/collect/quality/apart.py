@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from palate.collect.quality.study import Quality, quality
+from palate.collect.quality.study_quality import Quality, quality
 from palate.collect.study import OpenStudy, open_study
 
 NICE = 10

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palate.collect.quality.votes import UNKNOWN, Record
+from palate.collect.quality.study_record import UNKNOWN, Record
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def connected(compared: np.ndarray) -> bool:
     return connected_components(compared > 0, directed=False)[0] == 1
 
 
-def bradley_terry(wins: np.ndarray) -> np.ndarray:
+def bradley_terry_strengths(wins: np.ndarray) -> np.ndarray:
     """Log-strengths [S] with mean 0: a beats b with the odds `exp(strength[a] - strength[b])`.
 
     Where wins [S, S] do not determine them, each system has a win and a loss more against a phantom, which keeps them

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from palate.collect.quality.raters import RaterQuality
-from palate.collect.quality.study import Agreement, Progress, Quality
-from palate.collect.quality.systems import Standing
-from palate.collect.quality.text import (
+from palate.collect.quality.number_text import (
     FEW,
+    count_of,
     counted,
     decimals,
-    duration,
-    ends,
-    interval,
+    interval_ends,
+    interval_or_reason,
     listed,
-    number,
-    percent,
     share_of,
+    short_duration,
+    whole_percent,
 )
+from palate.collect.quality.rater_quality import RaterQuality
+from palate.collect.quality.study_quality import Agreement, Progress, Quality
+from palate.collect.quality.systems import Standing
 from palate.core.statistics import ENOUGH, Estimate
 
 PRIOR = "the values lean on a weak prior and have no interval yet"
@@ -51,9 +51,10 @@ def _agreement(found: Agreement) -> Iterator[str]:
     if not math.isfinite(alpha.value):
         yield f"Krippendorff's alpha, {found.question}: unknown, as {without_alpha(found)}"
     else:
-        yield f"Krippendorff's alpha, {found.question}: {decimals(alpha.value)} ({interval(alpha, found.prompts)})"
+        interval = interval_or_reason(alpha, found.prompts)
+        yield f"Krippendorff's alpha, {found.question}: {decimals(alpha.value)} ({interval})"
     if majority.n:
-        share = f"{share_of(majority.value, majority.n)} ({interval(majority, found.judged, percent)})"
+        share = f"{share_of(majority.value, majority.n)} ({interval_or_reason(majority, found.judged, whole_percent)})"
         yield f"agreement with the majority of the others, {found.question}: {share}"
 
 
@@ -70,14 +71,15 @@ def _standing(found: Standing) -> Iterator[str]:
 def spread(found: Standing, value: Estimate) -> str:
     """The interval of a system's value, or why it is not known; what `doubts` says is not said again."""
     doubtful = found.prompts < ENOUGH or not (found.stars or found.state == "settled")
-    return ends(value) if doubtful else interval(value, found.prompts)
+    return interval_ends(value) if doubtful else interval_or_reason(value, found.prompts)
 
 
 def shortage(progress: Progress) -> str:
     """How many votes nobody who is here can give: `18 votes need another rater`."""
     short = progress.raters_short
     need = "needs" if progress.out_of_reach == 1 else "need"
-    return f"{number(progress.out_of_reach, 'vote')} {need} {'another rater' if short == 1 else f'{short} more raters'}"
+    raters = "another rater" if short == 1 else f"{short} more raters"
+    return f"{count_of(progress.out_of_reach, 'vote')} {need} {raters}"
 
 
 def without_alpha(found: Agreement) -> str:
@@ -113,6 +115,6 @@ def _all(rates: Sequence[float], counts: Sequence[int], rate: float) -> bool:
 
 
 def _rater(found: RaterQuality) -> str:
-    pace = f", {duration(found.seconds)} each" if math.isfinite(found.seconds) else ""
+    pace = f", {short_duration(found.seconds)} each" if math.isfinite(found.seconds) else ""
     words = [*(["quarantined"] if found.quarantined else []), *found.words]
-    return f"rater {found.name}: {number(found.votes, 'vote')}{pace}" + (f": {', '.join(words)}" if words else "")
+    return f"rater {found.name}: {count_of(found.votes, 'vote')}{pace}" + (f": {', '.join(words)}" if words else "")

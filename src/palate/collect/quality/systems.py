@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from palate.collect.quality.labels import between_systems, compared
-from palate.collect.quality.measures import bradley_terry, connected, resampled, settled, strengths, wins
-from palate.collect.quality.votes import UNKNOWN, Record
+from palate.collect.quality.measures import bradley_terry_strengths, connected, resampled, settled, strengths, wins
+from palate.collect.quality.study_record import UNKNOWN, Record
 from palate.core.statistics import Estimate
 
 State = Literal["empty", "apart", "swept", "settled"]
@@ -102,7 +102,7 @@ def _strengths(by_prompt: np.ndarray, is_settled: bool, seed: int) -> list[Estim
     if not len(there):
         return found
     by_prompt = by_prompt[:, there[:, None], there]
-    values = bradley_terry(by_prompt.sum(0))
+    values = bradley_terry_strengths(by_prompt.sum(0))
     low = high = np.full_like(values, np.nan)
     if is_settled:
         low, high = resampled(by_prompt, lambda some: strengths(some, values), seed)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from palate import __version__
 from palate.collect.config import ServeConfig
 from palate.collect.live import painter_of
-from palate.collect.quality.study import Quality, quality
+from palate.collect.quality.study_quality import Quality, quality
 from palate.collect.refusal import Refusal
 from palate.collect.study import OpenStudy
 from palate.collect.web import live_routes, owner_routes, rater_routes, session
@@ -95,5 +95,5 @@ def _failed(request: Request, error: Any) -> Response:
 def _said(request: Request, status: int, message: str) -> Response:
     """A refusal as a page for a person, as JSON for a script."""
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        return session.render(request, "refusal.html.jinja", status, message=message)
+        return session.render_page(request, "refusal.html.jinja", status, message=message)
     return JSONResponse({"detail": message}, status)

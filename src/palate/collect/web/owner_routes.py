@@ -9,15 +9,15 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from palate.collect import voting
+from palate.collect.database_rows import ImageRow
 from palate.collect.refusal import Refusal
 from palate.collect.study import LONGEST_NAME
-from palate.collect.tables import Image
 from palate.collect.web import session
+from palate.collect.web.dashboard_view import dashboard_values
 from palate.collect.web.inputs import TOKEN, In
-from palate.collect.web.rater_routes import picture
+from palate.collect.web.rater_routes import picture_response
 from palate.collect.web.schema import QualityOut
 from palate.collect.web.session import Study
-from palate.collect.web.view import view
 from palate.core.errors import InputError
 from palate.core.runs import RunFolder
 
@@ -54,11 +54,11 @@ class QuarantineOut(BaseModel):
 
 
 @router.get("/enter/{token}", include_in_schema=False)
-def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Response:
+def open_owner_link(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Response:
     """Opens the owner's link."""
     if not study.is_owner(token):
         raise Refusal(404, "this link is not valid, or no more; `palate collect serve` prints a new one")
-    return session.enter(request, session.OWNER, token, "/owner")
+    return session.enter_session(request, session.OWNER, token, "/owner")
 
 
 @router.get("", include_in_schema=False, dependencies=OWNER)
@@ -66,7 +66,9 @@ def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Respo
 def dashboard(request: Request, study: Study) -> HTMLResponse:
     """The page on which the owner follows a study."""
     made = RunFolder(study.folder).finished or {}
-    return session.render(request, "dashboard.html.jinja", **view(request.app.state.measure(study), study.config, made))
+    return session.render_page(
+        request, "dashboard.html.jinja", **dashboard_values(request.app.state.measure(study), study.config, made)
+    )
 
 
 @router.get("/api/quality", dependencies=OWNER)
@@ -96,7 +98,7 @@ def renew(request: Request, study: Study, rater: RaterIn) -> LinkOut:
 
 
 @router.post("/api/quarantine", dependencies=CHANGE)
-def quarantine(study: Study, wish: QuarantineIn) -> QuarantineOut:
+def set_quarantine(study: Study, wish: QuarantineIn) -> QuarantineOut:
     """Lets a rater's votes count nowhere, or count again; none is deleted."""
     try:
         voting.quarantine(study, wish.name, wish.on)
@@ -108,10 +110,10 @@ def quarantine(study: Study, wish: QuarantineIn) -> QuarantineOut:
 @router.get(
     "/i/{image_id}", dependencies=OWNER, response_class=Response, responses={200: {"content": {"image/png": {}}}}
 )
-def image(study: Study, image_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Response:
+def study_image(study: Study, image_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Response:
     """A picture of the study, by its number."""
     with study.database.read() as database:
-        found = database.get(Image, image_id)
+        found = database.get(ImageRow, image_id)
     if found is None:
         raise Refusal(404, "the study has no such picture")
-    return picture(study, found.file, "private, max-age=86400, immutable")
+    return picture_response(study, found.file, "private, max-age=86400, immutable")

@@ -10,14 +10,14 @@ from pydantic import BaseModel, Field, FiniteFloat
 from sqlalchemy import bindparam, select
 
 from palate.collect.asking import Screen, next_screens
-from palate.collect.characters import shown
-from palate.collect.pictures import Picture
+from palate.collect.characters import visible_text
+from palate.collect.database_rows import AssignmentRow, HandleRow, ImageRow, RaterRow
 from palate.collect.refusal import Refusal
 from palate.collect.remaining import State, remaining
-from palate.collect.secrets import hashed, signed
+from palate.collect.secrets import authentication_code, token_hash
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Handle, Image, Rater
-from palate.collect.voting import Ballot, Receipt, cast, undo
+from palate.collect.study_pictures import StudyPicture
+from palate.collect.voting import Receipt, VoteRequest, add_vote, undo_vote
 from palate.collect.web import session
 from palate.collect.web.inputs import HANDLE, TOKEN, UUID, In
 from palate.collect.web.session import Study
@@ -26,10 +26,12 @@ router = APIRouter()
 
 # Built once: building a statement takes longer than SQLite takes to answer it. For the same reason routes ask who is
 # there by themselves: a dependency would be one more thread.
-_FILE = select(Image.file).join(Handle, Handle.image_id == Image.id)
-_FILE = _FILE.join(Assignment, Assignment.id == Handle.assignment_id).join(Rater, Rater.id == Assignment.rater_id)
-_FILE = _FILE.where(Handle.name == bindparam("handle"), Rater.token_hash == bindparam("token"))
-_DONE = select(Rater.done).where(Rater.id == bindparam("me"))
+_FILE = select(ImageRow.file).join(HandleRow, HandleRow.image_id == ImageRow.id)
+_FILE = _FILE.join(AssignmentRow, AssignmentRow.id == HandleRow.assignment_id).join(
+    RaterRow, RaterRow.id == AssignmentRow.rater_id
+)
+_FILE = _FILE.where(HandleRow.name == bindparam("handle"), RaterRow.token_hash == bindparam("token"))
+_DONE = select(RaterRow.done).where(RaterRow.id == bindparam("me"))
 
 
 class ShownImage(BaseModel):
@@ -93,11 +95,11 @@ class ReceiptOut(BaseModel):
 
 
 @router.get("/r/{token}", include_in_schema=False)
-def enter(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Response:
+def open_rater_link(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Response:
     """Opens a rater's link."""
     if study.rater(token) is None:
         raise Refusal(404, "this link is not valid, or no more; ask whoever sent it for a new one")
-    return session.enter(request, session.RATER, token, "/")
+    return session.enter_session(request, session.RATER, token, "/")
 
 
 @router.get("/", include_in_schema=False)
@@ -105,8 +107,9 @@ def page(request: Request, study: Study) -> HTMLResponse:
     """The page on which a rater compares images."""
     who, config = session.rater(request), study.config
     shown = {"instructions": config.instructions, "task": config.task, "live": bool(config.live)}
-    shown["rater"] = signed(study.secret, "rater", str(who))[:16]  # under which the browser keeps unsent votes
-    return session.render(request, "rater.html.jinja", questions=config.wording(), n=config.per_screen, **shown)
+    # The browser keeps unsent votes under this name.
+    shown["rater"] = authentication_code(study.secret, "rater", str(who))[:16]
+    return session.render_page(request, "rater.html.jinja", questions=config.wording(), n=config.per_screen, **shown)
 
 
 @router.get("/api/screens")
@@ -126,28 +129,28 @@ def screens(
 @router.post("/api/votes", dependencies=[Depends(session.csrf)])
 def vote(request: Request, study: Study, ballot: VoteIn) -> ReceiptOut:
     """Adds a vote; sending the same one again changes nothing."""
-    return _receipt(cast(study, session.rater(request), Ballot(**ballot.model_dump())))
+    return _receipt(add_vote(study, session.rater(request), VoteRequest(**ballot.model_dump())))
 
 
 @router.post("/api/undo", dependencies=[Depends(session.csrf)])
 def take_back(request: Request, study: Study, wish: UndoIn) -> ReceiptOut:
     """Takes a vote of the rater back; its screen comes first again."""
-    return _receipt(undo(study, session.rater(request), wish.uuid, wish.vote))
+    return _receipt(undo_vote(study, session.rater(request), wish.uuid, wish.vote))
 
 
 @router.get("/i/{handle}", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-def image(request: Request, study: Study, handle: Annotated[str, HANDLE]) -> Response:
+def screen_image(request: Request, study: Study, handle: Annotated[str, HANDLE]) -> Response:
     """A picture of one of the rater's own screens, by its random name."""
     token = session.token_of(request, session.RATER)
     with study.database.read() as database:
-        file = database.scalar(_FILE, {"handle": handle, "token": hashed(token)})
+        file = database.scalar(_FILE, {"handle": handle, "token": token_hash(token)})
     if file is None:
         session.rater(request)
         raise Refusal(404, "there is no such picture among your screens")
-    return picture(study, file, "private, max-age=86400, immutable")
+    return picture_response(study, file, "private, max-age=86400, immutable")
 
 
-def picture(study: OpenStudy, file: str, cache: str) -> Response:
+def picture_response(study: OpenStudy, file: str, cache: str) -> Response:
     """A file of the study's pictures, as it was written: it is named by its content.
 
     Raises:
@@ -160,14 +163,14 @@ def picture(study: OpenStudy, file: str, cache: str) -> Response:
         data = None
     if data is None:
         raise Refusal(404, "this picture is missing; tell the study's owner")
-    if Picture(data, 0, 0).file != file:
+    if StudyPicture(data, 0, 0).file != file:
         raise Refusal(404, "this picture is broken; tell the study's owner")
     return Response(data, media_type="image/png", headers={"cache-control": cache})
 
 
 def _screen(screen: Screen, base: str) -> ScreenOut:
     images = [ShownImage(src=f"{base}/i/{each.handle}", width=each.width, height=each.height) for each in screen.images]
-    return ScreenOut(assignment=screen.assignment, prompt=shown(screen.prompt), images=images)
+    return ScreenOut(assignment=screen.assignment, prompt=visible_text(screen.prompt), images=images)
 
 
 def _ahead(study: OpenStudy, rater: int) -> AheadOut:

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
-from palate.collect.secrets import hashed
+from palate.collect.database_rows import RaterRow, StudyRow
+from palate.collect.secrets import token_hash
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Rater, Study
 
 BURST_SECONDS = 10.0
 CLIENTS = 10_000
@@ -58,7 +58,7 @@ class Tokens:
     async def known(self, token: str) -> str | None:
         """The hash of a token that is a rater's or the owner's, else None; a new one may be unknown for a second, or
         for longer where there are very many."""
-        digest = hashed(token)
+        digest = token_hash(token)
         if digest not in self._hashes and (start := time.monotonic()) >= self._next:
             self._next = start + REREAD  # nobody else begins with it meanwhile
             self._hashes = await run_in_threadpool(self._read)
@@ -68,4 +68,6 @@ class Tokens:
 
     def _read(self) -> frozenset[str]:
         with self._study.database.read() as session:
-            return frozenset([*session.scalars(select(Rater.token_hash)), *session.scalars(select(Study.owner_hash))])
+            return frozenset(
+                [*session.scalars(select(RaterRow.token_hash)), *session.scalars(select(StudyRow.owner_hash))]
+            )

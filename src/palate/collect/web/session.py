@@ -14,10 +14,10 @@ import jinja2
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from palate.collect.characters import shown
+from palate.collect.characters import visible_text
 from palate.collect.config import ServeConfig
 from palate.collect.refusal import Refusal
-from palate.collect.secrets import hashed, same, signed
+from palate.collect.secrets import authentication_code, equal_in_constant_time, token_hash
 from palate.collect.study import OpenStudy
 
 RATER, OWNER = "rater", "owner"
@@ -31,7 +31,7 @@ _PAGES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
-    finalize=lambda value: shown(value) if type(value) is str else value,
+    finalize=lambda value: visible_text(value) if type(value) is str else value,
 )
 
 
@@ -51,7 +51,7 @@ Study = Annotated[OpenStudy, Depends(study)]
 def cookie_of(study: OpenStudy, whose: str) -> str:
     """The name of a study's cookie: browsers keep those of one host together, whatever the port, so each study has a
     name of its own."""
-    return f"palate_{whose}_{signed(study.secret, 'cookie')[:12]}"
+    return f"palate_{whose}_{authentication_code(study.secret, 'cookie')[:12]}"
 
 
 def token_of(request: Request, whose: str) -> str:
@@ -93,14 +93,14 @@ async def csrf(request: Request) -> None:
         raise Refusal(403, "this request comes from another page; reload the study's own")
     if not token_of(request, _whose(request)):
         raise Refusal(401, "this browser is not known here any more; open your link again")
-    if not same(request.headers.get(CSRF_HEADER, ""), csrf_token(request)):
+    if not equal_in_constant_time(request.headers.get(CSRF_HEADER, ""), csrf_token(request)):
         raise Refusal(403, "this page is too old; reload it")
 
 
 def csrf_token(request: Request) -> str:
     """What a page must send back; bound to the cookie of whoever loads it."""
     whose = _whose(request)
-    return signed(study_of(request).secret, "csrf", whose, hashed(token_of(request, whose)))
+    return authentication_code(study_of(request).secret, "csrf", whose, token_hash(token_of(request, whose)))
 
 
 def _whose(request: Request) -> str:
@@ -133,7 +133,7 @@ def link_of(request: Request, token: str) -> str:
     return f"{(serve.url or origin(request)).rstrip('/')}/r/{token}"
 
 
-def enter(request: Request, whose: str, token: str, to: str) -> Response:
+def enter_session(request: Request, whose: str, token: str, to: str) -> Response:
     """Moves a token from the address into a cookie, and goes on to a page."""
     base = path_of(request)
     response = RedirectResponse(base + to, status_code=303)
@@ -143,7 +143,7 @@ def enter(request: Request, whose: str, token: str, to: str) -> Response:
     return response
 
 
-def render(request: Request, page: str, status: int = 200, **values: Any) -> HTMLResponse:
+def render_page(request: Request, page: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page of `pages/`, everything put into it escaped."""
     config = study_of(request).config
     base = path_of(request)

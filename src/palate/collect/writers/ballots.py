@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from palate.collect.database_rows import AssignmentRow, ImageRow, ItemRow, RaterRow, VoteRow, standing_votes_query
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Image, Item, Rater, Vote, standing
 from palate.records.images import StoredImage
 from palate.records.tally import Tally
 
@@ -74,8 +74,8 @@ def read_ballots(
     """
     with study.database.read() as session:
         ballots = _ballots(session, study, question, tally, anonymous, counted)
-        items = session.scalars(select(Item).where(Item.purpose != "gold").order_by(Item.id)).all()
-        images = {image.id: image for image in session.scalars(select(Image))}
+        items = session.scalars(select(ItemRow).where(ItemRow.purpose != "gold").order_by(ItemRow.id)).all()
+        images = {image.id: image for image in session.scalars(select(ImageRow))}
         asked = []
         for item in items:
             given, shown = ballots.get(item.id, []), [images[each] for each in item.images]
@@ -91,8 +91,8 @@ def read_ballots(
 def state(study: OpenStudy, counted: bool) -> dict[str, str]:
     """What tells whether an export of the study would be the same again: its votes, and who is quarantined."""
     with study.database.read() as session:
-        votes, last = session.execute(select(func.count(Vote.id), func.max(Vote.id))).one()
-        quarantined = session.scalars(select(Rater.id).where(Rater.quarantined).order_by(Rater.id)).all()
+        votes, last = session.execute(select(func.count(VoteRow.id), func.max(VoteRow.id))).one()
+        quarantined = session.scalars(select(RaterRow.id).where(RaterRow.quarantined).order_by(RaterRow.id)).all()
     apart = {"quarantined": ", ".join(map(str, quarantined))} if counted and quarantined else {}
     return {"votes": f"{votes} up to number {last or 0}", **apart}
 
@@ -100,14 +100,26 @@ def state(study: OpenStudy, counted: bool) -> dict[str, str]:
 def _ballots(
     session: Session, study: OpenStudy, question: str, tally: Tally, anonymous: bool, counted: bool
 ) -> dict[int, list[Ballot]]:
-    query = standing().join(Assignment, Assignment.id == Vote.assignment_id).join(Item, Item.id == Vote.item_id)
-    columns = (Vote.id, Vote.rater_id, Vote.item_id, Vote.kind, Vote.said, Vote.seconds, Vote.created)
-    query = query.with_only_columns(*columns, Assignment.repeat, Item.purpose).order_by(Vote.id)
+    query = (
+        standing_votes_query()
+        .join(AssignmentRow, AssignmentRow.id == VoteRow.assignment_id)
+        .join(ItemRow, ItemRow.id == VoteRow.item_id)
+    )
+    columns = (
+        VoteRow.id,
+        VoteRow.rater_id,
+        VoteRow.item_id,
+        VoteRow.kind,
+        VoteRow.said,
+        VoteRow.seconds,
+        VoteRow.created,
+    )
+    query = query.with_only_columns(*columns, AssignmentRow.repeat, ItemRow.purpose).order_by(VoteRow.id)
     rows = session.execute(query).all()  # first: whom and what a vote is about is there before it
-    superseded = select(Vote.supersedes).where(Vote.supersedes.is_not(None))
-    for kind in session.scalars(select(Vote.kind).where(Vote.id.in_(superseded))):
+    superseded = select(VoteRow.supersedes).where(VoteRow.supersedes.is_not(None))
+    for kind in session.scalars(select(VoteRow.kind).where(VoteRow.id.in_(superseded))):
         tally.drop(f"{kind}s taken back")
-    people = session.scalars(select(Rater).order_by(Rater.id))
+    people = session.scalars(select(RaterRow).order_by(RaterRow.id))
     raters = {rater.id: (number, rater) for number, rater in enumerate(people, 1)}
     ballots: dict[int, list[Ballot]] = defaultdict(list)
     for row in rows:
@@ -121,7 +133,7 @@ def _ballots(
     return ballots
 
 
-def _left_out(row: Any, rater: Rater, counted: bool) -> str | None:
+def _left_out(row: Any, rater: RaterRow, counted: bool) -> str | None:
     """Why a vote that nobody took back is no ballot."""
     if counted and rater.quarantined:
         return "votes of quarantined raters"
@@ -140,7 +152,7 @@ def _ballot(row: Any, task: str, question: str, number: int, name: str) -> Ballo
     return Ballot(row.id, number, name, ranks, stars, tie, row.seconds, row.created)
 
 
-def _asked(study: OpenStudy, item: Item, images: list[Image], ballots: list[Ballot]) -> Asked:
+def _asked(study: OpenStudy, item: ItemRow, images: list[ImageRow], ballots: list[Ballot]) -> Asked:
     seeds = tuple(image.seed for image in images if image.seed is not None)
     return Asked(
         item=item.id,

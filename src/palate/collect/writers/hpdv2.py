@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from palate.collect.writers.files import name_of, place_images
+from palate.collect.writers.picture_files import name_of, place_images
 from palate.core.json_files import write_json
 from palate.prefer.aggregation import aggregate
 from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PROMPT, RANK, SYSTEMS, USER, written_ranks

@@ -17,7 +17,7 @@ from xml.sax.saxutils import quoteattr
 
 from palate.collect.config import Task
 from palate.collect.writers.ballots import Asked, Ballot
-from palate.collect.writers.files import name_of, place_images
+from palate.collect.writers.picture_files import name_of, place_images
 from palate.core.files import write_atomic
 from palate.core.json_files import write_json
 from palate.prefer.formats.labelstudio import ALL_BAD, BOTH_BAD, RATER, SEEDS, SERVED, SYSTEMS, TIE, bucket_name

@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from palate.collect.writers.files import name_of
+from palate.collect.writers.picture_files import name_of
 from palate.prefer.formats.pickapic import ARE_DIFFERENT, CAPTION, HAS_LABEL, IMAGES, LABELS, MODELS, UIDS, schema
 from palate.records.parquet import write_rows
 from palate.records.ranked import RankedSet

@@ -71,9 +71,9 @@ def render_report(
         comparison=comparison,
         judged=comparison.judged.judge,
         by_preference="faithful" not in comparison.judged.measures,
-        sentence=view.sentence(comparison),
+        sentence=view.comparison_sentence(comparison),
         cards=view.cards(comparison),
-        shown=pictures.gallery(comparison),
+        shown=pictures.pair_gallery(comparison),
         pairs=changes.size,
         tally={name: int((changes == worth).sum()) for worth, name in pictures.CHANGES.items()},
         charts=[chart for curve in CURVES if (chart := line_chart(curve, curves))],
@@ -93,7 +93,7 @@ def template(name: str) -> jinja2.Template:
     """One of the pages beside this file; everything that is put into it is escaped."""
     import jinja2
 
-    from palate.evaluate.report.text import count
+    from palate.evaluate.report.number_format import count
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("palate.evaluate.report"),

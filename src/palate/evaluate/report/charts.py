@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from palate.core.statistics import Estimate
-from palate.evaluate.report.text import tick_writer, writer
+from palate.evaluate.report.number_format import tick_writer, writer
 
 POINTS = 240  # a curve has no more points than this; longer runs are averaged in bins
 TREND = 15  # the trend is a running mean over a fifteenth of the curve
@@ -17,7 +17,7 @@ ALIKE = 1e-9  # a range that is a smaller part of the numbers themselves is none
 
 
 @dataclass(frozen=True)
-class Mark:
+class StripMark:
     """An estimate on a strip: its dot and its whisker, from 0 to 100."""
 
     kind: str
@@ -30,7 +30,7 @@ class Mark:
 class Strip:
     """Estimates on one axis; `reference` is a line to compare with."""
 
-    marks: tuple[Mark, ...]
+    marks: tuple[StripMark, ...]
     reference: float | None
     ends: tuple[str, str]
 
@@ -48,7 +48,7 @@ def strip(
         return round(float(np.clip((x if np.isfinite(x) else otherwise) - low, 0, high - low) / (high - low) * 100), 2)
 
     marks = tuple(
-        Mark(kind, place(e.value), place(e.low, e.value), place(e.high, e.value))
+        StripMark(kind, place(e.value), place(e.low, e.value), place(e.high, e.value))
         for kind, e in estimates.items()
         if np.isfinite(e.value)
     )

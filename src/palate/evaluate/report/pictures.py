@@ -12,7 +12,7 @@ import numpy as np
 
 from palate.core.statistics import contest
 from palate.evaluate.compare import Comparison, Paired
-from palate.evaluate.report.text import writer
+from palate.evaluate.report.number_format import writer
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +23,7 @@ CHANGES = {1.0: "better", 0.0: "worse", 0.5: "same"}
 
 
 @dataclass(frozen=True)
-class Picture:
+class SidePicture:
     """One model's picture of a pair; `right` is the judge's word on it, None where it only gives a score."""
 
     side: str
@@ -41,8 +41,8 @@ class ShownPair:
     prompt: str
     image: int  # 1-based place among the prompt's images
     change: str
-    base: Picture
-    aligned: Picture
+    base: SidePicture
+    aligned: SidePicture
 
 
 def verdict_changes(comparison: Comparison) -> np.ndarray:
@@ -64,7 +64,7 @@ def chosen_pairs(prompts: int, images: int, limit: int = MAX_PAIRS) -> list[tupl
     return sorted(chosen)
 
 
-def gallery(comparison: Comparison) -> list[ShownPair]:
+def pair_gallery(comparison: Comparison) -> list[ShownPair]:
     """The pairs that the report shows, thumbnails made."""
     changes = verdict_changes(comparison)
     return [
@@ -79,13 +79,13 @@ def gallery(comparison: Comparison) -> list[ShownPair]:
     ]
 
 
-def _picture(comparison: Comparison, side: str, p: int, k: int) -> Picture:
+def _picture(comparison: Comparison, side: str, p: int, k: int) -> SidePicture:
     image = thumbnail(comparison.images[side][p][k].open())
     readings = {m: float(getattr(v, side)[p, k]) for m, v in comparison.judged.measures.items()}
     right = bool(readings["faithful"]) if "faithful" in readings else None
     shown = next((m for m in ("score", "appeal") if m in readings), None)
     note = f"{shown} {_writer(comparison.judged.measures[shown])(readings[shown])}" if shown else ""
-    return Picture(side, data_uri(image), *image.size, right, note)
+    return SidePicture(side, data_uri(image), *image.size, right, note)
 
 
 def _writer(values: Paired) -> Callable[[float], str]:

@@ -11,7 +11,7 @@ from palate.core.statistics import Estimate
 from palate.evaluate.compare import Change, Comparison, Paired, Verdict, change, gap
 from palate.evaluate.judge import HEADLINES, RATES, find_judge
 from palate.evaluate.report.charts import Strip, axis, strip
-from palate.evaluate.report.text import count, ends, interval, percent, points, writer
+from palate.evaluate.report.number_format import all_numbers, count, interval_text, percent, points, writer
 
 LABELS = {
     "faithful": "Follows the prompt",
@@ -42,7 +42,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Row:
+class MeasureRow:
     """A line of a table: a measure before and after."""
 
     label: str
@@ -90,12 +90,12 @@ def _measure_card(measure: str, values: Paired, seed: int) -> Card:
     return Card(
         LABELS[measure],
         value(found.aligned.value),
-        interval(found.aligned, value),
+        interval_text(found.aligned, value),
         tone,
         said,
         (
-            f"base {value(found.base.value)} ({interval(found.base, value)})",
-            f"{by(found.difference.value)}{unit} ({interval(found.difference, by)})",
+            f"base {value(found.base.value)} ({interval_text(found.base, value)})",
+            f"{by(found.difference.value)}{unit} ({interval_text(found.difference, by)})",
         ),
         _change_strip(measure, found),
     )
@@ -109,7 +109,7 @@ def _win_card(judged: Verdict) -> Card:
     return Card(
         "Win rate over the base",
         percent(rate.value),
-        interval(rate),
+        interval_text(rate),
         tone,
         said,
         (", ".join((count(wins, "win"), count(ties, "tie"), count(losses, "loss", "losses"))),),
@@ -128,7 +128,7 @@ def _diversity_card(comparison: Comparison) -> Card:
     return Card(
         "Diversity kept",
         percent(kept.value),
-        interval(kept),
+        interval_text(kept),
         tone,
         said,
         ("RMS distance between seeds", f"{write(before.value)} → {write(after.value)}"),
@@ -136,13 +136,13 @@ def _diversity_card(comparison: Comparison) -> Card:
     )
 
 
-def measure_rows(comparison: Comparison) -> list[Row]:
+def measure_rows(comparison: Comparison) -> list[MeasureRow]:
     """One row for each thing that the judge reads off an image."""
     measures = comparison.judged.measures
     return [_row(LABELS.get(m, m), m, values, comparison.seed) for m, values in measures.items()]
 
 
-def request_tables(comparison: Comparison) -> dict[str, list[Row]]:
+def request_tables(comparison: Comparison) -> dict[str, list[MeasureRow]]:
     """Faithfulness by what the prompt asks for; empty for a judge that does not say, or cannot read the prompts."""
     if "faithful" not in comparison.judged.measures:
         return {}
@@ -169,8 +169,8 @@ def judge_rows(comparison: Comparison) -> list[JudgeRow]:
         for finding, between in gap(judged, other, comparison.seed).items():
             label = LABELS[finding] + (" above 50%" if finding == "win_rate" else ", gain")
             gains = [_gain(verdict, finding, comparison.seed) for verdict in (judged, other)]
-            write = points if finding in ("win_rate", *RATES) else writer(ends(*gains, between), sign=True)
-            ours, theirs, apart = ((write(each.value), interval(each, write)) for each in (*gains, between))
+            write = points if finding in ("win_rate", *RATES) else writer(all_numbers(*gains, between), sign=True)
+            ours, theirs, apart = ((write(each.value), interval_text(each, write)) for each in (*gains, between))
             flattered = word(between, len(judged.outcomes), ("flattered", "", ""))[1] == "flattered"
             rows.append(JudgeRow(other.judge, label, ours, theirs, apart, "bad" if flattered else "open"))
     return rows
@@ -193,21 +193,21 @@ def interval_rows(comparison: Comparison) -> list[tuple[str, str, str, str, str]
     for label, outcomes in rates.items():
         estimate, naive = statistics.rate(outcomes), statistics.rate(outcomes.reshape(-1, 1))
         effective = f"{statistics.effective_count(outcomes):,.0f} of {outcomes.size:,}"
-        rows.append((label, percent(estimate.value), interval(estimate), effective, interval(naive)))
+        rows.append((label, percent(estimate.value), interval_text(estimate), effective, interval_text(naive)))
     return rows
 
 
-def _row(label: str, measure: str, values: Paired, seed: int) -> Row:
+def _row(label: str, measure: str, values: Paired, seed: int) -> MeasureRow:
     found = change(measure, values, seed)
     value, by = _writers(measure, found)
     words = ("bad", "open", "good") if measure in LOWER_IS_BETTER else ("good", "open", "bad")
     tone, said = word(found.difference, len(values.base), words)
-    return Row(
+    return MeasureRow(
         label,
         value(found.base.value),
         value(found.aligned.value),
         by(found.difference.value),
-        interval(found.difference, by),
+        interval_text(found.difference, by),
         said if said in words else tone,
         _change_strip(measure, found),
         found.base.n,
@@ -218,19 +218,19 @@ def _writers(measure: str, found: Change) -> tuple[Callable[[float], str], Calla
     """How a measure's values and its differences are written."""
     if measure not in ("appeal", "score"):
         return percent, points
-    return writer(ends(found.base, found.aligned)), writer(ends(found.difference), sign=True)
+    return writer(all_numbers(found.base, found.aligned)), writer(all_numbers(found.difference), sign=True)
 
 
 def _change_strip(measure: str, found: Change) -> Strip:
     estimates = {"base": found.base, "aligned": found.aligned}
     if measure != "score":
         return strip(estimates, ends=("0", "1") if measure == "appeal" else ("0%", "100%"))
-    low, high = axis(ends(found.base, found.aligned), 0.2)
+    low, high = axis(all_numbers(found.base, found.aligned), 0.2)
     write = writer((low, high))
     return strip(estimates, low, high, ends=(write(low), write(high)))
 
 
-def sentence(comparison: Comparison) -> str:
+def comparison_sentence(comparison: Comparison) -> str:
     """The finding in one sentence."""
     judged = comparison.judged
     prompts, images = judged.outcomes.shape
@@ -238,10 +238,10 @@ def sentence(comparison: Comparison) -> str:
     if "faithful" not in judged.measures:
         rate = statistics.rate(judged.outcomes)
         won = f"The judge puts the aligned model's image first in {percent(rate.value)} of pairs"
-        return f"{won} (95% interval {interval(rate)}). {drawn}"
+        return f"{won} (95% interval {interval_text(rate)}). {drawn}"
     found = change("faithful", judged.measures["faithful"], comparison.seed)
     rates = f"in {percent(found.aligned.value)} of its images, the base in {percent(found.base.value)}"
-    by = f"{points(found.difference.value)} points (95% interval {interval(found.difference, points)})"
+    by = f"{points(found.difference.value)} points (95% interval {interval_text(found.difference, points)})"
     return f"The aligned model follows its prompt {rates}: {by}. {drawn}"
 
 

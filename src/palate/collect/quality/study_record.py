@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from palate.collect.asking import LEASED
 from palate.collect.config import StudyConfig, Task
+from palate.collect.database_rows import AssignmentRow, ImageRow, ItemRow, RaterRow, VoteRow, standing_votes_query
 from palate.collect.study import OpenStudy
-from palate.collect.tables import Assignment, Image, Item, Rater, Vote, standing
 
 UNKNOWN = -1
 """The number of a system that has no name."""
@@ -121,10 +121,10 @@ def read_record(study: OpenStudy) -> Record:
     config = study.config
     with study.database.read() as session:
         answers, asides = _votes(session, config)  # first: what a vote points at is never removed
-        people = session.execute(select(Rater.id, Rater.name, Rater.quarantined).order_by(Rater.id)).all()
+        people = session.execute(select(RaterRow.id, RaterRow.name, RaterRow.quarantined).order_by(RaterRow.id)).all()
         items = _items(session, config.per_screen)
-        leased = select(func.count(Assignment.id)).join(Rater, Rater.id == Assignment.rater_id)
-        live = (Assignment.state == LEASED, Assignment.until >= time.time(), Rater.quarantined.is_(False))
+        leased = select(func.count(AssignmentRow.id)).join(RaterRow, RaterRow.id == AssignmentRow.rater_id)
+        live = (AssignmentRow.state == LEASED, AssignmentRow.until >= time.time(), RaterRow.quarantined.is_(False))
         leases = session.scalar(leased.where(*live)) or 0
     raters = np.array([row.id for row in people], int)
     return Record(
@@ -143,8 +143,8 @@ def read_record(study: OpenStudy) -> Record:
 
 def _votes(session: Session, config: StudyConfig) -> tuple[list[tuple[float, ...]], list[Any]]:
     """Answers, a row of numbers each (see `_answers`), and skips and flags as they are stored."""
-    query = standing().join(Assignment, Assignment.id == Vote.assignment_id).order_by(Vote.id)
-    columns = (Vote.rater_id, Vote.item_id, Vote.kind, Vote.said, Vote.seconds, Assignment.repeat)
+    query = standing_votes_query().join(AssignmentRow, AssignmentRow.id == VoteRow.assignment_id).order_by(VoteRow.id)
+    columns = (VoteRow.rater_id, VoteRow.item_id, VoteRow.kind, VoteRow.said, VoteRow.seconds, AssignmentRow.repeat)
     answers, asides = [], []
     told = [("ranks", question) for question in config.questions]
     told += [("answers", question) for question in config.questions if config.task == "rating"]
@@ -184,9 +184,9 @@ def _aside(row: Any, raters: np.ndarray, items: np.ndarray) -> Aside:
 
 
 def _items(session: Session, n: int) -> Items:
-    columns = (Item.id, Item.purpose, Item.prompt, Item.images, Item.answer)
-    rows = session.execute(select(*columns).order_by(Item.id)).all()
-    made_by = {row.id: row.system for row in session.execute(select(Image.id, Image.system))}
+    columns = (ItemRow.id, ItemRow.purpose, ItemRow.prompt, ItemRow.images, ItemRow.answer)
+    rows = session.execute(select(*columns).order_by(ItemRow.id)).all()
+    made_by = {row.id: row.system for row in session.execute(select(ImageRow.id, ImageRow.system))}
     prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(row.prompt for row in rows))}
     systems = {name: number for number, name in enumerate(sorted(set(made_by.values()) - {""}))}
     images = np.array([row.images for row in rows], int).reshape(-1, n)

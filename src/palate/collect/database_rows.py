@@ -20,7 +20,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {dict[str, Any]: JSON, list[int]: JSON, float: Double}  # noqa: RUF012  # as SQLAlchemy has it
 
 
-class Study(Base):
+class StudyRow(Base):
     """The one row that says what this database is of."""
 
     __tablename__ = "study"
@@ -32,7 +32,7 @@ class Study(Base):
     created: Mapped[float]
 
 
-class Image(Base):
+class ImageRow(Base):
     """A picture as raters see it: `file` is relative to the study's folder, without metadata.
 
     Pictures that are equal share a file, and have a row each where they are not of the same origin.
@@ -52,7 +52,7 @@ class Image(Base):
     """What else its source said of it."""
 
 
-class Item(Base):
+class ItemRow(Base):
     """Something that is asked."""
 
     __tablename__ = "item"
@@ -73,7 +73,7 @@ class Item(Base):
     """How often place 0 was shown before place 1, less how often after it."""
 
 
-class Rater(Base):
+class RaterRow(Base):
     """Somebody who votes."""
 
     __tablename__ = "rater"
@@ -88,7 +88,7 @@ class Rater(Base):
     """How often they saw place 0 before place 1, less how often after it."""
 
 
-class Assignment(Base):
+class AssignmentRow(Base):
     """An item shown to a rater; `repeat` is 1 for the mirrored second time."""
 
     __tablename__ = "assignment"
@@ -107,7 +107,7 @@ class Assignment(Base):
     created: Mapped[float]
 
 
-class Handle(Base):
+class HandleRow(Base):
     """The random name under which one assignment's image is fetched."""
 
     __tablename__ = "handle"
@@ -117,7 +117,7 @@ class Handle(Base):
     position: Mapped[int]
 
 
-class Vote(Base):
+class VoteRow(Base):
     """What a rater said; never changed. One that another supersedes does not count."""
 
     __tablename__ = "vote"
@@ -137,8 +137,10 @@ class Vote(Base):
     supersedes: Mapped[int | None] = mapped_column(ForeignKey("vote.id"), unique=True)
 
 
-def standing(rater_id: int | None = None) -> Any:
+def standing_votes_query(rater_id: int | None = None) -> Any:
     """A query of the votes that count: answers, skips and flags that no other vote supersedes."""
-    later = aliased(Vote)
-    query = select(Vote).where(Vote.kind != "undo", ~select(later.id).where(later.supersedes == Vote.id).exists())
-    return query if rater_id is None else query.where(Vote.rater_id == rater_id)
+    later = aliased(VoteRow)
+    query = select(VoteRow).where(
+        VoteRow.kind != "undo", ~select(later.id).where(later.supersedes == VoteRow.id).exists()
+    )
+    return query if rater_id is None else query.where(VoteRow.rater_id == rater_id)

@@ -58,7 +58,7 @@ def _power(x: float) -> int:
     return math.floor(math.log10(x)) if x > 0 else 0
 
 
-def number(x: float) -> str:
+def single_number(x: float) -> str:
     """One number, by its own: 0.9 -> 0.900."""
     return writer([x])(x)
 
@@ -78,12 +78,12 @@ def points(x: float) -> str:
     return f"{x * 100:+.1f}".replace("-", MINUS) if math.isfinite(x) else UNKNOWN
 
 
-def ends(*estimates: Estimate) -> list[float]:
+def all_numbers(*estimates: Estimate) -> list[float]:
     """All the numbers of estimates."""
     return [end for each in estimates for end in (each.value, each.low, each.high)]
 
 
-def interval(estimate: Estimate, write: Callable[[float], str] = percent) -> str:
+def interval_text(estimate: Estimate, write: Callable[[float], str] = percent) -> str:
     """The ends of an estimate's interval, `35.9 to 46.2%`; a unit is said once."""
     if not estimate.known:
         return UNKNOWN

@@ -22,17 +22,17 @@ def decimals(x: float) -> str:
     return f"{x:.2f}".replace("-", MINUS) if math.isfinite(x) else UNKNOWN
 
 
-def percent(x: float) -> str:
+def whole_percent(x: float) -> str:
     """0.839 -> 84%"""
     return f"{100 * x:.0f}%" if math.isfinite(x) else UNKNOWN
 
 
-def duration(x: float) -> str:
+def short_duration(x: float) -> str:
     """3.25 -> 3.2 s"""
     return f"{x:.1f} s" if math.isfinite(x) else NONE
 
 
-def number(count: int, what: str) -> str:
+def count_of(count: int, what: str) -> str:
     """A count and its noun: 1, vote -> 1 vote; 1200, vote -> 1,200 votes."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
@@ -51,24 +51,24 @@ def share_of(value: float, n: int, what: str = "screen") -> str:
     if not n or not math.isfinite(value):
         return NONE
     if n >= SMALL:
-        return f"{percent(value)} of {n:,}"
+        return f"{whole_percent(value)} of {n:,}"
     halves = 2 * value * n
     if abs(halves - round(halves)) > 1e-6:
-        return f"{percent(value)} on {number(n, what)}"
+        return f"{whole_percent(value)} on {count_of(n, what)}"
     whole, half = divmod(round(halves), 2)
     return f"{whole or '' if half else whole}{'½' if half else ''} of {n}"
 
 
-def ends(found: Estimate, write: Callable[[float], str] = decimals) -> str:
+def interval_ends(found: Estimate, write: Callable[[float], str] = decimals) -> str:
     """The interval, `0.67 to 0.78`; a unit is said once."""
     if not math.isfinite(found.low) or not math.isfinite(found.high):
         return UNKNOWN
     return f"{write(found.low).rstrip('%')} to {write(found.high)}"
 
 
-def interval(found: Estimate, prompts: int, write: Callable[[float], str] = decimals) -> str:
+def interval_or_reason(found: Estimate, prompts: int, write: Callable[[float], str] = decimals) -> str:
     """The interval of what rests on so many prompts, or why it is not known: `unknown: fewer than six prompts`."""
-    written = ends(found, write)
+    written = interval_ends(found, write)
     return written if written != UNKNOWN else f"{UNKNOWN}: {FEW if prompts < ENOUGH else ALIKE}"
 
 

@@ -13,8 +13,8 @@ from palate.core.statistics import ENOUGH, RESAMPLES
 from palate.evaluate.ranking import Order, Placed, Step
 from palate.evaluate.report import template
 from palate.evaluate.report.charts import Strip, axis, strip
+from palate.evaluate.report.number_format import all_numbers, interval_text, percent, single_number, writer
 from palate.evaluate.report.pictures import chosen_pairs, data_uri, thumbnail
-from palate.evaluate.report.text import ends, interval, number, percent, writer
 from palate.evaluate.report.view import flatten
 
 PROMPTS = 8
@@ -47,7 +47,7 @@ class StepRow:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SourcePicture:
     """The first picture of a source for a prompt."""
 
     source: str
@@ -73,17 +73,17 @@ def render_order(order: Order, config: Mapping[str, Any]) -> str:
     return template("order.html.jinja").render(
         version=__version__,
         order=order,
-        sentence=sentence(order),
+        sentence=order_sentence(order),
         places=place_rows(order.placed),
         steps=step_rows(order.steps),
-        shown=gallery(order),
+        shown=source_gallery(order),
         config=flatten(config),
         enough=ENOUGH,
         resamples=RESAMPLES,
     )
 
 
-def sentence(order: Order) -> str:
+def order_sentence(order: Order) -> str:
     """The finding in one sentence."""
     first, *rest = (each.source.name for each in order.placed)
     begun = f"{first} scores best, then {', then '.join(rest)}"
@@ -98,7 +98,7 @@ def sentence(order: Order) -> str:
 
 def place_rows(placed: Sequence[Placed]) -> list[PlaceRow]:
     """One row for each source, all on one axis."""
-    numbers = ends(*(each.score for each in placed))
+    numbers = all_numbers(*(each.score for each in placed))
     write, (low, high) = writer(numbers), axis(numbers, 0.1)
     scale = (write(low), write(high))
     return [
@@ -106,7 +106,7 @@ def place_rows(placed: Sequence[Placed]) -> list[PlaceRow]:
             place,
             each.source.name,
             write(each.score.value),
-            interval(each.score, write),
+            interval_text(each.score, write),
             each.score.n,
             strip({"aligned": each.score}, low, high, ends=scale),
         )
@@ -116,15 +116,15 @@ def place_rows(placed: Sequence[Placed]) -> list[PlaceRow]:
 
 def step_rows(steps: Sequence[Step]) -> list[StepRow]:
     """One row for each pair of neighbours, all on one axis that has zero on it."""
-    numbers = [*ends(*(step.difference for step in steps)), 0.0]
+    numbers = [*all_numbers(*(step.difference for step in steps)), 0.0]
     write, by, (low, high) = writer(numbers), writer(numbers, sign=True), axis(numbers, 0.1)
     scale = (write(low), write(high))
     return [
         StepRow(
             step.ahead,
             step.behind,
-            (by(step.difference.value), interval(step.difference, by)),
-            (percent(step.win_rate.value), interval(step.win_rate)),
+            (by(step.difference.value), interval_text(step.difference, by)),
+            (percent(step.win_rate.value), interval_text(step.win_rate)),
             "good" if step.clear else "open",
             step.word,
             strip({"aligned" if step.clear else "base": step.difference}, low, high, 0.0, scale),
@@ -133,12 +133,12 @@ def step_rows(steps: Sequence[Step]) -> list[StepRow]:
     ]
 
 
-def gallery(order: Order) -> list[tuple[str, list[Picture]]]:
+def source_gallery(order: Order) -> list[tuple[str, list[SourcePicture]]]:
     """Evenly spread prompts, never chosen by result, each with the first picture of every source in the found order."""
     prompts = [order.prompts[p] for p, _ in chosen_pairs(len(order.prompts), 1, PROMPTS)]
     return [(prompt, [_picture(each, prompt) for each in order.placed]) for prompt in prompts]
 
 
-def _picture(placed: Placed, prompt: str) -> Picture:
+def _picture(placed: Placed, prompt: str) -> SourcePicture:
     image = thumbnail(placed.source.images[prompt][0].image.open())
-    return Picture(placed.source.name, data_uri(image), *image.size, number(placed.scores[prompt][0]))
+    return SourcePicture(placed.source.name, data_uri(image), *image.size, single_number(placed.scores[prompt][0]))

@@ -16,9 +16,9 @@ import numpy as np
 
 from palate.collect.quality.labels import Labels, opinions, verdicts
 from palate.collect.quality.measures import Distance, alpha, alphas, coincidences, estimate, prompt_share, with_majority
-from palate.collect.quality.raters import RaterQuality, raters
+from palate.collect.quality.rater_quality import RaterQuality, raters
+from palate.collect.quality.study_record import Record, read_record
 from palate.collect.quality.systems import Standing, standing_of
-from palate.collect.quality.votes import Record, read_record
 from palate.collect.study import OpenStudy
 from palate.core.statistics import Estimate
 

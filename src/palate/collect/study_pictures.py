@@ -14,7 +14,7 @@ GREY = (119, 119, 119)
 
 
 @dataclass(frozen=True)
-class Picture:
+class StudyPicture:
     """A PNG without metadata.
 
     Attributes:
@@ -37,7 +37,7 @@ def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return min(width for width, _ in sizes), min(height for _, height in sizes)
 
 
-def picture_of(image: Image.Image, size: tuple[int, int]) -> Picture:
+def picture_of(image: Image.Image, size: tuple[int, int]) -> StudyPicture:
     """A picture in one format and size, which tells nothing of what made it.
 
     One that is larger is made smaller, whole, and centred on grey where its shape is another.
@@ -50,8 +50,8 @@ def picture_of(image: Image.Image, size: tuple[int, int]) -> Picture:
     return _encoded(fitted)
 
 
-def _encoded(image: Image.Image) -> Picture:
+def _encoded(image: Image.Image) -> StudyPicture:
     plain = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())  # pixels alone, whatever `info` had
     buffer = io.BytesIO()
     plain.save(buffer, "png")
-    return Picture(buffer.getvalue(), plain.width, plain.height)
+    return StudyPicture(buffer.getvalue(), plain.width, plain.height)

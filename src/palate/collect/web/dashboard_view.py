@@ -9,22 +9,22 @@ from typing import Any
 
 from palate.collect.config import StudyConfig
 from palate.collect.new import MADE_SMALLER, SEVERAL_SIZES
-from palate.collect.quality.raters import ALWAYS, APART, FEW, GOLD, HASTY, LEANING, LEAST, SKIPPING, steady
-from palate.collect.quality.study import Agreement, Quality
-from palate.collect.quality.summary import doubts, shortage, spread, without_alpha
-from palate.collect.quality.systems import Standing
-from palate.collect.quality.text import (
+from palate.collect.quality.number_text import (
     MINUS,
     NONE,
+    count_of,
     counted,
     decimals,
-    duration,
-    ends,
-    interval,
-    number,
-    percent,
+    interval_ends,
+    interval_or_reason,
     share_of,
+    short_duration,
+    whole_percent,
 )
+from palate.collect.quality.rater_quality import ALWAYS, APART, FEW, GOLD, HASTY, LEANING, LEAST, SKIPPING, steady
+from palate.collect.quality.study_quality import Agreement, Quality
+from palate.collect.quality.summary import doubts, shortage, spread, without_alpha
+from palate.collect.quality.systems import Standing
 from palate.core.statistics import Estimate
 
 SHOWN = 40
@@ -60,7 +60,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Mark:
+class AxisMark:
     """An estimate on an axis, in per cent from its left: the dot, and the ends of the interval where there are any."""
 
     at: float
@@ -75,40 +75,46 @@ class Opinion:
     question: str
     alpha: str
     sentence: str
-    mark: Mark | None
+    mark: AxisMark | None
     majority: str
     spread: str
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemRow:
     """A system on the page; `rates` are its win rates against each of the others."""
 
     name: str
     value: str
     spread: str
-    mark: Mark | None
+    mark: AxisMark | None
     rates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Table:
+class SystemTable:
     """The systems by one question; without rows where nothing is known of them. `doubts` are sentences."""
 
     question: str
     measure: str
-    rows: tuple[Row, ...]
+    rows: tuple[SystemRow, ...]
     axis: Axis
     doubts: tuple[str, ...]
 
 
-def view(found: Quality, config: StudyConfig, made: Mapping[str, Any]) -> dict[str, Any]:
+def dashboard_values(found: Quality, config: StudyConfig, made: Mapping[str, Any]) -> dict[str, Any]:
     """The template's values; `made` is what `palate collect new` has counted."""
-    words = {"percent": percent, "duration": duration, "ends": ends, "counted": counted, "share_of": share_of}
+    words = {
+        "percent": whole_percent,
+        "duration": short_duration,
+        "ends": interval_ends,
+        "counted": counted,
+        "share_of": share_of,
+    }
     alphas = alpha_axis([each.alpha for each in found.agreement])
     return {
         **words,
-        "number": number,
+        "number": count_of,
         "found": found,
         "shortage": shortage(found.progress) if found.progress.out_of_reach else "",
         "sizes": _sizes(made),
@@ -127,13 +133,11 @@ def view(found: Quality, config: StudyConfig, made: Mapping[str, Any]) -> dict[s
 def _sizes(made: Mapping[str, Any]) -> str:
     """What became of images of several sizes, where there were any."""
     if smaller := made.get(MADE_SMALLER):
-        what = (
-            f"{number(smaller, 'image')} {'was' if smaller == 1 else 'were'} made smaller, to the size of the smallest"
-        )
-        return f"{what} on the same screen, so that no size tells systems apart."
+        were = f"{count_of(smaller, 'image')} {'was' if smaller == 1 else 'were'}"
+        return f"{were} made smaller, to the smallest size on the same screen, so that no size identifies a system."
     if mixed := made.get(SEVERAL_SIZES):
-        what = f"{number(mixed, 'item')} {'has' if mixed == 1 else 'have'} images of several sizes, shown as they are"
-        return f"{what}: raters may tell systems apart by them."
+        have = f"{count_of(mixed, 'item')} {'has' if mixed == 1 else 'have'}"
+        return f"{have} images of several sizes, shown unchanged: raters may recognise systems by the sizes."
     return ""
 
 
@@ -175,30 +179,30 @@ def _round(x: float) -> str:
     return f"{x:.10f}".rstrip("0").rstrip(".").replace("-", MINUS)
 
 
-def mark(found: Estimate, axis: Axis) -> Mark | None:
+def axis_mark(found: Estimate, axis: Axis) -> AxisMark | None:
     """Places an estimate on an axis; None where it has no value."""
     if not math.isfinite(found.value):
         return None
     low, high = (axis.place(x) if math.isfinite(x) else None for x in (found.low, found.high))
-    return Mark(axis.place(found.value), low, high)
+    return AxisMark(axis.place(found.value), low, high)
 
 
 def _opinion(found: Agreement, axis: Axis) -> Opinion:
     alpha, majority = found.alpha, found.majority
     known = math.isfinite(alpha.value)
-    more = f"; 95% interval {interval(alpha, found.prompts)}" if known else f": {without_alpha(found)}"
+    more = f"; 95% interval {interval_or_reason(alpha, found.prompts)}" if known else f": {without_alpha(found)}"
     share = f"{share_of(majority.value, majority.n)} {'verdict' if majority.n == 1 else 'verdicts'}"
     return Opinion(
         found.question,
         decimals(alpha.value) if known else "unknown",
         f"Krippendorff’s alpha, {found.distance}{more}",
-        mark(alpha, axis),
+        axis_mark(alpha, axis),
         share if majority.n else "",
-        interval(majority, found.judged, percent),
+        interval_or_reason(majority, found.judged, whole_percent),
     )
 
 
-def _table(standing: Standing) -> Table:
+def _table(standing: Standing) -> SystemTable:
     values = standing.stars or standing.strengths
     axis = STARS if standing.stars else strength_axis(values)
     rows = []
@@ -206,10 +210,10 @@ def _table(standing: Standing) -> Table:
         rates = tuple(share_of(rate, n) for rate, n in zip(standing.win_rates[i], standing.comparisons[i]))
         known = math.isfinite(value.value)
         texts = (decimals(value.value), spread(standing, value)) if known else (NONE, NONE)
-        rows.append(Row(name, *texts, mark(value, axis), rates))
+        rows.append(SystemRow(name, *texts, axis_mark(value, axis), rates))
     measure = "Mean stars" if standing.stars else "Strength"
     any_known = any(each.n for each in values)
-    return Table(standing.question, measure, tuple(rows) if any_known else (), axis, tuple(doubts(standing)))
+    return SystemTable(standing.question, measure, tuple(rows) if any_known else (), axis, tuple(doubts(standing)))
 
 
 def meanings(config: StudyConfig) -> tuple[tuple[str, str], ...]:

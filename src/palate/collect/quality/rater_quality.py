@@ -11,7 +11,7 @@ import numpy as np
 from palate.collect.config import Task
 from palate.collect.quality.labels import choices, verdicts
 from palate.collect.quality.measures import with_majority
-from palate.collect.quality.votes import Record
+from palate.collect.quality.study_record import Record
 from palate.core.statistics import Estimate, wilson
 
 LEAST = 20
