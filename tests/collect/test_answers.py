@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from palate.collect.answers import checked_answers, checked_reason, ranks_of
+from palate.collect.answers import checked_answers, checked_reason, ranks_of_answer
 from palate.core.errors import InputError
 
 NOTHING = [None, {}, [], "", 1.0, float("nan"), True, b"left", [[1]], "middle"]
@@ -40,19 +40,19 @@ MALFORMED = [
     ],
 )
 def test_an_answer_gives_ranks_by_place(task, answer, order, ranks):
-    assert ranks_of(task, answer, order) == ranks
+    assert ranks_of_answer(task, answer, order) == ranks
 
 
 def test_the_same_images_get_the_same_ranks_in_every_order():
     wanted = [2, 1, 3, 1]
     for order in permutations(range(4)):
-        assert ranks_of("ranking", [wanted[place] for place in order], order) == wanted
+        assert ranks_of_answer("ranking", [wanted[place] for place in order], order) == wanted
 
 
 @pytest.mark.parametrize("task, answer, n", MALFORMED, ids=lambda value: repr(value)[:20])
 def test_whatever_is_no_answer_is_refused_in_words(task, answer, n):
     with pytest.raises(InputError, match="the answer is"):
-        ranks_of(task, answer, range(n))
+        ranks_of_answer(task, answer, range(n))
 
 
 @pytest.mark.parametrize("answers", [None, [], "left", {}, {"general": "left"}, {"general": "left", "other": "left"}])

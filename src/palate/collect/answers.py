@@ -17,7 +17,7 @@ STARS = (1, 2, 3, 4, 5)
 LONGEST_REASON = 200
 
 
-def ranks_of(task: Task, answer: Any, order: Sequence[int]) -> list[int]:
+def ranks_of_answer(task: Task, answer: Any, order: Sequence[int]) -> list[int]:
     """The ranks by place [n], 1 is best and ties share, that an answer to one question gives.
 
     Args:
@@ -45,7 +45,7 @@ def checked_answers(task: Task, answers: Any, questions: Sequence[str], order: S
     """
     if not isinstance(answers, Mapping) or set(answers) != set(questions):
         raise InputError(f"answer each question once: {', '.join(questions)}")
-    return {question: ranks_of(task, answers[question], order) for question in questions}
+    return {question: ranks_of_answer(task, answers[question], order) for question in questions}
 
 
 def checked_reason(kind: str, reason: Any) -> str:

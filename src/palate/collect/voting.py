@@ -33,7 +33,7 @@ class VoteRequest:
         uuid: made by the client; the same ballot may be sent again, and counts once.
         assignment: the screen.
         kind: of the vote.
-        answers: to every question, of an answer; see `answers.ranks_of`.
+        answers: to every question, of an answer; see `answers.ranks_of_answer`.
         reason: of a skip or a flag.
         seconds: from the first sight of the screen to the vote.
     """
