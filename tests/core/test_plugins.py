@@ -34,7 +34,7 @@ def test_what_two_plug_ins_bring_is_found_by_name(other) -> None:
 
 def test_one_name_of_two_plug_ins_is_refused(other) -> None:
     other(prompts={"unseen": list})
-    with pytest.raises(ValueError, match="two plug-ins bring the name 'unseen'"):
+    with pytest.raises(ValueError, match="two plug-ins define the name 'unseen'"):
         plugins()
 
 

@@ -1,1 +1,1 @@
-"""What every other package stands on: errors, configuration, keyed randomness, run folders, progress."""
+"""The parts that all other packages use: errors, configuration, keyed randomness, run folders, progress."""

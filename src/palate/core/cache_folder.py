@@ -1,8 +1,8 @@
-"""The cache folder: what stages keep for later runs, each entry a folder that says what it is and whether it is in use.
+"""The cache folder with the entries that stages keep for later runs; each entry is a folder that describes itself.
 
-<root>/<stage>/<kind>-<digest>/about.json   what it is of, for `palate cache`
+<root>/<stage>/<kind>-<digest>/about.json   a description of the entry, for `palate cache`
                                in-use       locked while a process uses the entry; its time is that of the last use
-                               ...          whatever the stage keeps
+                               ...          the data of the stage
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 try:
     import fcntl
-except ImportError:  # no such locks on Windows: entries are never seen as in use there
+except ImportError:  # Windows has no such locks: there, entries never count as in use
     fcntl = None  # type: ignore[assignment]
 
 ABOUT, IN_USE, BEING_WRITTEN = "about.json", "in-use", "being-written"
 STAGES = ("align", "reward", "index")
 OLD = re.compile(r"(?:(?:image|prompt)-features|latents|prompts|errors)-[0-9a-f]{24}(?:-\d+)?\.safetensors")
-"""Files of version 0.1, which kept no descriptions."""
-SPARE = 0.05  # share of the free disk that is left
+"""Files of version 0.1, which had no descriptions."""
+SPARE = 0.05  # the share of the free disk space that is never used
 
 
 def default_root() -> Path:
@@ -48,7 +48,7 @@ def default_root() -> Path:
 
 
 def digest(*parts: object) -> str:
-    """A short name for what an entry is of: equal parts, equal name."""
+    """A short name of an entry, the same for equal parts."""
     return hashlib.blake2b(json.dumps(parts, default=str).encode(), digest_size=12).hexdigest()
 
 
@@ -83,8 +83,8 @@ class Entry:
     """One entry, in use for as long as this object lives.
 
     Args:
-        folder: where it is; made if it is not there.
-        about: what it is of, in plain JSON: `kind`, `model`, `data` and the like.
+        folder: the folder of the entry; it is made if it does not exist.
+        about: a description in plain JSON: `kind`, `model`, `data` and the like.
 
     Raises:
         PalateError: the disk is full or the folder may not be written to.
@@ -98,12 +98,12 @@ class Entry:
                 write_json(folder / ABOUT, about)
 
     def close(self) -> None:
-        """Others may delete the entry from here on."""
+        """Ends the use of the entry; other processes may delete it then."""
         self._release()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """One process at a time is in this block; the others wait."""
+        """A block that one process at a time can be in; the others wait."""
         with explain_os_errors(f"write the cache {self.folder}"):
             lock = os.open(self.folder / BEING_WRITTEN, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -114,7 +114,7 @@ class Entry:
             os.close(lock)
 
     def _locked(self) -> int:
-        """The open file that says that the entry is in use."""
+        """The open and locked file that marks the entry as in use."""
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = self.folder / IN_USE
@@ -134,9 +134,9 @@ class ListedEntry:
 
     Attributes:
         path: the entry's folder, or the file of an older version.
-        about: what it is of.
+        about: its description.
         size: on the disk, in bytes.
-        used: when it was last used, in seconds since 1970.
+        used: the time of the last use, in seconds since 1970.
     """
 
     path: Path
@@ -146,11 +146,11 @@ class ListedEntry:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process of this machine uses it now."""
+        """Whether a process of this machine is using it."""
         return self._lock(keep=False) is None
 
     def delete(self) -> bool:
-        """Deletes it, and says whether it did: one in use is left."""
+        """Deletes the entry unless it is in use; returns whether it was deleted."""
         if self.path.is_file():
             self.path.unlink(missing_ok=True)
             return True
@@ -165,7 +165,7 @@ class ListedEntry:
         return True
 
     def _lock(self, *, keep: bool) -> int | None:
-        """An open file that nobody else has locked; None where somebody has."""
+        """The open file, locked by this process; None where another process has locked it."""
         if self.path.is_file():
             return -1
         lock = os.open(self.path / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
@@ -181,7 +181,7 @@ class ListedEntry:
 
 
 def list_entries(root: Path) -> list[ListedEntry]:
-    """What is in a cache folder, the last used first; other files than Palate's are not among it."""
+    """The entries of a cache folder, the last used first; other files are ignored."""
     found = []
     for stage in STAGES:
         for path in (root / stage).glob("*"):
@@ -195,10 +195,10 @@ def list_entries(root: Path) -> list[ListedEntry]:
 
 
 def select_entries(found: Iterable[ListedEntry], names: Iterable[str], older_than: float | None) -> list[ListedEntry]:
-    """Some of what is kept: by their names or beginnings of them, by the seconds since their last use, or all.
+    """The entries with the given names or beginnings of names, those unused for a number of seconds, or all.
 
     Raises:
-        InputError: a name that nothing has, or that several have.
+        InputError: no entry or several entries have a name.
     """
     found, now = list(found), time.time()
     if not (names := list(names)):
@@ -210,18 +210,18 @@ def select_entries(found: Iterable[ListedEntry], names: Iterable[str], older_tha
         if len(exact) != 1:
             several = f"{len(exact)} entries begin with {name!r}; give more of the name" if exact else ""
             close = nearest(name, (each.path.name for each in found))
-            raise InputError(several or f"nothing of the name {name!r} is kept{close} (`palate cache` lists all)")
+            raise InputError(several or f"there is no entry {name!r}{close} (`palate cache` lists all)")
         picked.append(exact[0])
     return picked
 
 
 def require_space(folder: Path, needed: int, what: str, fix: str) -> None:
-    """Raises PalateError where a folder's disk has less free than is needed, before anything is written.
+    """Raises PalateError, before anything is written, where a folder's disk has too little free space.
 
     Args:
-        needed: bytes.
-        what: what takes them, such as `"the latents of 400 images"`.
-        fix: what else the user can do.
+        needed: the number of bytes.
+        what: what needs them, such as `"the latents of 400 images"`.
+        fix: what the user can do instead.
     """
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     free = int(shutil.disk_usage(there).free * (1 - SPARE))
@@ -230,7 +230,7 @@ def require_space(folder: Path, needed: int, what: str, fix: str) -> None:
 
 
 def size_text(size: float) -> str:
-    """A number of bytes for people: `1.5 GB`, in powers of 1000."""
+    """A number of bytes as text: `1.5 GB`, in powers of 1000."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -247,6 +247,6 @@ def _about(file: Path) -> dict[str, Any]:
 
 
 def _size(files: Iterable[Path]) -> int:
-    """Bytes on the disk: of a file with holes, those of what is written."""
+    """Bytes on the disk; a sparse file counts only the blocks that are written."""
     found = [file.stat() for file in files if file.is_file()]
     return sum(getattr(each, "st_blocks", each.st_size // 512) * 512 for each in found)

@@ -1,4 +1,4 @@
-"""`palate cache`: what the cache folder keeps, and what of it to delete."""
+"""`palate cache`: lists the entries of the cache folder, and deletes some."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class PruneConfig(ListConfig):
     """What is deleted: one of the three must be given."""
 
     name: tuple[str, ...] = ()
-    """Entries by their names, or by beginnings of them that only one has."""
+    """Entries with these names, or with names that begin so if only one does."""
     older_than: str | None = None
-    """Entries that nothing has used for so long: 12h, 30d or 8w."""
+    """Entries that have not been used for this time: 12h, 30d or 8w."""
     all: bool = False
     """Every entry."""
 
@@ -45,7 +45,7 @@ class PruneConfig(ListConfig):
 
 
 def listing(config: ListConfig) -> Iterator[str]:
-    """A line for each entry, the last used first, and one that adds up."""
+    """A line for each entry, the last used first, and a line with the total."""
     root = config.cache or default_root()
     found = list_entries(root)
     rows = [("NAME", "SIZE", "LAST USED", "OF")] if found else []
@@ -57,10 +57,10 @@ def listing(config: ListConfig) -> Iterator[str]:
 
 
 def prune(config: PruneConfig) -> Iterator[str]:
-    """Deletes entries that no process uses; a line for each, and one that adds up.
+    """Deletes entries that no process uses; a line for each, and a line with the total.
 
     Raises:
-        InputError: a name that nothing has, or that several begin with.
+        InputError: no entry or several entries have a name.
     """
     root = config.cache or default_root()
     freed = 0

@@ -1,7 +1,7 @@
 """Configurations are frozen dataclasses; this reads them from YAML and from flags, strictly.
 
-Every problem of a configuration is reported at once: unknown keys with the nearest name, missing keys, values of the
-wrong type, and what the class' own `__post_init__` refuses. A field's docstring is its help:
+All problems of a configuration are reported together: unknown keys with the nearest name, missing keys, values of the
+wrong type, and what the class's own `__post_init__` refuses. A field's docstring is its help:
 
     @dataclass(frozen=True)
     class ScoreConfig:
@@ -29,7 +29,7 @@ from palate.core.values import convert, plain, shown
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-HEADER = ("stage", "palate", "inputs")  # keys that a run folder adds to its config.yaml; no part of a configuration
+HEADER = ("stage", "palate", "inputs")  # keys that a run folder adds to its config.yaml; not part of a configuration
 
 C = TypeVar("C", bound="DataclassInstance")
 
@@ -41,13 +41,13 @@ def parse(cls: type[C], argv: Sequence[str], *, prog: str, description: str) -> 
     field also has `--no-...`; a list takes several values. `--help` prints the fields and exits.
 
     Args:
-        cls: a dataclass, without anything heavy in its module: `--help` should answer at once.
+        cls: a dataclass; its module must not import anything heavy, because `--help` should answer quickly.
         argv: the flags, without the program's name.
-        prog: what the user typed, such as `"palate score"`.
+        prog: the command as the user typed it, such as `"palate score"`.
         description: one or two sentences for `--help`.
 
     Raises:
-        ConfigError: lists all that is wrong, each by its flag or, where the file has it, by its key.
+        ConfigError: lists all problems, each by its flag or, for a value from the file, by its key.
     """
     if {"--help", "-h"} & set(argv):
         show_help(cls, prog, description)
@@ -67,13 +67,13 @@ def parse(cls: type[C], argv: Sequence[str], *, prog: str, description: str) -> 
 
 
 def from_mapping(cls: type[C], mapping: Mapping[str, Any], *, source: str | None = None) -> C:
-    """A configuration from plain values, such as `to_mapping` gives.
+    """A configuration from plain values, such as `to_mapping` returns.
 
     Args:
-        source: where the mapping comes from, for the error; the class' name by default.
+        source: where the mapping comes from, for the error; the class's name by default.
 
     Raises:
-        ConfigError: lists all that is wrong with it.
+        ConfigError: lists all problems.
     """
     config, problems = _build(cls, mapping)
     if config is None:
@@ -91,7 +91,7 @@ def load(cls: type[C], path: Path | str) -> C:
 
     Raises:
         InputError: there is no such file.
-        ConfigError: it is not YAML, or lists all that is wrong with it.
+        ConfigError: the file is not YAML; or lists all its problems.
     """
     return from_mapping(cls, _read(path), source=str(path))
 
@@ -107,7 +107,7 @@ def _read(path: Path | str) -> dict[str, Any]:
 
 
 def _build(cls: type[C], mapping: Mapping[str, Any], prefix: str = "") -> tuple[C | None, list[Problem]]:
-    """The instance, or None with the reasons why there is none."""
+    """The instance, or None with the problems."""
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     kinds = get_type_hints(cls)
     values: dict[str, Any] = {}

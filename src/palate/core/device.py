@@ -1,4 +1,4 @@
-"""Which device is used where none is named: the best one of the machine, in every stage."""
+"""The device of a stage: the one that the user names, or the best one of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def best_device() -> str:
 
 
 def pick_device(device: str | None) -> str:
-    """The device itself, or the best one where none is named.
+    """The named device, or the best one where none is named.
 
     Args:
         device: such as `cpu`, `cuda` or `cuda:1`.

@@ -1,4 +1,4 @@
-"""Errors meant for the reader of a terminal: what was wrong, the value seen, how to mend it.
+"""Errors for the user at a terminal: what was wrong, the value seen, and how to fix it.
 
 The command line prints a `PalateError` as one message without a traceback. Anything else that escapes is a bug.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class PalateError(Exception):
-    """Something that the user can mend; its message says how."""
+    """An error that the user can fix; its message says how."""
 
 
 class InputError(PalateError):

@@ -1,7 +1,7 @@
-"""Files that are whole or absent, and operating-system errors in words.
+"""Files that are complete or absent, and operating-system errors explained in words.
 
-Everything is written beside its destination and renamed into place, so a process killed at any moment, or a full
-disk, leaves the previous file or none, never half of one.
+Everything is first written to a temporary file in the same folder and then renamed, so a process that is killed at any
+moment, or a full disk, leaves the previous file or none, and never an incomplete one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from palate.core.errors import InputError, PalateError, nearest
 
 PARTIAL = ".part"  # suffix of what is still being written
 
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: "free some space, then run the same command again",
     errno.EDQUOT: "free some of your quota, then run the same command again",
     errno.EFBIG: "raise the file-size limit (ulimit -f), then run the same command again",
@@ -40,10 +40,10 @@ _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors and tokeni
 
 @contextmanager
 def explain_os_errors(what: str) -> Iterator[None]:
-    """Turns an operating-system error inside the block into a `PalateError` that says what failed and how to mend it.
+    """Turns an operating-system error inside the block into a `PalateError` that says what failed and how to fix it.
 
     Args:
-        what: the work of the block, to stand after "cannot", such as `"write the report"`.
+        what: the work of the block, as it follows "cannot", such as `"write the report"`.
 
     Errors without a known error number (a hub that cannot be reached, say) pass through unchanged.
     """
@@ -51,11 +51,11 @@ def explain_os_errors(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         code = _error_number(error)
-        if code is None or isinstance(error, BrokenPipeError):  # a reader that left, such as `| head`, is no fault
+        if code is None or isinstance(error, BrokenPipeError):  # a reader that ended, such as `| head`, is not an error
             raise
         path = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-        mend = f"; {_MENDS[code]}" if code in _MENDS else ""
-        raise PalateError(f"cannot {what}: {path}{os.strerror(code)}{mend}") from error
+        fix = f"; {_FIXES[code]}" if code in _FIXES else ""
+        raise PalateError(f"cannot {what}: {path}{os.strerror(code)}{fix}") from error
 
 
 def _error_number(error: Exception) -> int | None:
@@ -71,12 +71,10 @@ def partial_name(path: Path) -> Path:
 
 
 def write_atomic(path: Path | str, data: str | bytes, mode: int = 0o666) -> None:
-    """Writes `data` (text as UTF-8) so that `path` holds either all of it or what it held before.
-
-    Makes the parent folders.
+    """Writes `data` (text as UTF-8); after an error, `path` is as it was before. Makes the parent folders.
 
     Args:
-        mode: who may read and write it, less what the process's umask takes away; 0o600 is its owner alone.
+        mode: the permissions of a new file, before the process's umask; 0o600 is for its owner only.
 
     Raises:
         PalateError: the disk is full, the folder may not be written to, and the like.
@@ -98,10 +96,10 @@ def write_atomic(path: Path | str, data: str | bytes, mode: int = 0o666) -> None
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """A folder to fill, which becomes `path` when the block ends well and vanishes when it does not.
+    """A temporary folder, which is renamed to `path` when the block ends without an error and deleted otherwise.
 
-    An existing `path` is replaced. Remains of an earlier attempt that was killed are cleared away first, so only one
-    process at a time may fill the same `path`.
+    An existing `path` is replaced. The remains of an earlier attempt that was killed are deleted first, so only one
+    process at a time may write the same `path`.
 
     Raises:
         PalateError: the disk is full, the folder may not be written to, and the like.
@@ -144,7 +142,7 @@ def require_file(path: Path | str, what: str) -> Path:
 
 
 def require_folder(path: Path | str, what: str) -> Path:
-    """The path, if it is a folder; otherwise an `InputError` as of `require_file`."""
+    """The path, if it is a folder; otherwise an `InputError` as for `require_file`."""
     path = Path(path)
     with explain_os_errors(f"read the {what}"):
         if path.is_file():

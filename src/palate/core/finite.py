@@ -1,4 +1,4 @@
-"""Whether numbers are finite, neither NaN nor infinite: every stage asks this of what it reads, measures and writes."""
+"""Checks that numbers are finite, neither NaN nor infinite; all stages check what they read, measure and write."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class NotFiniteError(PalateError):
 
 
 def all_finite(values: Numbers | Mapping[str, Numbers]) -> bool:
-    """Whether every number is finite; see `find_not_finite` for what is taken."""
+    """Whether all numbers are finite; see `find_not_finite` for the possible arguments."""
     return find_not_finite(values) is None
 
 
 def find_not_finite(values: Numbers | Mapping[str, Numbers]) -> str | None:
-    """Where numbers are not finite, in words, or None if all of them are.
+    """A description of the numbers that are not finite, or None if all are finite.
 
     Args:
-        values: a tensor or array of any shape and device (asking waits for the device), a sequence of numbers, one
-            number, or any of these by name. Integers and booleans are always finite. None is no number: leave out what
-            was not measured.
+        values: a tensor or array of any shape and device (this call waits for the device), a sequence of numbers, one
+            number, or any of these by name. Integers and booleans are always finite. None is not a number: leave out
+            what was not measured.
 
     Returns:
-        Of the first tensor or name with such a number: how many there are and where the first is, such as
+        For the first tensor or name with such a number: how many there are and where the first is, such as
         `"'unet.conv.weight': 12 of 64 values, the first at [0, 3] (nan)"`.
     """
     if isinstance(values, Mapping):
@@ -55,14 +55,15 @@ def require_finite(
     """Raises unless every number is finite.
 
     Args:
-        what: the numbers, to stand before "not finite", such as `"the scores of image:brightness"`.
-        values: as `find_not_finite` takes them.
-        where: the place that only the caller knows, such as `"step 12"` or `"images/000003.png"`.
+        what: the name of the numbers for the message, such as `"the scores of image:brightness"`.
+        values: as for `find_not_finite`.
+        where: where the numbers occurred, such as `"step 12"` or `"images/000003.png"`.
         fix: what the user can do about it, such as `"give a lower --lr"`.
-        error: the class of the error, such as `InputError` for a file that was given.
+        error: the class of the error, such as `InputError` for a file of the user.
 
     Raises:
-        NotFiniteError: one is not (or `error`); the message has `what`, `where`, the first such number and `fix`.
+        NotFiniteError: a number is not finite (or `error`); the message has `what`, `where`, the first such number and
+            `fix`.
     """
     if found := find_not_finite(values):
         place, advice = f" at {where}" if where else "", f"; {fix}" if fix else ""
@@ -74,9 +75,9 @@ def _in_tensor(values: Any) -> str | None:
         return None
     values = values.detach()
     if values.is_floating_point() and values.element_size() == 1:
-        values = values.float()  # torch asks eight-bit numbers nothing
+        values = values.float()  # torch does not implement these checks for eight-bit numbers
     if values.is_floating_point() and values.numel():
-        low, high = values.aminmax()  # NaN if there is one; 25 times as fast on a CPU as asking every number
+        low, high = values.aminmax()  # NaN if there is one; 25 times as fast on a CPU as checking every number
         if bool(low.isfinite() & high.isfinite()):
             return None
     finite = values.isfinite()

@@ -1,7 +1,7 @@
 """A dataclass as command-line flags, and its help page.
 
-Not argparse: that stops at the first mistake, takes `-1e-4` for a flag, and words its help differently in every
-version of Python; here all mistakes are collected and the help is the same text that docs/cli.md is made of.
+This is not argparse, which stops at the first mistake, takes `-1e-4` for a flag, and formats its help differently in
+every version of Python; here all mistakes are collected, and docs/cli.md is made from the same help text.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-WIDTH = 80  # columns that a help page is folded to, on any terminal, so that it is one text
+WIDTH = 80  # columns of a help page on any terminal, so that its text is always the same
 
 
 class Problem(NamedTuple):
-    """What is wrong with one key or flag; `where` is empty when it is wrong with the whole."""
+    """A problem of one key or flag; `where` is empty for a problem of the whole configuration."""
 
     where: str
     message: str
 
 
 class Flag(NamedTuple):
-    """One field, or one field of a nested dataclass, as a flag; `key` is dotted."""
+    """One field, or one field of a nested dataclass, as a flag; `key` has the names joined by dots."""
 
     key: str
     kind: Any
@@ -52,9 +52,9 @@ def flag_of(key: str) -> str:
 
 @cache
 def flags(cls: type[DataclassInstance]) -> dict[str, Flag]:
-    """The flags of a dataclass by name: `--config`, then what is required, then the rest in the order of the fields.
+    """The flags of a dataclass by name: `--config`, then required fields, then the other fields in their order.
 
-    Those of nested dataclasses are dotted.
+    The names of fields of nested dataclasses are joined by dots.
     """
     fields = sorted(_flags_of(cls), key=lambda flag: flag.default is not dataclasses.MISSING)
     return {flag_of(flag.key): flag for flag in (_CONFIG, *fields)}
@@ -88,9 +88,10 @@ def field_docstrings(cls: type) -> dict[str, str]:
 
 
 def read_flags(cls: type[DataclassInstance], argv: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
-    """The given values, nested by dots and still text, and what is wrong with the flags themselves.
+    """The given values, as nested mappings of text, and the problems of the flags themselves.
 
-    A flag's values are all words up to the next one that starts with `--`; a value that starts so needs `--flag=value`.
+    A flag's values are all words up to the next word that starts with `--`; a value that starts with `--` must be
+    written as `--flag=value`.
     """
     known, given, problems = flags(cls), {}, []
     if argv and not argv[0].startswith("--"):
@@ -127,7 +128,7 @@ def _put(nested: dict[str, Any], key: str, value: Any) -> None:
 
 
 def show_help(cls: type[DataclassInstance], prog: str, description: str) -> None:
-    """Prints the help page: usage, description, and every flag with what it takes, its help and its default."""
+    """Prints the help page: usage, description, and every flag with its help, its type and its default."""
     required = [f"{name} ..." for name, flag in flags(cls).items() if flag.default is dataclasses.MISSING]
     print(textwrap.fill(" ".join(["usage:", prog, *required, "[flags]"]), WIDTH, subsequent_indent="    "))
     print("\n" + textwrap.fill(description, WIDTH) + "\n")

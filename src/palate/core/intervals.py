@@ -1,7 +1,7 @@
-"""The ends of 95% intervals for values that come in prompts, as arrays: for one experiment or for many at once.
+"""The ends of 95% intervals of values that are grouped by prompt, as arrays: for one or for many experiments.
 
-`core.statistics` makes estimates of them. Leading axes `...` are experiments; `benchmarks/coverage.py` measures with
-thousands of them how often the true value lies inside.
+`core.statistics` makes estimates from them. Leading axes `...` are experiments; `benchmarks/coverage.py` measures with
+thousands of experiments how often the true value is inside.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ TAIL = (1 - CONFIDENCE) / 2
 Z = float(stats.norm.ppf(1 - TAIL))
 
 Ends: TypeAlias = tuple[np.ndarray, np.ndarray]
-_NONE = 1e-9  # a share or a variance of outcomes below this is none
+_NONE = 1e-9  # a share or a variance of outcomes below this counts as zero
 
 
 def mid_p(p: np.ndarray, n: np.ndarray) -> Ends:
     """The mid-P interval of a proportion p seen in n trials, both [...]; p n and n may be fractions.
 
-    Its ends are the rates at which half the chance of this count and the whole chance of all that lie beyond it make
-    `TAIL`: the Clopper-Pearson interval with half its caution. Wilson's interval, which is as wide, covers a rate of
-    0.99 in as few as 90% of experiments; this one falls below 93% with few trials only (`benchmarks/coverage.py`).
+    Its ends are the rates at which the probability of more extreme counts plus half the probability of this count is
+    `TAIL`; it is narrower than the Clopper-Pearson interval. Wilson's interval, which is as wide, covers a rate of 0.99
+    in as few as 90% of experiments; this one falls below 93% with few trials only (`benchmarks/coverage.py`).
 
     Reference: Lancaster, "Significance tests in discrete distributions", JASA 1961; Berry and Armitage, "Mid-P
     confidence intervals: a brief review", The Statistician 1995.
@@ -37,7 +37,7 @@ def mid_p(p: np.ndarray, n: np.ndarray) -> Ends:
     none, all_ = count <= _NONE, count >= n - _NONE
 
     def above(q: np.ndarray) -> np.ndarray:
-        """Chance of a larger count, and half of that of the same one, at the rate q; it rises with q."""
+        """Probability of a larger count plus half that of the same count, at the rate q; it increases with q."""
         same_or_more = np.where(none, 1.0, special.betainc(np.maximum(count, _NONE), n - count + 1, q))
         more = np.where(all_, 0.0, special.betainc(count + 1, np.maximum(n - count, _NONE), q))
         return (same_or_more + more) / 2
@@ -47,7 +47,7 @@ def mid_p(p: np.ndarray, n: np.ndarray) -> Ends:
 
 
 def _root(rising: Callable[[np.ndarray], np.ndarray], level: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Where in [0, 1] a rising function passes a level, by bisection to 1e-12."""
+    """Where in [0, 1] an increasing function reaches a level, by bisection to 1e-12."""
     low, high = np.zeros(shape), np.ones(shape)
     for _ in range(40):
         middle = (low + high) / 2
@@ -58,13 +58,13 @@ def _root(rising: Callable[[np.ndarray], np.ndarray], level: float, shape: tuple
 
 @dataclass(frozen=True)
 class Moments:
-    """Of outcomes in [-1, 1] that come in prompts, all [...].
+    """Moments of outcomes in [-1, 1] that are grouped by prompt, all [...].
 
     Attributes:
         plus, minus: means of the outcomes' positive and negative parts.
-        plus_variance, minus_variance: of those parts.
+        plus_variance, minus_variance: variances of these parts.
         tied: whether any outcome is 0.
-        images: how many independent images would know as much about the mean.
+        images: the effective count, how many independent images would determine the mean equally well.
     """
 
     plus: np.ndarray
@@ -76,7 +76,7 @@ class Moments:
 
 
 def moments(x: np.ndarray) -> Moments:
-    """Of outcomes [..., P, N] in [-1, 1]: P prompts with N images each."""
+    """The moments of outcomes [..., P, N] in [-1, 1]: P prompts with N images each."""
     prompts, images = x.shape[-2:]
     spread = x.mean(-1).var(-1, ddof=1) / prompts if prompts > 1 else np.zeros(x.shape[:-2])
     count = effective_images(x.var((-2, -1)), spread, prompts, prompts * images)
@@ -87,7 +87,7 @@ def moments(x: np.ndarray) -> Moments:
 
 
 def moments_of_groups(x: np.ndarray, prompt: np.ndarray) -> Moments:
-    """Of outcomes [M] in [-1, 1], each of a prompt [M] numbered from 0; prompts may have different numbers of them."""
+    """The moments of outcomes [M] in [-1, 1] with their prompts [M], numbered from 0; prompts may differ in size."""
     sums, counts = np.bincount(prompt, x), np.bincount(prompt)
     sums, counts = sums[counts > 0], counts[counts > 0]
     prompts, total = len(counts), len(x)
@@ -100,12 +100,12 @@ def moments_of_groups(x: np.ndarray, prompt: np.ndarray) -> Moments:
 
 
 def effective_images(variance: np.ndarray, spread: np.ndarray, prompts: int, images: int) -> np.ndarray:
-    """How many independent images would know as much about a mean.
+    """How many independent images would determine a mean equally well.
 
-    The variance of one image over that of the mean, estimated from the spread of the prompts' means; shrunk by
-    `(z / t)^2`, t with P - 1 degrees of freedom, for the error of that estimate; never more than there are. Where the
-    spread says nothing (one prompt, or all prompts alike) each prompt counts once, which is the cautious end; with one
-    image a prompt the images are independent.
+    The variance of one image divided by that of the mean, which is estimated from the spread of the prompts' means;
+    multiplied by `(z / t)^2`, t with P - 1 degrees of freedom, for the error of that estimate; never more than the
+    number of images. Where there is no spread to estimate it from (one prompt, or all prompts equal) each prompt counts
+    once, which is the conservative choice; with one image for each prompt the images are independent.
 
     Args:
         variance: of single images [...].
@@ -128,10 +128,10 @@ def effective_images(variance: np.ndarray, spread: np.ndarray, prompts: int, ima
 def bounded(found: Moments) -> Ends:
     """The interval of the mean of outcomes in [-1, 1], both ends [...].
 
-    The mean is that of the positive parts minus that of the negative ones. Each of the two is a proportion with its
-    mid-P interval on as many trials as tell as much, and the two intervals are combined by the parts' correlation,
-    which is known since they exclude each other. Of outcomes without ties (-1 or 1) this is the mid-P interval itself,
-    and where nothing was seen on one side (no image got worse) that side still has its width.
+    The mean is that of the positive parts minus that of the negative parts. Each of the two is a proportion with a
+    mid-P interval on its effective number of trials, and the two intervals are combined by the correlation of the
+    parts, which is known because they exclude each other. For outcomes without ties (-1 or 1) this is the mid-P
+    interval itself, and where nothing was observed on one side (no image got worse) that side still has its width.
 
     Reference: Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired
     data", Statistics in Medicine 1998, method 10, here with mid-P intervals; Zou and Donner, "Construction of
@@ -153,7 +153,7 @@ def bounded(found: Moments) -> Ends:
 
 
 def _trials(share: np.ndarray, variance: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Trials of 0 or 1 that know as much as images whose part may lie between."""
+    """The number of trials with outcomes 0 or 1 that determine the share as well as the given images do."""
     return images * np.where(variance > _NONE, share * (1 - share) / np.maximum(variance, _NONE), 1.0)
 
 
@@ -164,11 +164,11 @@ def studentised(base: np.ndarray, aligned: np.ndarray, resamples: Iterable[np.nd
     prompts and takes the quantiles of `(ratio* - ratio) / error*`. The first is right for symmetric values with heavy
     tails, where the second is too narrow, and the second for skewed ones, where the first misses on one side.
 
-    The ends are nan where all prompts agree, and where so few differ that a share of resamples as large as `TAIL` has
-    no spread at all: there nothing is known of how large a difference may be.
+    The ends are nan where all prompts are equal, and where so few differ that a share of resamples as large as `TAIL`
+    has no spread: then it is unknown how large a difference may be.
 
     Args:
-        base, aligned: means of the prompts' images.
+        base, aligned: the mean of each prompt's images.
         resamples: blocks [R, P] of how often each prompt is drawn in each resample.
 
     Reference: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5; Hesterberg, "What teachers
@@ -191,7 +191,7 @@ def studentised(base: np.ndarray, aligned: np.ndarray, resamples: Iterable[np.nd
 
 
 def _resampled_t(base: np.ndarray, apart: np.ndarray, error: np.ndarray, resamples: np.ndarray) -> np.ndarray:
-    """How many standard errors, its own ones, each resample's ratio is off [..., R]; infinite where it has none."""
+    """The error of each resample's ratio in units of its own standard error [..., R]; infinite where that is zero."""
     prompts = base.shape[-1]
     columns = (base, apart, apart**2, apart * base, base**2)
     mean, off, square, both, square_base = (np.tensordot(each, resamples, (-1, -1)) / prompts for each in columns)

@@ -1,4 +1,4 @@
-"""JSON that every reader of JSON takes: numbers are finite, or the file is not written."""
+"""Writing JSON that every JSON parser accepts: all numbers must be finite, or nothing is written."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def to_json(content: Any, what: str, *, indent: int | None = None, ascii: bool =
     """The content as JSON text.
 
     Args:
-        content: of the types that JSON has.
+        content: a value of the types of JSON.
         what: what the text is, for the error, such as a path.
-        indent: spaces a level; all on one line when left out.
-        ascii: write all other letters as escapes; otherwise as they are.
+        indent: spaces for each level; all on one line when left out.
+        ascii: write characters outside ASCII as escapes; otherwise unchanged.
 
     Raises:
         NotFiniteError: a number is NaN or infinite, which JSON cannot hold; the message names its key.
@@ -33,10 +33,10 @@ def to_json(content: Any, what: str, *, indent: int | None = None, ascii: bool =
 
 
 def write_json(path: Path | str, content: Any, *, ascii: bool = True) -> None:
-    """Writes the content as JSON, two spaces a level, whole or not at all; `ascii` as of `to_json`.
+    """Writes the content as JSON, indented by two spaces; after an error, the file is as it was before.
 
     Raises:
-        NotFiniteError: as of `to_json`.
+        NotFiniteError: as for `to_json`.
         PalateError: the disk is full, and the like.
     """
     write_atomic(path, to_json(content, str(path), indent=2, ascii=ascii) + "\n")

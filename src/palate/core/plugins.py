@@ -1,7 +1,7 @@
-"""Names that plug-ins bring: prompt sets, scorers, models, preferences, captioners and judges.
+"""The names that plug-ins define: prompt sets, scorers, models, preferences, captioners and judges.
 
-A plug-in is a module with a `PLUGIN`, listed in `MODULES`. The packages of the loop ask here for a name and know no
-plug-in by its own name. Importing the module must be cheap: whatever is heavy is imported by the functions.
+A plug-in is a module with a `PLUGIN` that is listed in `MODULES`. The packages of the loop look names up here and do
+not depend on any plug-in. Importing the module must be fast: heavy modules are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ MODULES = ("palate.world.plugin",)
 
 @dataclass(frozen=True)
 class ScorerFamily:
-    """What the first word of a scorer's spec, `family:argument`, stands for.
+    """A family of scorers, the first word of a spec `family:argument`.
 
     Attributes:
-        load: from the argument and the device to a `score.base.Scorer`.
-        example: a whole spec.
-        trains: whether its scores may rank images, choose them or be a reward; not so for a judge that results are
-            reported by.
+        load: makes a `score.base.Scorer` from the argument and the device.
+        example: a complete spec.
+        trains: whether its scores may rank images, choose them or be a reward; False for a judge of results.
     """
 
     load: Callable[[str, str], Any]
@@ -36,15 +35,15 @@ class ScorerFamily:
 
 @dataclass(frozen=True)
 class Plugin:
-    """What one plug-in brings, each by the name that users give it.
+    """The parts of one plug-in, by the names that users give.
 
     Attributes:
         prompts: functions that return the prompts of a set, in order.
         scorers: families of scorers.
         models: folders of pipelines, or of CLIP-like models.
         preferences: Parquet files of ranked sets.
-        captioners: from the device to a `caption.captioner.Captioner`.
-        judges: from nothing to an `evaluate.judge.Judge`.
+        captioners: functions from the device to a `caption.captioner.Captioner`.
+        judges: functions without arguments that return an `evaluate.judge.Judge`.
     """
 
     prompts: Mapping[str, Callable[[], Sequence[str]]] = field(default_factory=dict)
@@ -57,7 +56,7 @@ class Plugin:
 
 @cache
 def plugins() -> Plugin:
-    """All that the plug-ins bring, as one."""
+    """The parts of all plug-ins, merged."""
     every = [import_module(module).PLUGIN for module in MODULES]
     kinds = [field.name for field in fields(Plugin)]
     return Plugin(**{kind: _merged(getattr(each, kind) for each in every) for kind in kinds})
@@ -67,6 +66,6 @@ def _merged(mappings: Any) -> Mapping[str, Any]:
     merged: dict[str, Any] = {}
     for mapping in mappings:
         if twice := merged.keys() & mapping.keys():
-            raise ValueError(f"two plug-ins bring the name {min(twice)!r}")
+            raise ValueError(f"two plug-ins define the name {min(twice)!r}")
         merged |= mapping
     return MappingProxyType(merged)

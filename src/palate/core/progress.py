@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Bar(Protocol):
-    """What a stage tells while it works."""
+    """How a stage reports its progress."""
 
     def advance(self, n: int = 1) -> None:
         """`n` more items are done."""
@@ -42,8 +42,8 @@ def bar(description: str, total: int | None, *, done: int = 0) -> Iterator[Bar]:
 
     Args:
         description: what is being done, in a word or two.
-        total: how many items there are, None where nobody knows.
-        done: how many of them an earlier sitting did; they do not count towards the rate.
+        total: how many items there are, None where that is unknown.
+        done: how many items an earlier run of the process completed; they do not count towards the rate.
     """
     if os.environ.get("PALATE_PROGRESS") == "0":
         yield _Silent()
@@ -59,7 +59,7 @@ def bar(description: str, total: int | None, *, done: int = 0) -> Iterator[Bar]:
 
 
 def note(text: str) -> None:
-    """Says one thing that a user should know of the work under way, on stderr, above the bar where there is one.
+    """Prints a message to the user on stderr while work goes on, above the progress bar where there is one.
 
     Unlike progress, `PALATE_PROGRESS=0` does not silence it.
     """
@@ -72,7 +72,7 @@ def note(text: str) -> None:
 
 
 def duration(seconds: float) -> str:
-    """A span of time for people: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    """A duration as text: `42 s`, `3 min 5 s`, `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -88,7 +88,7 @@ class _Silent:
 
 
 class _Lines:
-    """Progress for a log file: nothing at all for work shorter than `LINE_EVERY`."""
+    """Progress for a log file; work shorter than `LINE_EVERY` prints nothing."""
 
     def __init__(self, description: str, total: int | None, done: int) -> None:
         self._description, self._total, self._done, self._begun = description, total, done, done

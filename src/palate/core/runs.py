@@ -1,4 +1,4 @@
-"""The run folder: what a stage was asked, what it measured, what came out, and how to go on where it stopped.
+"""The run folder: a stage's configuration, metrics and results, and what it needs to go on where it stopped.
 
 config.yaml     stage, version, configuration and digests of inputs
 metrics.jsonl   one line a step
@@ -39,8 +39,8 @@ class RunFolder:
 
     Attributes:
         path: of the folder.
-        writes: whether this process writes to it; of several processes that work on one run, one does, and what the
-            others log, time and finish is not written.
+        writes: whether this process writes to the folder; of several processes that work on one run, one does, and the
+            others write no logs, timings or summary.
     """
 
     path: Path
@@ -59,18 +59,19 @@ class RunFolder:
     ) -> RunFolder:
         """Makes the folder, or goes on with one of the same stage, configuration and inputs.
 
-        Paths of the configuration are kept absolute, so that they mean the same from any working directory; `out`
-        and those that are free stand as they were given.
+        Paths of the configuration are stored as absolute paths, so that they mean the same in any working directory;
+        `out` and the free fields are stored as they were given.
 
         Args:
             stage: what the run does, such as `"align dpo"`.
             free: fields that change no result (device, batch sizes, `out` itself) and so may differ on resuming.
-            inputs: digests of what the configuration only names, such as a model: what bears a name may change.
-            writes: of several processes, whether this is the one that writes; it must have opened the folder before
-                the others do.
+            inputs: digests of what the configuration only names, such as a model, which may change under the same name.
+            writes: of several processes, whether this is the one that writes; it must open the folder before the
+                others do.
 
         Raises:
-            RunFolderError: the folder is another run's, with each differing key and both its values, or no run's.
+            RunFolderError: the folder belongs to another run (the message has each differing key and both values), or
+                is not a run folder.
         """
         path = Path(path)
         if not writes:
@@ -106,7 +107,7 @@ class RunFolder:
         """The logged lines, oldest first.
 
         Raises:
-            RunFolderError: a line is damaged; only the last may be half written, and is left out.
+            RunFolderError: a line is damaged; an incomplete last line is ignored.
         """
         if not self._metrics.is_file():
             return []
@@ -121,7 +122,7 @@ class RunFolder:
         return records
 
     def rewind(self, step: float) -> None:
-        """Drops the lines after `step`, and a half-written last line, before a run resumes from its checkpoint."""
+        """Removes the lines after `step`, and an incomplete last line, before a run resumes from its checkpoint."""
         if self.writes and self._metrics.is_file():
             kept = [record for record in self.metrics() if record["step"] <= step]
             text = "".join(to_json(record, str(self._metrics)) + "\n" for record in kept)
@@ -139,14 +140,14 @@ class RunFolder:
         return _read_json(self.path / "summary.json")
 
     def reopen(self) -> None:
-        """Takes the mark of a finished run away, before something in it is made again."""
+        """Deletes the summary, so that the run no longer counts as finished, before a part of it is made again."""
         if self.writes:
             (self.path / "summary.json").unlink(missing_ok=True)
 
     def abandon(self) -> None:
-        """Takes back what opening wrote, and the folder where nothing else is in it: the run came to nothing.
+        """Deletes the files that opening wrote, and the folder if it is empty then, because the run failed early.
 
-        The same folder is then free for the mended command, also where its configuration differs.
+        The same folder can then be used by the corrected command, even with another configuration.
         """
         for name in ("config.yaml", "timings.json"):
             (self.path / name).unlink(missing_ok=True)
@@ -167,7 +168,7 @@ class RunFolder:
 
     @property
     def timings(self) -> dict[str, float]:
-        """Seconds by name, over all sittings of the run."""
+        """Seconds by name, summed over all processes that worked on the run."""
         return _read_json(self.path / "timings.json") or {}
 
     @property
@@ -176,10 +177,10 @@ class RunFolder:
 
 
 def read_config(path: Path | str) -> dict[str, Any] | None:
-    """What a run folder's config.yaml holds, `stage` and `palate` (the version) included; None if it has none.
+    """The contents of a run folder's config.yaml, with `stage` and `palate` (the version); None if there is no file.
 
     Raises:
-        RunFolderError: the file is there and is not from a run folder.
+        RunFolderError: the file exists and is not from a run folder.
     """
     file = Path(path) / "config.yaml"
     if not file.is_file():
@@ -194,7 +195,7 @@ def read_config(path: Path | str) -> dict[str, Any] | None:
 
 
 def _made_meanwhile(path: Path) -> dict[str, Any] | None:
-    """The configuration that another process of the run wrote since it was looked for; None for an empty folder."""
+    """The configuration that another process of the run wrote in the meantime; None for an empty folder."""
     try:
         _require_empty(path)
     except RunFolderError:
@@ -212,7 +213,7 @@ def _paths(config: DataclassInstance) -> dict[str, Any]:
 
 
 def _absolute(value: Any) -> Any:
-    """A path, or each of a list of them, from the root of the file system."""
+    """A path, or each path of a list, as an absolute path."""
     if isinstance(value, list):
         return [_absolute(each) for each in value]
     return os.path.normpath(Path(value).absolute()) if isinstance(value, str) else value
@@ -235,8 +236,8 @@ def _require_same(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, An
         if before.get(key, _ABSENT) != now.get(key, _ABSENT) and key not in free and key.split(".")[0] not in free
     ]
     if lines:
-        mend = "name another folder, delete this one, or give the same configuration to go on with it"
-        raise RunFolderError("\n".join([f"'{path}' holds another run; {mend}:", *lines]))
+        fix = "name another folder, delete this one, or give the same configuration to go on with it"
+        raise RunFolderError("\n".join([f"'{path}' holds another run; {fix}:", *lines]))
 
 
 def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -257,7 +258,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _logged(line: Any) -> dict[str, Any]:
-    """A line of metrics; ValueError where it is none or has no step."""
+    """A line of metrics; ValueError where it is not an object or has no step."""
     if not isinstance(line, dict) or not isinstance(line.get("step"), (int, float)):
         raise ValueError
     return line
@@ -269,7 +270,7 @@ def _read_json(file: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(file.read_text("utf-8"))
         if not isinstance(content, dict):
-            raise ValueError(f"it holds {shown(content)}, no JSON object")
+            raise ValueError(f"it holds {shown(content)}, not a JSON object")
     except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is damaged: {error}; delete it and run again") from error
     return content

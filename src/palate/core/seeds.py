@@ -1,6 +1,6 @@
-"""Keyed randomness: every draw is a function of what it is for, never of when it happens.
+"""Keyed randomness: every random draw depends on what it is for and not on when it happens.
 
-A generator keyed by `(seed, purpose, item, draw)` gives the same numbers in an undisturbed run, in a resumed one,
+A generator keyed by `(seed, purpose, item, draw)` gives the same numbers in an uninterrupted run and in a resumed one,
 on one process or four, and however a batch is split.
 """
 
@@ -20,7 +20,7 @@ def derive(seed: int, purpose: str, item: int | str = 0, draw: int | str = 0) ->
     Args:
         seed: the run's seed.
         purpose: what the draw is for, such as `"noise"`; two purposes never share numbers.
-        item: the identity of the datum, never its place in a batch.
+        item: the identity of the data item, never its index in a batch.
         draw: which draw of that item, such as the epoch.
 
     Returns:
@@ -31,7 +31,7 @@ def derive(seed: int, purpose: str, item: int | str = 0, draw: int | str = 0) ->
 
 
 def torch_generator(seed: int, purpose: str, item: int | str = 0, draw: int | str = 0) -> torch.Generator:
-    """A CPU `torch.Generator` for one keyed draw. Draw on the CPU and move: devices then agree.
+    """A CPU `torch.Generator` for one keyed draw. Draw on the CPU, then move: all devices then have the same numbers.
 
     It keeps the low 32 bits of the 63 (torch seeds its Mersenne Twister with one word), so that of n draws about
     n^2 / 2^33 pairs have the same numbers: one pair among 93,000 draws. Another generator would change every result.

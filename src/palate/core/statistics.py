@@ -1,14 +1,14 @@
-"""Estimates with 95% intervals, for images that come in prompts.
+"""Estimates with 95% intervals, for images that are grouped by prompt.
 
-A value array is [P, N]: row p is a prompt, column k the k-th seed of that prompt. Images of one prompt are alike (an
-easy prompt is easy four times over), so they are a cluster, not N independent trials; an interval that ignores this is
-too narrow. Two intervals here respect it (`core.intervals`):
+A value array is [P, N]: row p is a prompt, column k the k-th seed of that prompt. Images of one prompt are similar (an
+easy prompt is easy for all its images), so they are a cluster and not N independent trials; an interval that ignores
+this is too narrow. Two kinds of intervals here take it into account (`core.intervals`):
 
 - of outcomes whose range is known (`rate`, `rate_difference`, `bounded_mean`, `grouped_rate`): mid-P intervals on the
-  effective count, the number of independent images that would know as much as these P x N do;
+  effective count, the number of independent images that would determine the mean as well as these P x N do;
 - of scores (`mean`, `difference`, `ratio`): the outer of Student's t and of the studentised bootstrap over prompts.
 
-How often each holds the true value is measured by `benchmarks/coverage.py`.
+`benchmarks/coverage.py` measures how often each contains the true value.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FEW, ALIKE = "unknown: fewer than six prompts", "unknown: too few prompts differ
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95% interval; `n` is how many images or pairs it rests on. NaN is "cannot be known"."""
+    """A number and its 95% interval; `n` is the number of images or pairs behind it. NaN means unknown."""
 
     value: float
     low: float
@@ -48,11 +48,11 @@ class Estimate:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     def sign(self, zero: float = 0.0) -> int:
-        """1 or -1 where the whole interval lies above or below `zero`, else 0."""
+        """1 or -1 where the whole interval is above or below `zero`, else 0."""
         return int(self.low > zero) - int(self.high < zero)
 
     def unknown(self, prompts: int) -> str | None:
-        """Why nothing can be said of an estimate over so many prompts, in words; None where something can."""
+        """The reason why the interval over that many prompts is unknown; None where it is known."""
         return FEW if prompts < ENOUGH else None if self.known else ALIKE
 
     def to_dict(self) -> dict[str, float | int | None]:
@@ -78,7 +78,7 @@ def wilson(p: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, f
 
 
 def effective_count(outcomes: np.ndarray) -> float:
-    """How many independent images would know as much about the mean of outcomes [P, N]; see `intervals`."""
+    """How many independent images would determine the mean of outcomes [P, N] equally well; see `intervals`."""
     return float(intervals.moments(outcomes).images)
 
 
@@ -100,7 +100,7 @@ def bounded_mean(values: np.ndarray, bound: float) -> Estimate:
 
 
 def grouped_rate(points: np.ndarray, prompt: np.ndarray) -> Estimate:
-    """The mean of points [M] in [0, 1], each of a prompt [M] (numbers from 0); prompts may have different numbers."""
+    """The mean of points [M] in [0, 1] with their prompts [M], numbered from 0; prompts may differ in size."""
     if not len(points):
         return Estimate(math.nan, math.nan, math.nan, 0)
     low, high = intervals.bounded(intervals.moments_of_groups(2 * points - 1, prompt))
@@ -110,13 +110,13 @@ def grouped_rate(points: np.ndarray, prompt: np.ndarray) -> Estimate:
 def contest(base: np.ndarray, aligned: np.ndarray) -> np.ndarray:
     """Outcomes [P, N] of paired scores: 1 where aligned scores higher, 0 where base does, 0.5 where they tie.
 
-    Scores that agree to five digits tie: a difference there is float32's rounding, not taste.
+    Scores that agree to five digits are a tie: a smaller difference is float32's rounding and not a preference.
     """
     return np.where(_tied(base, aligned), 0.5, (aligned > base).astype(float))
 
 
 def _tied(base: np.ndarray, aligned: np.ndarray) -> np.ndarray:
-    """Where scores agree to five digits; near zero, to a hundred-millionth of the largest score, at any scale."""
+    """Where scores agree to five digits or, near zero, within 1e-8 of the largest score."""
     largest = max(np.abs(base).max(initial=0.0), np.abs(aligned).max(initial=0.0))
     return np.isclose(base, aligned, rtol=1e-5, atol=1e-8 * largest)
 
@@ -129,7 +129,7 @@ def mean(x: np.ndarray, *, seed: int = 0) -> Estimate:
 def difference(base: np.ndarray, aligned: np.ndarray, *, seed: int = 0) -> Estimate:
     """Mean of aligned minus mean of base, scores [P, N] of the same prompts and seeds.
 
-    What agrees to five digits (`contest`) does not widen the interval: that is rounding, and no difference.
+    Scores that agree to five digits (`contest`) do not widen the interval: their difference is rounding.
     """
     gain = np.where(_tied(base, aligned), 0.0, aligned - base)
     return _studentised(np.ones_like(gain), gain, float(aligned.mean() - base.mean()), seed)
@@ -144,7 +144,7 @@ def ratio(base: np.ndarray, aligned: np.ndarray, *, seed: int = 0) -> Estimate:
 def expanded_tail(prompts: int) -> float:
     """The share of resamples beyond each end of a 95% percentile interval over P >= 2 prompts.
 
-    Plain percentiles are too narrow by about `sqrt((P - 1)/P) z/t`; this level makes up for it.
+    Plain percentiles are too narrow by about `sqrt((P - 1)/P) z/t`; this level compensates for it.
 
     Reference: Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015 (expanded
     percentile interval).
@@ -154,7 +154,7 @@ def expanded_tail(prompts: int) -> float:
 
 
 def _studentised(base: np.ndarray, aligned: np.ndarray, value: float, seed: int) -> Estimate:
-    """Of a ratio of means; every prompt has the same number of images, so it is that of the prompts' means."""
+    """The estimate of a ratio of means; all prompts have the same number of images, so prompt means suffice."""
     prompts, n = aligned.shape[0], aligned.size
     if prompts < ENOUGH or not math.isfinite(value):
         return Estimate(value, math.nan, math.nan, n)
@@ -163,7 +163,7 @@ def _studentised(base: np.ndarray, aligned: np.ndarray, value: float, seed: int)
 
 
 def _resamples(prompts: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each prompt is drawn [R, P], in blocks of all `RESAMPLES`."""
+    """How often each prompt is drawn [R, P], in blocks; `RESAMPLES` rows in all."""
     rng = numpy_generator(seed, "bootstrap")
     block = max(1, AT_ONCE // prompts)
     for start in range(0, RESAMPLES, block):

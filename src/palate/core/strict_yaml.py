@@ -1,4 +1,4 @@
-"""Strict YAML: a mapping or nothing, no key twice, and every complaint names the file and the line."""
+"""Strict YAML: the document must be a mapping without repeated keys; every error names the file and the line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from palate.core.files import explain_os_errors
 
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping; the same key twice is an error here, where plain YAML would let the last one win."""
+        """The mapping; a repeated key is an error here, while PyYAML would keep its last value."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable):  # what is not is refused below
+            if isinstance(key, Hashable):  # other keys are refused below
                 if key in seen:
                     raise yaml.MarkedYAMLError(
                         problem=f"the key {key!r} occurs twice", problem_mark=key_node.start_mark
@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: the file holds something else; the message has the line where the reader stumbled.
+        ConfigError: the file has another content; the message names the line of the error.
     """
     with explain_os_errors(f"read {path}"):
         data = path.read_bytes()

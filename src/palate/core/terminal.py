@@ -18,12 +18,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-_live: list[Progress] = []  # the one display on the screen, so that a bar inside a bar joins it
+_live: list[Progress] = []  # the one display on the screen, so that a bar inside another is added to it
 
 
 @contextmanager
 def terminal_bar(description: str, total: int | None, done: int) -> Iterator[_TerminalBar]:
-    """A bar in the display on the screen, or in a new one; an inner bar vanishes with its block."""
+    """A bar in the display on the screen, or in a new one; an inner bar is removed at the end of its block."""
     if _live:
         inner = _live[0].add_task(description, total=total, completed=done, text="")
         try:

@@ -1,6 +1,6 @@
-"""The user's own code by its name: `python:my_module:make_scorer` is the `make_scorer` of `my_module`.
+"""Loading the user's own code by name: `python:my_module:make_scorer` is `make_scorer` of `my_module`.
 
-The module is found from the working directory, then as any other. It is run only because the user named it.
+The module is searched in the working directory first, then like any other module. Only code that the user names is run.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def is_user_code(spec: str) -> bool:
 
 
 def load_user_code(spec: str) -> Any:
-    """The object that `python:<module>:<name>` names; a name with dots is looked up step by step.
+    """The object that `python:<module>:<name>` names; a name with dots is looked up part by part.
 
     Raises:
-        InputError: it is not written so, there is no such module or name (with the nearest), or the module raises
-            while it is imported.
+        InputError: the spec is malformed, there is no such module or name (the message has the nearest), or the module
+            raises an error while it is imported.
     """
     module_name, name = _parts(spec)
     module = _import(module_name, spec)
@@ -48,14 +48,14 @@ def load_user_code(spec: str) -> Any:
 
 
 def make_user_object(spec: str, *arguments: Any) -> Any:
-    """What a factory of the user's returns.
+    """The object that a user's factory returns.
 
     Args:
-        spec: of the factory.
-        arguments: what it is called with; a factory that takes fewer gets the first of them.
+        spec: the name of the factory.
+        arguments: the arguments of the call; a factory that takes fewer gets only the first ones.
 
     Raises:
-        InputError: as of `load_user_code`; the object cannot be called, or it raises.
+        InputError: as for `load_user_code`; or the object cannot be called, or raises an error.
     """
     factory = load_user_code(spec)
     if not callable(factory):
@@ -66,7 +66,7 @@ def make_user_object(spec: str, *arguments: Any) -> Any:
 
 @contextmanager
 def explain_user_errors(spec: str) -> Iterator[None]:
-    """Turns what the user's code raises into an InputError with its message; PALATE_DEBUG=1 shows where it was."""
+    """Turns an error of the user's code into an InputError with its message; PALATE_DEBUG=1 shows the traceback."""
     try:
         yield
     except PalateError:
@@ -76,12 +76,12 @@ def explain_user_errors(spec: str) -> Iterator[None]:
 
 
 def source_digest(spec: str) -> str:
-    """A digest of the file of a module that `load_user_code` has loaded; not of what that module imports."""
+    """A digest of the file of a module that `load_user_code` has loaded, without the modules that it imports."""
     return _file_digest(_parts(spec)[0])
 
 
 def class_digest(kind: type) -> str:
-    """A digest of the file of a class's module, as of `source_digest`."""
+    """A digest of the file of a class's module, as for `source_digest`."""
     return _file_digest(kind.__module__)
 
 
@@ -111,7 +111,7 @@ def _import(name: str, spec: str) -> ModuleType:
     finally:
         sys.path.remove(here)
         if here not in sys.path:
-            sys.path.append(here)  # the module's own imports are found, and hide nothing of anybody else's
+            sys.path.append(here)  # at the end, so that the module's own imports are found and hide no other module
 
 
 def _missing(name: str) -> bool:

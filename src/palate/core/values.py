@@ -1,7 +1,7 @@
-"""One typed value: from what YAML or a command line holds to what a configuration's field declares, and back.
+"""Conversion of one value from YAML or a command line to the type of a configuration's field, and back.
 
-Text that reads as the declared type is taken as it (`"1e-4"` is text to YAML 1.1 and a number to everybody else);
-nothing else is converted, so `steps: 2.5` or `name: 007` is an error and not a surprise.
+Text is converted if it can be read as the declared type (`"1e-4"` is text in YAML 1.1, although it is meant as a
+number); nothing else is converted, so `steps: 2.5` or `name: 007` is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Shown(Repr):
     maxstring = 80
 
     def repr_int(self, x: int, level: int) -> str:
-        """As any number, unless it is so long that Python refuses to write it out."""
+        """The number, unless it is so long that Python refuses to write it."""
         return super().repr_int(x, level) if x.bit_length() < 10_000 else f"a whole number of {x.bit_length()} bits"
 
 
@@ -31,10 +31,10 @@ _TRUE, _FALSE, _NONE = {"true", "yes", "on"}, {"false", "no", "off"}, {"none", "
 
 
 def convert(kind: Any, value: Any) -> Any:
-    """`value` as a `kind`: int, float, bool, str, Path, Literal, Optional, a union, tuple or list of these.
+    """`value` converted to `kind`: int, float, bool, str, Path, Literal, Optional, a union, tuple or list of these.
 
     Raises:
-        ValueError: it is not one; the message says what is expected and what was seen.
+        ValueError: that is not possible; the message says what was expected and what was seen.
         TypeError: `kind` is none of the above (a mistake in the configuration class).
     """
     origin = get_origin(kind)
@@ -53,7 +53,7 @@ def convert(kind: Any, value: Any) -> Any:
 
 
 def describe(kind: Any) -> str:
-    """What a `kind` is in words, such as `a number` or `one of 'lora', 'full'`."""
+    """A description of a `kind`, such as `a number` or `one of 'lora', 'full'`."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return " or ".join(describe(each) for each in arguments)
@@ -66,7 +66,7 @@ def describe(kind: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value in types that YAML and JSON have: paths as text, tuples as lists, dataclasses as mappings."""
+    """The value in the types of YAML and JSON: paths as text, tuples as lists, dataclasses as mappings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
     if isinstance(value, (tuple, list)):
@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """The value for an error message, cut where it is long."""
+    """The value for an error message, shortened where it is long."""
     return _SHOWN.repr(value)
 
 
