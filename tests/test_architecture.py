@@ -1,10 +1,10 @@
-"""Imports only go down the layers, the tiny world is a plug-in, and no file or function grows too long."""
+"""The structure of the package: layers, the tiny world as a plug-in, short files and functions, unique names."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,13 @@ LAYERS = {
     "records": 1,
     "core": 0,
     "__init__": 0,
+}
+
+INTERFACE: dict[str, str] = {  # a public function that several modules define -> why they all have that name
+    "run": "`cli.main` calls it in the module of every command",
+    "matches": "`prefer.readers` calls it in the module of every format that it reads",
+    "read": "`prefer.readers` calls it in the module of every format that it reads",
+    "write": "`collect.export` calls it in the module of every format that it writes",
 }
 
 FILE_LINES, FUNCTION_LINES = 300, 40  # of a function, its docstring does not count
@@ -83,6 +90,18 @@ def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, int]]:
         yield from functions(node, f"{name}." if isinstance(node, ast.ClassDef | ast.FunctionDef) else prefix)
 
 
+def definitions(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """The files that define each public name: classes and functions on the top level of a module."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith(
+                "_"
+            ):
+                found.setdefault(node.name, []).append(path)
+    return found
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_packages_import_only_from_their_layer_or_below(path):
     here = package_of(path)
@@ -128,6 +147,21 @@ def test_no_file_and_no_function_is_too_long():
             if length > FUNCTION_LINES and f"{name}:{function}" not in ALLOWED:
                 long.append(f"{name}:{function} has {length} lines, over {FUNCTION_LINES}")
     assert not long, "\n".join(long)
+
+
+def test_no_two_public_classes_or_functions_share_a_name():
+    """One name for one thing: a reader who searches for a name finds one definition."""
+    shared = {
+        f"{name}: {', '.join(str(path.relative_to(PACKAGE)) for path in paths)}"
+        for name, paths in definitions(SOURCES).items()
+        if len(paths) > 1 and name not in INTERFACE
+    }
+    assert not shared, "\n".join(sorted(shared))
+
+
+def test_every_interface_name_is_defined_by_several_modules():
+    found = definitions(SOURCES)
+    assert all(len(found.get(name, ())) > 1 for name in INTERFACE)
 
 
 def test_nothing_is_allowed_that_no_longer_exists():

@@ -49,7 +49,7 @@ def test_a_set_is_the_mean_over_its_compared_pairs() -> None:
     loss, metrics = bradley_terry(score(1.0, 0.0, 3.0), shares)
     pairs = [bradley_terry(score(1.0, other), share(p))[0].item() for other, p in ((0.0, 1.0), (3.0, 0.5))]
     assert loss.item() == pytest.approx(sum(pairs) / 2)
-    assert metrics["accuracy"].value.item() == 1.0  # the tie has no winner to foretell
+    assert metrics["accuracy"].value.item() == 1.0  # a tie has no winner, so it does not count
 
 
 def test_unused_places_do_not_change_the_loss() -> None:
