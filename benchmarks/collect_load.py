@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def make_study(options: argparse.Namespace, folder: Path) -> tuple[Path, list[str]]:
-    """A study with items enough, and a token a rater."""
+    """A study with enough items, and one token per rater."""
     items = int(1.1 * options.votes / RATERS_PER_ITEM) + options.raters
     draw_images(folder / "images", 1 + 2 * items // (PER_PROMPT * (PER_PROMPT - 1)), options.size)
     config = StudyConfig(out=folder / "study", images=(str(folder / "images"),), limit=items)
@@ -80,7 +80,7 @@ def make_study(options: argparse.Namespace, folder: Path) -> tuple[Path, list[st
 
 
 def draw_images(folder: Path, prompts: int, size: int) -> None:
-    """Soft colours, of which PNG makes about what it makes of a drawn picture."""
+    """Smooth colours, which PNG compresses about as well as a generated picture."""
     rng, rows = np.random.default_rng(0), []
     folder.mkdir(parents=True)
     for number in range(prompts * PER_PROMPT):
@@ -93,7 +93,7 @@ def draw_images(folder: Path, prompts: int, size: int) -> None:
 
 
 class Server:
-    """`palate collect serve` in a process of its own, always on one port."""
+    """`palate collect serve` in its own process, always on the same port."""
 
     def __init__(self, study: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -115,7 +115,7 @@ class Server:
 
 
 def run(options: argparse.Namespace, study: Path, tokens: list[str]) -> dict[str, Any]:
-    """Lets everybody vote, kills the server now and then, and counts."""
+    """Lets all raters vote, kills the server sometimes, and counts the votes."""
     server, load = Server(study), Load(options.votes)
     server.start()
     before, own = time.perf_counter(), time.process_time()
@@ -149,7 +149,7 @@ def run(options: argparse.Namespace, study: Path, tokens: list[str]) -> dict[str
 
 
 def kill_now_and_then(options: argparse.Namespace, server: Server, load: Load) -> None:
-    """Kills the server after random numbers of votes and a random while."""
+    """Kills the server after random numbers of votes and random delays."""
     rng = random.Random(0)
     for moment in sorted(rng.sample(range(1, int(0.95 * options.votes)), options.kill)):
         while load.votes < moment and not load.failures:
@@ -160,7 +160,7 @@ def kill_now_and_then(options: argparse.Namespace, server: Server, load: Load) -
 
 
 def verify(database: Path, acknowledged: list[str]) -> dict[str, Any]:
-    """What the database has, read without Palate's own code."""
+    """The content of the database, read without Palate's own code."""
     counted = """SELECT COUNT(*) FROM item WHERE filled != (
         SELECT COUNT(*) FROM assignment AS a WHERE a.item_id = item.id AND a.repeat = 0 AND (a.state = 'leased' OR (
             SELECT kind FROM vote WHERE assignment_id = a.id ORDER BY id DESC LIMIT 1) = 'answer'))"""

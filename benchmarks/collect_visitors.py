@@ -15,7 +15,7 @@ from typing import Any
 
 from palate.collect.answers import PAIR
 
-UNDONE, SKIPPED = 0.02, 0.02  # of the votes
+UNDONE, SKIPPED = 0.02, 0.02  # shares of the votes
 REFRESH = 10.0
 """Seconds between two requests of the owner's page."""
 AGAIN, WRITTEN = "requests sent again", "written, but the answer was lost"
@@ -23,7 +23,7 @@ AGAIN, WRITTEN = "requests sent again", "written, but the answer was lost"
 
 @dataclass
 class Load:
-    """What all raters have in common.
+    """The state that all raters share.
 
     Attributes:
         goal: votes to be acknowledged.
@@ -50,7 +50,7 @@ class Load:
 
 
 class Visitor(threading.Thread):
-    """Somebody with a link; list.append and the like need no lock."""
+    """A visitor with a link; list.append and similar operations need no lock."""
 
     def __init__(self, load: Load, port: int, token: str) -> None:
         super().__init__(daemon=True)
@@ -60,23 +60,23 @@ class Visitor(threading.Thread):
         self.headers: dict[str, str] = {}
 
     def run(self) -> None:
-        """Visits, and tells what went wrong."""
+        """Visits the study, and records errors."""
         try:
             self.visit()
         except Exception as error:
             self.load.failures.append(repr(error))
 
     def visit(self) -> None:
-        """What they came for."""
+        """The actions of this kind of visitor."""
         raise NotImplementedError
 
     def enter(self, link: str) -> None:
-        """Moves the token into a cookie."""
+        """Exchanges the token for a cookie."""
         entered = self.request("enter", "GET", link, expect=303)[1]
         self.headers = {"cookie": entered["set-cookie"].split(";")[0]}
 
     def request(self, kind: str, method: str, path: str, body: Any = None, expect: int = 200) -> tuple[bytes, Any]:
-        """Asks until there is an answer; the server may be gone for a while."""
+        """Repeats a request until there is an answer, as the server may be down for a while."""
         data = None if body is None else json.dumps(body).encode()
         headers = self.headers if body is None else self.headers | {"content-type": "application/json"}
         while True:
@@ -102,7 +102,7 @@ class Visitor(threading.Thread):
 
 
 class Rater(Visitor):
-    """Somebody who votes until the goal is reached.
+    """A rater, who votes until the goal is reached.
 
     Args:
         think: seconds between screens, from and to.
@@ -121,14 +121,14 @@ class Rater(Visitor):
             self.answer(screens[0]["assignment"])
 
     def begin(self) -> None:
-        """Opens the link, and the page behind it."""
+        """Opens the link and the page to which it leads."""
         self.enter(f"/r/{self.token}")
         page = self.request("page", "GET", "/")[0].decode()
         found = re.search(r'name="csrf" content="([0-9a-f]+)"', page)
         self.headers |= {"x-csrf-token": found[1] if found else "", "origin": f"http://127.0.0.1:{self.port}"}
 
     def look(self) -> list[dict[str, Any]]:
-        """Asks for screens and fetches the images that are new."""
+        """Requests screens and fetches new images."""
         screens = json.loads(self.request("screens", "GET", "/api/screens?count=2")[0])["screens"]
         for src in [image["src"] for screen in screens for image in screen["images"]]:
             if src not in self.fetched:
@@ -152,10 +152,10 @@ class Rater(Visitor):
 
 
 class Owner(Visitor):
-    """Somebody who has the owner's page open."""
+    """The owner, whose page is open."""
 
     def visit(self) -> None:
-        """Asks for the newest numbers, as the page does."""
+        """Requests the newest numbers, as the page does."""
         self.enter(f"/owner/enter/{self.token}")
         while not self.load.over:
             self.pause(REFRESH, REFRESH)

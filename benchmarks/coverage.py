@@ -26,14 +26,14 @@ from palate.core.seeds import numpy_generator
 PROMPTS = (6, 10, 20, 50, 100, 400)
 QUICK = (6, 20, 100)
 EXPERIMENTS, RESAMPLES = 2000, 1999
-AT_ONCE = 2**22  # numbers that are held at once
+AT_ONCE = 2**22  # numbers in memory at once
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is drawn.
+    """A kind of experiment with a known true value.
 
     Attributes:
         of: the estimate.
@@ -50,7 +50,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Found:
-    """Shares of the experiments; `below` and `above` are where the true value lies outside."""
+    """Shares of the experiments; `below` and `above` are those in which the true value is outside of the interval."""
 
     condition: Condition
     prompts: int
@@ -60,7 +60,7 @@ class Found:
 
     @property
     def covered(self) -> float:
-        """The share of the experiments in which nothing false is said."""
+        """The share of the experiments in which the interval is unknown or contains the true value."""
         return 1 - self.below - self.above
 
 
@@ -72,7 +72,7 @@ def alike(rng: np.random.Generator, shape: tuple[int, int, int], rho: float) -> 
 
 
 def images_and_likeness() -> list[tuple[int, float]]:
-    """Images a prompt, and how alike the images of a prompt are."""
+    """The number of images per prompt, and the correlation of a prompt's images."""
     return [(1, 0.0), *product((2, 4), (0.0, 0.3, 0.7))]
 
 
@@ -105,7 +105,7 @@ LIKENESS = ((0.0, 0.0), (0.3, 0.3), (0.6, 0.3))  # of a prompt's images, and of 
 
 
 def rate_differences() -> Iterator[Condition]:
-    """Both images of a pair are right or wrong; the same prompt and seed make them alike."""
+    """Both images of a pair are right or wrong; they are correlated through their prompt and seed."""
     for (before, after), (rho, pair), n in product(PAIRS, LIKENESS, (1, 2, 4)):
 
         def draw(rng, experiments, prompts, before=before, after=after, rho=rho, pair=pair, n=n):
@@ -170,7 +170,7 @@ def means() -> Iterator[Condition]:
 
 
 def ratios() -> Iterator[Condition]:
-    """One positive value a prompt and model, as of diversity."""
+    """One positive value per prompt and model, such as diversity."""
     for spread, other, correlation in ((0.3, 0.3, 0.6), (0.5, 0.5, 0.0), (0.8, 0.8, 0.6), (0.3, 1.0, 0.6)):
 
         def draw(rng, experiments, prompts, spread=spread, other=other, correlation=correlation):
@@ -193,7 +193,7 @@ def interval(condition: Condition, drawn: np.ndarray, rng: np.random.Generator) 
 
 
 def measure(condition: Condition, prompts: int, seed: int, experiments: int = EXPERIMENTS) -> Found:
-    """How often the interval holds the truth."""
+    """How often the interval contains the true value."""
     rng = numpy_generator(seed, f"{condition.of} {condition.name}", prompts)
     studentises = condition.of in ("mean", "ratio")
     block = max(1, AT_ONCE // (5 * RESAMPLES if studentises else 16 * prompts))
@@ -208,12 +208,12 @@ def measure(condition: Condition, prompts: int, seed: int, experiments: int = EX
 
 
 def every_condition() -> list[Condition]:
-    """All of them."""
+    """All conditions."""
     return [*rates(), *win_rates(), *rate_differences(), *gaps(), *means(), *ratios()]
 
 
 def summary(found: Sequence[Found]) -> str:
-    """A line for each estimate and number of prompts."""
+    """One line for each estimate and number of prompts."""
     lines = [f"{'estimate':20} {'prompts':>7} {'lowest':>7} {'mean':>6} {'highest':>8} {'unknown':>8}  where lowest"]
     for of in dict.fromkeys(each.condition.of for each in found):
         for prompts in dict.fromkeys(each.prompts for each in found):

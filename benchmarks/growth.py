@@ -38,7 +38,7 @@ from PIL import Image
 from palate.prefer.formats.pickapic import schema
 
 PICTURES, PER_PROMPT, PER_FILE, PER_GROUP = 4096, 14, 100_000, 1000
-"""Distinct pictures; pairs a prompt, as in Pick-a-Pic v2; rows a file and a row group."""
+"""Distinct pictures; pairs per prompt, as in Pick-a-Pic v2; rows per file and per row group."""
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measured(folder: Path, pairs: int, options: argparse.Namespace) -> Iterator[tuple[str, Run]]:
-    """Each command by its name, with what it took."""
+    """The cost of each command, by its name."""
     source = folder / "pickapic"
     write_pairs(source, pairs)
     environment = os.environ | {"PALATE_CACHE": str(folder / "cache"), "PALATE_PROGRESS": "0"}
@@ -75,7 +75,7 @@ def measured(folder: Path, pairs: int, options: argparse.Namespace) -> Iterator[
 
 @dataclass
 class Run:
-    """What a command took.
+    """The cost of a command.
 
     Attributes:
         seconds: to its end, or where it trains, to the end of its first step.
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def step(self) -> float:
-        """The median time of a step, the first two aside."""
+        """The median time of a step, without the first two."""
         return statistics.median(b - a for a, b in zip(self.steps[1:], self.steps[2:]))
 
     @property
@@ -134,7 +134,7 @@ def peak(pid: int) -> int:
 
 
 def write_pairs(folder: Path, pairs: int) -> None:
-    """Files of Pick-a-Pic's schema; every picture has bytes of its own."""
+    """Files with Pick-a-Pic's schema; every picture has different bytes."""
     folder.mkdir()
     pictures = [picture(number) for number in range(PICTURES)]
     rng = np.random.default_rng(0)
@@ -150,7 +150,7 @@ def write_pairs(folder: Path, pairs: int) -> None:
             "user_id": rng.integers(0, 4000, len(rows)),
             "ranking_id": rows,
         }
-        for side in (0, 1):  # what stands behind the end of a JPEG is not decoded
+        for side in (0, 1):  # bytes after the end of a JPEG are not decoded
             columns[f"jpg_{side}"] = [pictures[(7 * row + side) % PICTURES] + b"%d" % (2 * row + side) for row in rows]
             columns[f"model_{side}"] = ["some/model"] * len(rows)
         fields = [each for each in schema() if each.name in columns]
@@ -159,7 +159,7 @@ def write_pairs(folder: Path, pairs: int) -> None:
 
 
 def picture(number: int) -> bytes:
-    """A small JPEG of soft noise, of about a kilobyte."""
+    """A small JPEG of smooth noise, of about a kilobyte."""
     pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     data = io.BytesIO()
     Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(data, "JPEG", quality=75)

@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def prepare(options: argparse.Namespace, train: Any, folder: Path) -> dict[str, Callable[[int], None]]:
-    """The three contenders by name, each a function of the step."""
+    """The three variants by name, each a function of the step."""
     source = resolve(options.model)
     resolution = options.resolution or sizes_of(source).native
     config = DPOConfig(
@@ -108,7 +108,7 @@ def png(pixels: np.ndarray) -> StoredImage:
 
 
 def bare_step(trainer: Trainer) -> Callable[[int], None]:
-    """Forward and backward on one batch that is already there."""
+    """Forward and backward pass on one prepared batch."""
     rows, draws = trainer.plan.step(0)
     views = trainer.batches.examples.view[rows]
     batch = trainer.batches.make(views.ravel(), draws.repeat(2)).to(trainer.accelerator.device)
@@ -122,7 +122,7 @@ def bare_step(trainer: Trainer) -> Callable[[int], None]:
 
 
 def plain_step(trainer: Trainer, model: str, images: torch.Tensor) -> Callable[[int], None]:
-    """Encodes images and prompts, asks policy and reference, updates; everything within the step."""
+    """Encodes images and prompts, computes policy and reference, and updates, all within the step."""
     device, examples, dtype = trainer.accelerator.device, trainer.batches.examples, trainer.dtype
     denoiser, encoders = trainer.denoiser, load_denoiser(model, device=device)
     lora = trainer.config.train == "lora"
@@ -153,7 +153,7 @@ def plain_step(trainer: Trainer, model: str, images: torch.Tensor) -> Callable[[
 
 
 def take_turns(contenders: dict[str, Callable[[int], None]], clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Seconds of each contender in each turn; one after the other, so that all see the same machine."""
+    """Seconds of each variant in each round; the variants alternate, so that all run under the same conditions."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(TURNS + WARM_UP):
         for name, contender in contenders.items():

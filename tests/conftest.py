@@ -1,4 +1,4 @@
-"""What every test stands on: no network, one thread, no progress bars; and fixtures that several packages share."""
+"""The environment of every test (no network, one thread, no progress bars), and fixtures of several packages."""
 
 from __future__ import annotations
 

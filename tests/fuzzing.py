@@ -1,4 +1,4 @@
-"""How the fuzz tests are run: few examples in the default suite, many under the `slow` marker, the same every time."""
+"""Settings of the fuzz tests: few examples in the default suite, many with the `slow` marker, the same in every run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
 EXAMPLES = pytest.mark.parametrize("examples", [150, pytest.param(5_000, marks=pytest.mark.slow)])
-"""Of a test that takes how many examples it draws."""
+"""The parameter of a test that is the number of its examples."""
 HALF = st.characters(categories=["Cs"])
 """A surrogate, half of a character."""
 TEXT = st.text(st.characters() | HALF, max_size=12)
@@ -22,7 +22,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | HUGE | st.floats() | TEXT
 
 
 def settings(examples: int) -> Any:
-    """Decorates a property with so many examples, drawn alike at every run, and no limit of time for one."""
+    """Decorates a property with a number of examples, the same in every run, and no time limit for an example."""
     return hypothesis.settings(
         max_examples=examples,
         deadline=None,
@@ -43,7 +43,7 @@ def values(scalars: st.SearchStrategy[Any] = SCALARS, keys: st.SearchStrategy[st
 
 @st.composite
 def spoilt(draw: st.DrawFn, document: Any, other: st.SearchStrategy[Any] | None = None) -> Any:
-    """A copy of a sound document in which one to three values were replaced, taken away or doubled."""
+    """A copy of a valid document in which one to three values are replaced, removed or doubled."""
     document = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         places = list(_places(document))

@@ -25,7 +25,7 @@ def stored(colour: str = "red", size: tuple[int, int] = (8, 8)) -> StoredImage:
 
 
 def image_folder(folder: Path, prompts: Sequence[str], size: tuple[int, int] = (64, 64)) -> Path:
-    """What `palate generate` writes, with one picture a prompt named; equal prompts are images of one prompt."""
+    """A folder like that of `palate generate`, with a picture per given prompt; equal prompts are images of one."""
     colours, rows = ("red", "green", "blue", "yellow", "purple", "white"), []
     distinct = list(dict.fromkeys(prompts))
     for number, prompt in enumerate(prompts):

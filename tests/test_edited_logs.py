@@ -87,7 +87,7 @@ def test_generate_names_a_candidate_that_is_no_number(drawn: GenerateConfig) -> 
 
 
 class Silent:
-    """A captioner that says one thing of every picture."""
+    """A captioner that writes the same caption for every picture."""
 
     silence = ""
 

@@ -1,4 +1,4 @@
-"""Every stage that reads prompts says how many of them are longer than it reads, and counts them in its summary."""
+"""Every stage that reads prompts reports how many of them it cuts off, and counts them in its summary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from palate.reward.testing import RewardTestConfig, test_rewards
 from palate.score.stage import ScoreConfig, score
 
 LONG, SHORT = "a" * (PROMPT_LENGTH - 1), "a" * (PROMPT_LENGTH - 2)
-"""The random models read a character a token; two tokens mark beginning and end."""
+"""In the random models a token is a character; two tokens mark beginning and end."""
 
 
 @pytest.fixture(scope="module")

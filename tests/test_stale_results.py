@@ -1,4 +1,4 @@
-"""No stage keeps a result of what has changed under the same name: it is made again, or the run is refused."""
+"""No stage keeps a result of an input that has changed under the same name: it is repeated, or the run is refused."""
 
 from __future__ import annotations
 

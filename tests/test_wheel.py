@@ -1,4 +1,4 @@
-"""What `pip install palate` gives: the built wheel, away from the repository, with all its data."""
+"""The built wheel, as `pip install palate` installs it: it works away from the repository, with all its data."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
-RESOLUTION = 16  # pixels of the native picture: latents of 8 x 8, two pixels a cell
+RESOLUTION = 16  # width and height in pixels of the native picture: latents of 8 x 8, two pixels per cell
 PROMPT_LENGTH = 32
 
 

@@ -1,4 +1,4 @@
-"""Runs of `palate align` and what they leave behind."""
+"""Helpers for tests: runs of `palate align`, and the files that they write."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def weights(folder):
 
 
 def implicit_accuracy(folder, preferences, draws=2):
-    """How often the reward that a model has learned without naming it ranks a pair as people did."""
+    """How often a model's implicit reward ranks a pair as people did."""
     scorer, sets = ImplicitScorer(str(folder), "cpu", draws), load_preferences(str(preferences))
     scores = [scorer([image.open() for image in each.images], [each.prompt] * len(each.images)) for each in sets]
     padded = pad_sequence(scores, batch_first=True).double().numpy()  # [S, n]: sets may differ in size
@@ -54,7 +54,7 @@ def assert_same_weights(first, second, **tolerance):
 
 
 def run_until_interrupted(config, monkeypatch, at):
-    """Runs until the `at`-th batch is to be made, where Ctrl-C strikes."""
+    """Runs until batch number `at`, at which Ctrl-C is simulated."""
     make, calls = Batches.make, []
 
     def interrupted_make(self, *arguments):

@@ -38,7 +38,7 @@ ATTRIBUTES = {
     "shape": (*SHAPES, UNSAFE),
     "background": BACKGROUNDS,
 }
-OPEN = -1  # what a caption does not say
+OPEN = -1  # an attribute that a caption does not mention
 
 
 def build() -> CLIPModel:
@@ -121,12 +121,12 @@ def main() -> None:
 
 
 def spread(logits: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of rows of logits [I, J] whose target is spread evenly over what is right."""
+    """Cross-entropy of rows of logits [I, J] whose target is uniform over the right captions."""
     return F.cross_entropy(logits, right / right.sum(1, keepdim=True))
 
 
 def report(model: CLIPModel) -> None:
-    """Picks the right one of all 480 captions for fresh pictures, seen and unseen combinations apart."""
+    """The accuracy of choosing among all 480 captions for new pictures, for seen and for unseen combinations."""
     every = [c.caption() for c in combinations()]
     tokens = build_tokenizer()(every, padding="max_length", return_tensors="pt").input_ids
     written = F.normalize(features(model.get_text_features(input_ids=tokens)), dim=1)

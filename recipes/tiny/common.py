@@ -20,7 +20,7 @@ SHIPPED = ROOT / "src" / "palate" / "weights"
 
 @dataclass
 class Checkpoint:
-    """What a training needs to go on: weights, their average, the optimizer, and how far it came."""
+    """The state of a training that is saved: weights, their average, the optimizer, and the number of steps done."""
 
     path: Path
     modules: dict[str, torch.nn.Module]
@@ -35,7 +35,7 @@ class Checkpoint:
         self.path.with_suffix(".part").replace(self.path)
 
     def load(self) -> int:
-        """Goes back to the file, if there is one; returns how many steps are done."""
+        """Restores the saved state, if there is one; returns the number of steps that are done."""
         if not self.path.exists():
             return 0
         state = torch.load(self.path, weights_only=True)
@@ -58,7 +58,7 @@ def train(
     average: float | None = None,
     every: int = 250,
 ) -> None:
-    """Runs `steps` steps, checkpointing every few hundred, and goes on from the last checkpoint if there is one.
+    """Runs `steps` steps, saves a checkpoint every few hundred, and continues from the last one if it exists.
 
     Args:
         name: names the checkpoint file under WORK.
@@ -105,7 +105,7 @@ def warm_cosine(steps: int, warmup: int = 100, floor: float = 0.02) -> Callable[
 
 
 def warm_steady_decay(steps: int, warmup: int = 100, decay: float = 0.25) -> Callable[[int], float]:
-    """Linear warm-up, constant, then linear to nearly nothing over the last share `decay` of the steps.
+    """Linear warm-up, constant, then linear to nearly zero over the last share `decay` of the steps.
 
     Unlike a cosine it does not depend on `steps` until the decay begins, so a run may be ended early or prolonged
     (Hägele et al. 2024, arXiv:2405.18392).

@@ -48,7 +48,7 @@ PHASES = (
     Phase(1500, 6e-4, 24576, 0.65, (0.44, 0.38, 0.06, 0.08, 0.04)),
 )
 TEST = Phase(0, 0.0, 2000, 1.0)
-CLEAR = 0.35  # severity up to which a look leaves a malformed shape readable as malformed
+CLEAR = 0.35  # severity up to which a degraded malformed shape is still recognisable as malformed
 
 
 def example(seed: int, index: int, clean: bool, phase: Phase) -> tuple[Scene, dict[str, object], str | None, float]:
@@ -85,7 +85,7 @@ def example(seed: int, index: int, clean: bool, phase: Phase) -> tuple[Scene, di
 
 
 def strange(drawn: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
-    """A colour, background or object that has no name here: off-palette, between two names, or half there."""
+    """A scene with a colour, background or object without a name: off-palette, between two names, or incomplete."""
     nameless = np.array([[0.55, 0.35, 0.2], [0.5, 0.5, 0.5], [0.3, 0.85, 0.85], [0.08, 0.08, 0.08], [1, 0.6, 0.75]])
     shade = nameless[rng.integers(len(nameless))] + rng.uniform(-0.04, 0.04, 3)
     kind = rng.choice(["colour", "background", "ghost"])

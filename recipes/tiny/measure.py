@@ -22,7 +22,7 @@ from palate.world.judges import ATTRIBUTES, Readings, attributes, faithful, load
 
 
 def sample(folder: Path, prompts: list[str], steps: int, guidance: float, batch: int = 32) -> torch.Tensor:
-    """One picture a prompt, [N, 3, 64, 64] in [0, 1]."""
+    """One picture per prompt, [N, 3, 64, 64] in [0, 1]."""
     pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     pipe.set_progress_bar_config(disable=True)
     pictures = []
@@ -38,7 +38,7 @@ def sample(folder: Path, prompts: list[str], steps: int, guidance: float, batch:
 
 
 def sheet(pictures: torch.Tensor, prompts: list[str], verdicts: list[str], path: Path, columns: int = 10) -> None:
-    """A contact sheet with prompt and verdict under each picture."""
+    """A contact sheet with prompt and judgement under each picture."""
     cell_w, cell_h = 150, 166
     rows = -(-len(prompts) // columns)
     canvas = Image.new("RGB", (columns * cell_w, rows * cell_h), "white")

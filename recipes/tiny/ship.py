@@ -20,7 +20,7 @@ def main() -> None:
     pipe.to(torch.float16).save_pretrained(target)
     config = target / "text_encoder" / "config.json"  # half precision on disk, not in memory, as for the other parts
     config.write_text(config.read_text().replace('"float16"', '"float32"'))
-    for file in target.rglob("*.json"):  # diffusers notes the folder that each part was loaded from
+    for file in target.rglob("*.json"):  # diffusers records the folder from which each part was loaded
         content = json.loads(file.read_text())
         if content.pop("_name_or_path", None):
             file.write_text(json.dumps(content, indent=2) + "\n")

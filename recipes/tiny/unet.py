@@ -30,7 +30,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: how long, how fast, on which pictures, and the stage that it goes on from."""
+    """One stage: its number of steps, learning rate and pictures, and the stage from which it continues."""
 
     steps: int
     lr: float
@@ -46,7 +46,7 @@ STAGES = {
     "clean": Stage(steps=5000, lr=1e-3, pictures=32768, after="grid"),
     "base": Stage(steps=1000, lr=6e-4, pictures=16384, faulty=True, after="clean"),
 }
-DROPOUT = 0.1  # of captions, for classifier-free guidance (Ho & Salimans 2022)
+DROPOUT = 0.1  # share of dropped captions, for classifier-free guidance (Ho & Salimans 2022)
 SCHEDULER = dict(
     beta_start=0.00085,
     beta_end=0.012,

@@ -64,7 +64,7 @@ def learn(vae: AutoencoderKL, phase: str, steps: int, rate: float, data: torch.T
 def main() -> None:
     vae = build()
     learn(vae, "vae", 3000, 1.5e-3, pictures(True, PICTURES), l2=2)
-    # Grain cannot be coded and drowns the edges in the loss: the second phase sees mostly clean pictures.
+    # Grain cannot be encoded, and in the loss it outweighs edges: the second phase has mostly clean pictures.
     sharp = torch.cat([pictures(False, 2 * PICTURES)[: PICTURES * 7 // 4], pictures(True, PICTURES)[: PICTURES // 4]])
     learn(vae, "vae-sharp", 2000, 1.2e-3, sharp, l2=6)
     vae.eval().requires_grad_(False)

@@ -15,7 +15,7 @@ from palate.records.ranked import RankedSet
 
 
 def picture(number: int, bright: bool) -> StoredImage:
-    """A noisy picture, light or dark: something that a random network can tell apart."""
+    """A noisy picture, light or dark, which a random network can distinguish."""
     generator = np.random.default_rng(number)
     pixels = generator.integers(0, 80, (RESOLUTION, RESOLUTION, 3)) + (170 if bright else 0)
     buffer = io.BytesIO()

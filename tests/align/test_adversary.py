@@ -1,4 +1,4 @@
-"""The adversarial term: beside any method, alternating, resumed exactly, and worth something."""
+"""The adversarial term: it works with any method, alternates, resumes exactly, and has an effect."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def test_the_split_of_the_batch_changes_nothing(dpo_config, tmp_path):
 def test_the_prompt_and_the_noise_level_reach_the_logit():
     torch.manual_seed(0)
     network, latents = Discriminator(4, 8), torch.randn(2, 4, 8, 8)
-    signal, told = torch.tensor([0.2, 0.9]), torch.randn(2, 8)
-    logit = network(latents, signal, told)
+    signal, prompts = torch.tensor([0.2, 0.9]), torch.randn(2, 8)
+    logit = network(latents, signal, prompts)
     assert logit.shape == (2,)
-    assert not torch.allclose(logit, network(latents, signal.flip(0), told))
-    assert not torch.allclose(logit, network(latents, signal, told.flip(0)))
+    assert not torch.allclose(logit, network(latents, signal.flip(0), prompts))
+    assert not torch.allclose(logit, network(latents, signal, prompts.flip(0)))
 
 
 def test_a_weight_below_zero_is_refused(dpo_config):

@@ -1,4 +1,4 @@
-"""Beta from other codes, against their margins written out."""
+"""The converted beta of other codes, tested against their margins."""
 
 import pytest
 import torch

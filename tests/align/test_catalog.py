@@ -14,7 +14,7 @@ from palate.cli.align import COMMANDS
 
 PACKAGE = Path(__file__).parents[2] / "src" / "palate"
 READERS = {"DPOConfig": {"align/methods/cpo.py", "demo/loop.py"}}
-"""Who may name a method's configuration beside its own file and the list: what is made of it."""
+"""Files that may name a method's configuration besides its own file and the list."""
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,4 +1,4 @@
-"""A run that diverges stops with the step and leaves what was good; it is never a success."""
+"""A run that diverges stops with an error that names the step, and keeps the last good checkpoint."""
 
 from __future__ import annotations
 

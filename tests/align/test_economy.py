@@ -1,4 +1,4 @@
-"""What training does not do: compute twice, hold a second network, wait for the device, depend on the batch's split."""
+"""Training computes nothing twice, holds one network, never waits for the device, and does not depend on the split."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ def test_a_later_run_uses_cached_latents_embeddings_and_reference_errors(dpo_con
 
 
 def test_models_that_differ_in_what_they_predict_share_no_reference_errors(world, dpo_config, tmp_path):
-    """The random eps and v models have equal weights: only the scheduler's configuration tells them apart."""
+    """The random eps and v models have equal weights: only the scheduler's configuration differs."""
     cache, options = tmp_path / "cache", {"steps": 1, "log_every": 1}
     metrics = {
         family: lines(run(dpo_config(model=str(world[family]), out=tmp_path / family, cache=cache, **options)))[0]
@@ -62,7 +62,7 @@ def test_the_encoders_are_freed_and_no_second_network_is_loaded(dpo_config, monk
 
 @pytest.mark.parametrize("train", ["lora", "full"])
 def test_a_step_never_waits_for_a_value_of_a_tensor(dpo_config, monkeypatch, train):
-    """What would make a GPU's host wait; a stand-in for `torch.cuda.set_sync_debug_mode`, which needs the GPU."""
+    """Finds calls that would make a GPU's host wait, without a GPU, which `torch.cuda.set_sync_debug_mode` needs."""
 
     def wait(*_, **__):
         pytest.fail("a step asked a tensor for its value")

@@ -1,4 +1,4 @@
-"""Latents and embeddings, kept on the disk or computed at every step: the same training, as little work as it needs."""
+"""Cached and streamed latents and embeddings: both train the same, and only what is needed is computed."""
 
 import dataclasses
 from types import SimpleNamespace

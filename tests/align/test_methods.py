@@ -1,4 +1,4 @@
-"""Every offline method through the one trainer: it learns what it is for, and refuses what it cannot learn from."""
+"""Every offline method in the trainer: it learns from its kind of feedback, and refuses other feedback."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_kto_starts_at_its_reference_point_and_trains(world, config_of):
 
 
 def test_reward_weighted_denoises_the_rewarded_images_better_than_the_others(world, config_of, tmp_path):
-    """One run on the rewards as they are and one on their opposite: each is better at what it was paid for."""
+    """One run with the rewards and one with their opposite: each is better on the images with its higher rewards."""
     settings = {"preferences": str(world["rewards"]), "train": "full", "steps": 40, "lr": 2e-3, "warmup": 0.1}
     folder = run(config_of(RewardWeightedConfig, **settings))
     first, last = lines(folder)[0], lines(folder)[-1]

@@ -1,4 +1,4 @@
-"""What `palate align` asks of a model before it starts, and what it leaves behind for the next stage."""
+"""The requirements of `palate align` on a model, and the model that it leaves for the next stage."""
 
 from __future__ import annotations
 

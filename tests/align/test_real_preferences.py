@@ -1,4 +1,4 @@
-"""Real human rankings teach the built-in model something."""
+"""The built-in model learns from real human rankings."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from palate.models.load import builtin_models
 
 @pytest.mark.skipif("tiny-sd" not in builtin_models(), reason="the built-in weights are not there")
 def test_dpo_learns_the_rankings_of_hpdv2(dpo_config, shared_data):
-    """30 prompts, nine images each, ten people's rankings; the model is asked at noise that it never saw."""
+    """30 prompts, about nine images each, ten people's rankings; the model is tested with noise that is new to it."""
     preferences = shared_data / "hpdv2_test30"
     folder = align(
         dpo_config(
@@ -29,5 +29,5 @@ def test_dpo_learns_the_rankings_of_hpdv2(dpo_config, shared_data):
     )
     losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     late = losses[-len(losses) // 3 :]
-    assert sum(late) / len(late) < math.log(2) - 0.02  # log 2 is where nothing is learnt, and where it begins
+    assert sum(late) / len(late) < math.log(2) - 0.02  # log 2 is the loss at the start
     assert implicit_accuracy(folder, preferences) > 0.6  # about a thousand pairs: chance is 0.5 +- 0.016

@@ -1,4 +1,4 @@
-"""Runs that stop and go on: the same weights, and never another run's folder."""
+"""Runs that are interrupted and resumed end with the same weights, and never continue another run's folder."""
 
 import os
 import signal

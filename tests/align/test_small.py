@@ -1,4 +1,4 @@
-"""Every method runs from one step, one example and one prompt on, or says what it needs."""
+"""Every method runs with a single step, example and prompt, or its error message says what it needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from palate.records.ranked import RankedSet
 
 SHAPES = [("lora", "one", 1, 1), ("lora", "few", 1, 8), ("lora", "few", 2, 2), ("lora", "few", 3, 2)]
 SHAPES += [("full", "one", 1, 1), ("full", "few", 3, 2)]
-"""What is trained, how much feedback there is, steps, and examples a step."""
+"""The trained part, the amount of feedback, steps, and examples per step."""
 GRADED = {"kto", "reward_weighted"}
 
 

@@ -1,4 +1,4 @@
-"""What a run of `palate align` learns, writes and refuses."""
+"""A run of `palate align`: what it learns, what it writes, and which inputs it refuses."""
 
 import json
 import shutil
@@ -47,12 +47,12 @@ def test_plain_diffusers_reproduces_the_trained_prediction_from_the_lora(world, 
     plain.load_lora_weights(folder / "model")
     ours, base = load_denoiser(folder), load_denoiser(world[family])
     x_t, t = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.8]) if family == "sd3" else torch.tensor([300, 800])
-    told = base.encode_prompt(["1 stars", "2 stars"])
+    conditioning = base.encode_prompt(["1 stars", "2 stars"])
     with torch.no_grad():
         adapter: Any = type(ours)
-        expected = adapter(plain).predict(x_t, t, told)
-        torch.testing.assert_close(ours.predict(x_t, t, told), expected, atol=1e-5, rtol=1e-4)
-        assert not torch.allclose(base.predict(x_t, t, told), expected, atol=1e-3)
+        expected = adapter(plain).predict(x_t, t, conditioning)
+        torch.testing.assert_close(ours.predict(x_t, t, conditioning), expected, atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(base.predict(x_t, t, conditioning), expected, atol=1e-3)
 
 
 def test_full_training_saves_a_pipeline_that_plain_diffusers_opens(world, dpo_config):

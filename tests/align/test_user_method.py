@@ -1,4 +1,4 @@
-"""A method of the user's own trains like any other; what is wrong with it is said before any work."""
+"""A user's own method trains like any other, and errors in it are reported before any work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SharpConfig(AlignConfig):
     """Fine-tunes on preferred images by a power of the error."""
 
     power: float = 2.0
-    """Of the error."""
+    """Exponent of the error."""
 
     def method(self):
         return Sharp(self)
@@ -45,7 +45,7 @@ class Sharp(Singles):
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes the module of the user's into the working directory."""
+    """Writes the user's module into the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 

@@ -29,7 +29,7 @@ TEMPLATE = (  # that of llava-hf/llava-1.5-7b-hf, for turns of one image and one
 
 
 def random_llava(folder: Path, template: str | None = TEMPLATE) -> Path:
-    """A LLaVA of some ten thousand weights that says random words of `WORDS`; 16 tokens an image."""
+    """A LLaVA of some ten thousand weights that generates random words of `WORDS`; 16 tokens per image."""
     torch.manual_seed(0)
     tokenizer = word_tokenizer()
     size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

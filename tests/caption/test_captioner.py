@@ -1,4 +1,4 @@
-"""The teacher says what a render shows, or nothing; a LLaVA answers greedily, whatever else is in its batch."""
+"""The teacher captions what a render shows, or writes no caption; a LLaVA decodes greedily, in any batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every image gets a caption once, whatever interrupts the run; what cannot be captioned is named or counted."""
+"""Every image is captioned once, also in an interrupted run; images without a caption are named or counted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOURS = {(255, 0, 0): "red", (0, 128, 0): "green", (0, 0, 255): "blue", (0, 0,
 
 
 class Namer:
-    """Says the colour of a picture, and nothing of a black one."""
+    """Captions a picture with its colour, and a black one with nothing."""
 
     no_caption_reason = "black has no name here"
 

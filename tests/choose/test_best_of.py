@@ -1,4 +1,4 @@
-"""The best of several candidates an image: the right one, the same whatever the batch, and better by another judge."""
+"""The best of several candidates for each image: the right one, the same in any batch, and better by another judge."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def assert_same_bits(one: Path, other: Path) -> None:
 
 
 class Fixed:
-    """Scores by how dark an image is, or says the same of all."""
+    """Scores by how dark an image is, or gives all images the same score."""
 
     name, differentiable = "fixed", False
 
@@ -154,7 +154,7 @@ def test_a_smaller_batch_chooses_the_same_up_to_rounding(config, whole_run: Path
 
 
 class Died(BaseException):
-    """What a killed process would be, were it an exception."""
+    """An exception that simulates a killed process."""
 
 
 @pytest.mark.parametrize("deadly_write", [1, 4, 6])
@@ -262,7 +262,7 @@ def test_the_command_says_how_images_were_chosen(
 
 def test_the_best_of_eight_by_the_teacher_are_more_faithful_to_the_auditor(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"model": "tiny-sd", "prompts": "unseen", "limit": 24, "images": 1, "device": "cpu"}
-    asked |= {"steps": 2, "guidance": 1.0}  # of the model's 12 and 2: a twelfth of the time, and unruly enough
+    asked |= {"steps": 2, "guidance": 1.0}  # instead of 12 and 2: a twelfth of the time, and more errors
     best = generate_best(BestOfConfig(**asked, out=tmp_path / "best", best_of=8, scorer="teacher:utility"))
     plain = generate(BestOfConfig(**asked, out=tmp_path / "plain").plain())
 

@@ -1,4 +1,4 @@
-"""Pictures that the model did not draw are never taken for its own, and numbers that overflow end a run."""
+"""Images that are not the model's own are recorded as such, and numbers that overflow end a run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def half_blocked(lenient: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The lenient model; its checker blanks the second of each two pictures."""
+    """The lenient model; its checker blanks every second picture."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
     def forward(self: Any, clip_input: torch.Tensor, images: torch.Tensor) -> tuple[torch.Tensor, list[bool]]:
@@ -122,7 +122,7 @@ def test_plain_sampling_refuses_a_blanked_picture(strict: Path) -> None:
 
 
 def test_a_blanked_candidate_is_never_the_best(half_blocked: Path) -> None:
-    """Black pictures are the darkest: a scorer that likes darkness would take them all."""
+    """Black pictures are the darkest: a scorer that prefers dark pictures would choose them."""
     sampler, scorer = Sampler(half_blocked, device="cpu", steps=1), ImageScorer("brightness")
     scorer.higher_is_better = False
     (item,) = plan_images(["a cat"], 1)
@@ -220,7 +220,7 @@ def test_a_picture_that_is_black_in_every_pixel_is_recorded_as_that(
 
 
 def fresh(sampler: Sampler) -> None:
-    """Gives the sampler networks of its own, where tests share a loaded pipeline."""
+    """Gives the sampler its own networks, as tests share a loaded pipeline."""
     import copy
 
     sampler.pipeline = copy.deepcopy(sampler.pipeline)

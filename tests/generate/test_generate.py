@@ -1,4 +1,4 @@
-"""A run folder of images: complete, paired across models, resumed after any death, sharded, and an ImageFolder."""
+"""A run folder of images: complete, paired across models, resumed after any crash, sharded, and an ImageFolder."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_shards_add_up_to_the_whole_run(config, whole_run: Path) -> None:
 
 
 class Died(BaseException):
-    """What a killed process would be, were it an exception."""
+    """An exception that simulates a killed process."""
 
 
 @pytest.mark.parametrize("deadly_write", [1, 2, 3, 6])

@@ -1,4 +1,4 @@
-"""What a run of `palate generate` asks of its model, prompts and sizes, and of the shards beside it."""
+"""The requirements of `palate generate` on its model, prompts and sizes, and shards that run at the same time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from palate.records.image_folder import read_image_folder
 
 
 def test_shards_that_run_at_the_same_time_end_with_a_finished_run(config) -> None:
-    """Each is under way while the other is: whichever ends last sees that nothing is left."""
+    """Both run at the same time, and the one that ends last finds that nothing is left."""
 
     def meanwhile(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
         other = generate(config("shards", shard="1/2"))

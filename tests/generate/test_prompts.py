@@ -1,4 +1,4 @@
-"""Prompt files of every format are read, and bad ones say what is wrong with them."""
+"""Prompt files of every format are read, and bad ones are refused with what is wrong."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_format_is_read(tmp_path: Path, name: str, text: str, zipped: bool
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
 def test_only_line_breaks_separate_the_prompts_of_a_text_file(tmp_path: Path, mark: str) -> None:
-    """Python's own `splitlines` parts lines at each of these."""
+    """Python's own `splitlines` splits lines at each of these."""
     text = f"a cat{mark}on a mat\na dog\r\na cow\ra pig"
     (tmp_path / "p.txt").write_bytes(text.encode())
     assert load_prompts(tmp_path / "p.txt") == [f"a cat{mark}on a mat", "a dog", "a cow", "a pig"]

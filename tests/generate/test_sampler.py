@@ -1,4 +1,4 @@
-"""An image is a function of its prompt and seed alone, and the one that plain diffusers makes."""
+"""An image depends only on its prompt and seed, and equals that of plain diffusers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_unknown_model_or_dtype_is_refused(model: Path) -> None:
 
 
 def test_torch_keeps_32_bits_of_a_cpu_generator_s_seed() -> None:
-    """The fact that seeds of 32 bits rest on."""
+    """The reason for seeds of 32 bits."""
     wide, low = (torch.Generator().manual_seed(seed) for seed in (2**32 + 5, 5))
     assert torch.equal(torch.randn(4, generator=wide), torch.randn(4, generator=low))
 

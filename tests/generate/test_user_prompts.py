@@ -13,7 +13,7 @@ from palate.generate.prompts import load_prompts
 
 @pytest.fixture
 def mine(monkeypatch: pytest.MonkeyPatch):
-    """A module of the user's with one name in it; returns the spec."""
+    """A user's module with one name in it; returns the spec."""
 
     def make(value: Any) -> str:
         module = ModuleType("mine_prompts")

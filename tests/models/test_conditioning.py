@@ -1,4 +1,4 @@
-"""Named tensors, rows of unequal length, and what belongs to an image."""
+"""Named tensors, rows of unequal length, and the conditioning of an image."""
 
 import pytest
 import torch
@@ -96,7 +96,7 @@ def test_asking_for_the_wrong_form_is_an_error():
 
 @pytest.mark.parametrize("size", [(40, 20), (20, 40), (30, 31), (64, 64)])
 def test_the_frame_of_a_square_names_the_pixels_that_the_square_shows(size):
-    """A picture whose colour says where a pixel lies: the square's corner has the colour of the frame's corner."""
+    """In a picture whose colours encode positions, the square's corner has the colour of the crop's corner."""
     width, height = size
     image = Image.new("RGB", size)
     image.putdata([(4 * x, 4 * y, 0) for y in range(height) for x in range(width)])

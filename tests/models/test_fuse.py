@@ -1,4 +1,4 @@
-"""A LoRA beneath a model is used whole, as plain diffusers uses it, or refused."""
+"""A model's LoRA is used completely, as plain diffusers uses it, or refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROMPTS = ["two red circles", "a star"]
 
 
 def adapter(network: Any, targets: list[str], seed: int, alpha: int = 4) -> dict[str, torch.Tensor]:
-    """A strong random LoRA on a network that stays as it was."""
+    """A strong random LoRA for a network, which is not changed."""
     torch.manual_seed(seed)
     network.add_adapter(LoraConfig(r=2, lora_alpha=alpha, target_modules=targets, init_lora_weights=False))
     return {name: value.clone() for name, value in get_peft_model_state_dict(network).items()}
@@ -93,7 +93,7 @@ def test_pictures_equal_those_of_plain_diffusers(models, tmp_path, text, unet, k
     lora = write_lora(models["eps"], tmp_path / "lora", text, unet, kohya)
     ours, theirs = picture(load_pipeline(lora)), picture(plain_diffusers(models["eps"], lora))
     assert np.abs(ours - theirs).max() <= 1
-    assert np.abs(ours - picture(load_pipeline(models["eps"]))).max() > 10  # it was worth loading
+    assert np.abs(ours - picture(load_pipeline(models["eps"]))).max() > 10  # the LoRA has an effect
 
 
 def test_encoders_alone_and_the_network_alone_hold_their_part_of_it(models, tmp_path):

@@ -26,7 +26,7 @@ def wrap(like, pipeline):
 
 
 def stir(network):
-    """Gives the adapter something to say, as training would."""
+    """Gives the adapter weights that change the output, as training would."""
     torch.manual_seed(1)
     for parameter in network.parameters():
         if parameter.requires_grad:

@@ -1,4 +1,4 @@
-"""A part of a pipeline is judged by the files in its folder: variants, shards, and parts without weights."""
+"""A part of a pipeline is recognised by the files in its folder: variants, shards, and parts without weights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_weights_that_were_saved_in_half_precision_load(models, tmp_path):
 
 def test_plain_weights_are_preferred_to_a_variant(copy, models):
     for part, stem in WEIGHTS.items():
-        (copy / part / f"{stem}.non_ema.safetensors").write_bytes(b"")  # nobody may read it
+        (copy / part / f"{stem}.non_ema.safetensors").write_bytes(b"")  # must not be read
     assert resolve(copy).variant() is None
     same_prediction(copy, models["eps"])
 

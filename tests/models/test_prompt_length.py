@@ -1,4 +1,4 @@
-"""Prompts that a text encoder cuts off are counted by the tokens that it reads, and said."""
+"""Prompts that a text encoder cuts off are found by their number of tokens, printed and counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, T5Config, T5EncoderModel
 from palate.models.prompt_length import COUNT, TextLimit, cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
 
-FITS = "a" * (PROMPT_LENGTH - 2)  # the random pipelines read a character a token; two more mark beginning and end
+FITS = "a" * (PROMPT_LENGTH - 2)  # in the random pipelines a token is a character; two more mark beginning and end
 
 
 @pytest.mark.parametrize("kind", ["eps", "sd3"])

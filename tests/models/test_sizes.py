@@ -1,4 +1,4 @@
-"""A size is refused exactly where the model does not take it, and the nearest ones that it takes are named."""
+"""A size is refused exactly if the model does not take it, and the message gives the nearest ones that it takes."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_every_accepted_size_can_be_encoded_predicted_decoded_and_generated(mode
     try:
         sizes_of(source).require(height, width)
     except InputError:
-        assert family == "sd3" and max(height, width) > 16  # it has position embeddings for 8 cells a side
+        assert family == "sd3" and max(height, width) > 16  # it has position embeddings for 8 x 8 cells
         return
     denoiser = load_denoiser(source)
     x_0 = denoiser.encode(torch.rand(1, 3, height, width))

@@ -1,4 +1,4 @@
-"""What is SDXL's own: zeros for no prompt, and each image's own size and crop."""
+"""The properties of SDXL: zeros for no prompt, and each image's own size and crop."""
 
 from __future__ import annotations
 

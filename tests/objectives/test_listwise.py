@@ -36,10 +36,10 @@ def test_two_images_are_dpo_exactly_value_and_gradient(beta):
     ours = ERROR[:, :2].clone().requires_grad_()
     theirs = ERROR[:, :2].clone().requires_grad_()
     loss, metrics = listwise(ours, REFERENCE[:, :2], PAIR_RANKS, beta, anchor=0.3)
-    expected, told = dpo(*theirs.unbind(1), *REFERENCE[:, :2].unbind(1), beta=beta, anchor=0.3)
+    expected, found = dpo(*theirs.unbind(1), *REFERENCE[:, :2].unbind(1), beta=beta, anchor=0.3)
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(metrics["accuracy"].value, told["accuracy"])
-    torch.testing.assert_close(metrics["margin"], told["margin"])
+    torch.testing.assert_close(metrics["accuracy"].value, found["accuracy"])
+    torch.testing.assert_close(metrics["margin"], found["margin"])
     gradients = torch.autograd.grad(loss.sum(), ours)[0], torch.autograd.grad(expected.sum(), theirs)[0]
     torch.testing.assert_close(*gradients)
 
@@ -52,9 +52,9 @@ def test_two_images_without_a_reference_are_cpo():
 def test_the_order_of_the_images_does_not_matter():
     ranks, order = torch.tensor([[2, 1, 3, 1]]).expand(5, 4), [3, 0, 2, 1]
     loss, metrics = listwise(ERROR, REFERENCE, ranks, 3.0, 0.5)
-    shuffled, told = listwise(ERROR[:, order], REFERENCE[:, order], ranks[:, order], 3.0, 0.5)
+    shuffled, found = listwise(ERROR[:, order], REFERENCE[:, order], ranks[:, order], 3.0, 0.5)
     torch.testing.assert_close(loss, shuffled)
-    torch.testing.assert_close(metrics, told)
+    torch.testing.assert_close(metrics, found)
 
 
 def test_images_that_share_a_rank_come_before_the_rest_in_either_order():

@@ -1,4 +1,4 @@
-"""Rankings with and without ties: probabilities that add up, strengths that are found again, exact gradients."""
+"""Rankings with and without ties: probabilities add up to one, true strengths are recovered, gradients are exact."""
 
 import math
 from itertools import combinations, permutations, product

@@ -16,8 +16,8 @@ PICTURES = tuple(StoredImage(bytes([number])) for number in range(4))
 
 
 def ranked(prompt: str, ranks: tuple[int, ...], *votes: tuple[int, ...]) -> RankedSet:
-    told = tuple(Vote(str(number), vote) for number, vote in enumerate(votes))
-    return RankedSet(prompt, PICTURES[: len(ranks)], ranks, told)
+    cast = tuple(Vote(str(number), vote) for number, vote in enumerate(votes))
+    return RankedSet(prompt, PICTURES[: len(ranks)], ranks, cast)
 
 
 def shares_of(each: RankedSet, n: int, votes: bool = True) -> np.ndarray:

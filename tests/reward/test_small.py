@@ -68,8 +68,8 @@ def test_one_prompt_is_enough(learn, tmp_path, name, train, steps, batch):
     summary = learn(name, ["a star"], train=train, steps=steps, batch=batch)
     assert summary["examples"] == 2 if name == "discriminator" else 1
     assert "held out" not in summary
-    told = json.loads((latest(tmp_path) / "model" / PROMPTS).read_text())
-    assert told == {"trained": ["a star"], "held out": []}
+    found = json.loads((latest(tmp_path) / "model" / PROMPTS).read_text())
+    assert found == {"trained": ["a star"], "held out": []}
     assert load_scorer(f"reward:{latest(tmp_path)}")([picture(1, 200).open()], ["a star"]).isfinite().all()
 
 

@@ -59,8 +59,8 @@ def test_a_reward_ranks_images_of_prompts_that_it_was_not_trained_on(rankings, c
     found = summary(run)["held out"]
     assert found["accuracy"]["value"] > 0.9
     assert found["prompts"] == 3 and found["ties"] == 3
-    told = json.loads((run / "model" / PROMPTS).read_text())
-    assert len(told["trained"]) == 9 and not set(told["trained"]) & set(told["held out"])
+    prompts = json.loads((run / "model" / PROMPTS).read_text())
+    assert len(prompts["trained"]) == 9 and not set(prompts["trained"]) & set(prompts["held out"])
 
 
 @pytest.mark.parametrize("changes", WAYS, ids=lambda changes: "-".join(map(str, changes.values())))

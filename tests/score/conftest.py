@@ -1,4 +1,4 @@
-"""Scorers of untrained networks: what they say is arbitrary, how they say it is not."""
+"""Scorers with untrained networks: their scores are arbitrary, but have the right form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics of an image say what their names say."""
+"""The statistics of an image measure what their names say."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The implicit reward as a scorer: what the model learned to prefer scores higher, whatever the batch."""
+"""The implicit reward as a scorer: images that the model learned to prefer have higher scores, in any batch."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def test_images_of_different_sizes_are_scored_as_the_squares_of_training(run: st
 def test_an_implicit_reward_is_loaded_by_its_spec_and_refuses_models_that_were_not_aligned(run: str, tmp_path) -> None:
     scorer = load_scorer(f"implicit:{run}")
     assert scorer.name == f"implicit:{run}" and scorer.higher_is_better and not scorer.differentiable
-    with pytest.raises(InputError, match="does not say what it was aligned from"):
+    with pytest.raises(InputError, match="was aligned is unknown"):
         load_scorer(f"implicit:{random_stable_diffusion(tmp_path / 'base')}")

@@ -1,4 +1,4 @@
-"""A scorer is loaded once for each device, on the best one, and leaves memory when nobody holds it."""
+"""A scorer is loaded once for each device, by default on the best one, and is removed when it is not in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scorers give one float an image, whatever the batch; CLIP's is transformers' own logit and has a gradient."""
+"""Scorers give one float per image, in any batch; CLIP's is transformers' own logit and has a gradient."""
 
 from __future__ import annotations
 

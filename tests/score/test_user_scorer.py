@@ -1,4 +1,4 @@
-"""A scorer of the user's own counts as any other, wherever a scorer is asked for."""
+"""A user's own scorer works like any other in every command that takes a scorer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPEC = "python:mine_scorer:Redness"
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes the module of the user's into the working directory."""
+    """Writes the user's module into the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 

@@ -1,4 +1,4 @@
-"""What every training shares: checked strictly, and all at once."""
+"""The settings that every training has are checked strictly, and all errors are reported at once."""
 
 from __future__ import annotations
 

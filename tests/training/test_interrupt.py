@@ -1,4 +1,4 @@
-"""Ctrl-C is held back once, and several processes stop at the same step."""
+"""Ctrl-C is deferred once, and several processes stop at the same step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means of measurements; what was not measured, and what is not finite, are two things."""
+"""Means of metrics; examples without a metric are distinguished from values that are not finite."""
 
 from __future__ import annotations
 

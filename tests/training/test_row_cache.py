@@ -95,7 +95,7 @@ def test_only_wanted_rows_are_computed_in_the_order_in_which_they_are_wanted(tmp
 
 
 def test_rows_that_are_not_wanted_take_no_disk_space(tmp_path):
-    big = {"x": torch.zeros(1, 2**16)}  # a quarter of a megabyte a row
+    big = {"x": torch.zeros(1, 2**16)}  # a quarter of a megabyte per row
     cache = RowCache.create(tmp_path / "a.safetensors", 10_000, big)
     cache.write(np.array([9_000]), {"x": torch.ones(1, 2**16)})
     assert (tmp_path / "a.safetensors").stat().st_blocks * 512 < 2**20

@@ -1,4 +1,4 @@
-"""Of several processes one writes the run folder; the others find it on a disk that they share."""
+"""One of several processes writes the run folder; the others find it on a disk that they share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from palate.training.run_folder import abandoned_on_error, open_run
 
 
 def process(main: bool, waited: list[bool]) -> Any:
-    """What is asked of an accelerator."""
+    """The part of an accelerator that is used."""
 
     @contextmanager
     def first():

@@ -1,4 +1,4 @@
-"""The step loop by itself, with a network of two weights: what it logs, keeps, resumes and refuses."""
+"""The step loop alone, with a network of two weights: what it logs, saves, resumes and refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CPU = Accelerator(cpu=True)
 
 
 class Line:
-    """Fits a line, in two updates a step of fresh draws from what it has learned, as an online training would."""
+    """Fits a line with two updates per step, on samples that depend on its weights, as online training would."""
 
     def __init__(self, out: Path, spoil: Callable[[int, Line], None] = lambda *_: None, **changes: Any) -> None:
         settings = {"steps": 9, "log_every": 2, "checkpoint_every": 4, "batch": 6, "lr": 0.1, **changes}
@@ -109,7 +109,7 @@ def test_a_measurement_that_is_not_finite_stops_the_run_with_its_step(tmp_path):
 
 @pytest.mark.parametrize("where", ["weight", "state"])
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, where):
-    """Whatever is measured is finite: the last update alone overflowed."""
+    """All metrics are finite: only the last update overflowed."""
 
     def spoil(step: int, line: Line) -> None:
         if step == 7:

@@ -1,4 +1,4 @@
-"""Metrics reach each of accelerate's trackers, for real and offline; a tracker that is not installed is refused."""
+"""Metrics reach each of accelerate's real trackers, offline; a tracker that is not installed is refused."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_tensorboard_has_the_metrics_and_the_configuration(tmp_path):
 def test_wandb_writes_its_offline_run_into_the_run_folder(tmp_path):
     wandb = pytest.importorskip("wandb")
     sent(tmp_path / "run", "wandb")
-    wandb.teardown()  # its service writes beside us
+    wandb.teardown()  # its service writes in another process
     (record,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
     data = record.read_bytes()
     assert b"loss" in data and b"checkpoint_every" in data

@@ -74,7 +74,7 @@ class Examples:
         """
         count, n = len(image), image.shape[1]
         if not count:
-            raise InputError("the preferences hold nothing to learn from: no image is ranked above another")
+            raise InputError("the preferences contain nothing to learn from: no image is ranked above another")
         prompts, prompt = _as_they_come(prompt)
         images, image = _as_they_come(image.ravel())
         texts, same = numbered(keys)

@@ -56,7 +56,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
         method: the method; the configuration's own when left out.
 
     Returns:
-        The run folder: `model/` holds the LoRA or pipeline, `metrics.jsonl` the curves, `summary.json` the result.
+        The run folder: `model/` has the LoRA or pipeline, `metrics.jsonl` the curves, `summary.json` the result.
 
     Raises:
         PalateError: an input cannot be used; raised before any expensive work.

@@ -41,7 +41,7 @@ class ModelCaptioner:
 
     Args:
         model: a folder or hub id of a model of transformers with its processor, such as `llava-hf/llava-1.5-7b-hf`
-            (Liu et al. 2023, arXiv:2310.03744), in safetensors. Code that a checkpoint brings is not run.
+            (Liu et al. 2023, arXiv:2310.03744), in safetensors. Code in a checkpoint is not run.
         question: formatted by the processor's chat template; without a template it follows the processor's image token.
         max_new_tokens: the largest number of tokens in a caption.
         device: the best one when left out. Weights are float32 on a CPU, bfloat16 on other devices.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FREE = frozenset({"out", "batch", "device", "shard"})
 """Fields that may change between the parts of one run: no image depends on them, up to float rounding."""
 NEEDED = {"file_name": checked.text, "prompt": checked.text, "seed": checked.integer}
-"""What each line of the metadata must have for a run to go on."""
+"""The values that each line of the metadata must have so that a run can continue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +220,8 @@ def _done(run: Path, items: Sequence[PlannedImage]) -> dict[PlannedImage, Mappin
         seed = item and item.candidate(candidate).seed
         if item is None or (item.prompt, seed) != (row["prompt"], row["seed"]):
             name, prompt = row["file_name"], row["prompt"]
-            fix = "name another folder for the new prompts, or bring the old ones back"
-            raise RunFolderError(f"the prompts changed since {run} was begun ({name} is of {prompt!r}); {fix}")
+            fix = "give another folder for the new prompts, or restore the old ones"
+            raise RunFolderError(f"the prompts have changed since {run} was begun ({name} has {prompt!r}); {fix}")
         done[item] = row
     return done
 

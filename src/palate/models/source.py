@@ -67,7 +67,7 @@ class ModelSource:
             return ModelSource(self.base, self.loras[:-1])
         if "base" in self.card:
             return resolve(self.card["base"])
-        raise InputError(f"{self.base} does not say what it was aligned from; give a run of `palate align`")
+        raise InputError(f"the model from which {self.base} was aligned is unknown; give a run of `palate align`")
 
     @property
     def family(self) -> str:
@@ -199,7 +199,7 @@ def _download(hub_id: str) -> Path:
     from diffusers import DiffusionPipeline
 
     problem: Exception | None = None
-    for variant in (None, *PREFERRED):  # some repositories hold no plain weights
+    for variant in (None, *PREFERRED):  # some repositories have no plain weights
         try:
             return Path(DiffusionPipeline.download(hub_id, variant=variant, use_safetensors=True))
         except (OSError, ValueError) as error:

@@ -32,10 +32,10 @@ def open_run(
 
 @contextmanager
 def abandoned_on_error(run: RunFolder) -> Iterator[None]:
-    """Takes a run folder back if an error is raised before anything was trained in it: it is free for another command.
+    """Releases a run folder for another command if an error is raised before anything was trained in it.
 
     Args:
-        run: as of `open_run`.
+        run: the folder that `open_run` returned.
     """
     try:
         yield

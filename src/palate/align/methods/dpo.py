@@ -27,7 +27,7 @@ class DPOConfig(PreferenceConfig):
     """Share of pairs that are assumed to be ranked wrongly, below 0.5 (conservative DPO)."""
 
     def problems(self) -> Iterator[str]:
-        """As of `AlignConfig`."""
+        """See `AlignConfig`."""
         yield from super().problems()
         if not 0 <= self.smoothing < 0.5:
             yield f"smoothing must be at least 0 and below 0.5, not {self.smoothing}"

@@ -30,7 +30,7 @@ class KTOConfig(AlignConfig):
     """Sharpness of the utility of a gain (base's error minus the model's, no half); 1000 in the paper's code."""
 
     def problems(self) -> Iterator[str]:
-        """As of `AlignConfig`."""
+        """See `AlignConfig`."""
         yield from super().problems()
         yield from not_above_zero(self, "beta")
 

@@ -30,7 +30,7 @@ class MaPOConfig(AlignConfig):
     Diffusion."""
 
     def problems(self) -> Iterator[str]:
-        """As of `AlignConfig`."""
+        """See `AlignConfig`."""
         yield from super().problems()
         yield from not_above_zero(self, "beta", "sharpness")
 

@@ -32,7 +32,7 @@ class PreferenceConfig(AlignConfig):
     """Weight of the winner's own error in the loss, which prevents that the model forgets winners; 0 in the paper."""
 
     def problems(self) -> Iterator[str]:
-        """As of `AlignConfig`."""
+        """See `AlignConfig`."""
         yield from super().problems()
         yield from not_above_zero(self, "beta")
         if self.anchor is not None:  # None is the default of a method whose anchor depends on beta

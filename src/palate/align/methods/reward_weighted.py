@@ -31,7 +31,7 @@ class RewardWeightedConfig(AlignConfig):
     """Graded images whose grades are ignored: images like those of pretraining, so that the model stays general."""
 
     def problems(self) -> Iterator[str]:
-        """As of `AlignConfig`."""
+        """See `AlignConfig`."""
         yield from super().problems()
         yield from below_zero(self, "beta")
 
