@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from palate.core.errors import InputError
 from palate.core.finite import NotFiniteError
 from palate.reward.stage import train_reward
+from palate.reward.testing import prompts_of_scorer
 from palate.score.backbone import ClipBackbone
 from palate.score.load import load_scorer
 
@@ -66,3 +67,29 @@ def test_features_of_transformers_are_computed_anew_after_an_upgrade(
     monkeypatch.setattr("palate.core.cache_folder.version", lambda _: "999.0")
     train_reward(rankings(**settings, out=tmp_path / "after"))
     assert (len({path.name for path in (tmp_path / "cache").glob("reward/*")} - entries) > 0) == anew
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"trained": 1}', '{"trained": [1]}', "null"])
+def test_a_list_of_prompts_that_was_edited_is_named(rankings, content):
+    run = train_reward(rankings(steps=1))
+    (run / "model" / "prompts.json").write_text(content)
+    with pytest.raises(InputError, match=r"prompts\.json is damaged \(.*\); train the reward again"):
+        prompts_of_scorer(f"reward:{run}")
+
+
+@pytest.mark.parametrize("content", ["[1]", "null", '"a"'])
+def test_a_card_that_is_no_object_is_damage_of_the_reward(rankings, content):
+    run = train_reward(rankings(steps=1))
+    (run / "model" / "reward.json").write_text(content)
+    with pytest.raises(InputError, match=r"the reward in .* is damaged \(reward\.json is .*, not an object\)"):
+        load_scorer(f"reward:{run}")
+
+
+@pytest.mark.parametrize("content", ["{", "[[1]]", '{"a": 1}', '[["a", "b", "c"]]'])
+def test_a_fold_that_was_edited_is_named(rankings, content):
+    config = rankings(steps=1, folds=2)
+    run = train_reward(config)
+    (run / "summary.json").unlink()
+    (run / "folds" / "0.json").write_text(content)
+    with pytest.raises(InputError, match=r"0\.json is damaged \(.*\); delete it, and the fold is trained again"):
+        train_reward(config)

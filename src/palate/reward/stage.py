@@ -200,5 +200,16 @@ class _Learner:
                 if run.writes:
                     write_json(kept, found)
                 self.accelerator.wait_for_everyone()
-            scores[rows] = json.loads(kept.read_text())
+            scores[rows] = _kept_scores(kept, scores[rows].shape)
         return scores
+
+
+def _kept_scores(file: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The scores of a fold that was trained before; InputError if the file is damaged."""
+    try:
+        found = np.array(json.loads(file.read_text()), float)
+        if found.shape != shape:
+            raise ValueError(f"scores of the shape {found.shape} instead of {shape}")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}); delete it, and the fold is trained again") from error
+    return found

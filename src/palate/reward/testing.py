@@ -14,6 +14,7 @@ from palate.align.learned import prompts_of_run
 from palate.core.errors import InputError
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
+from palate.core.values import shown
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import digest_sets
 from palate.records.columns import Rankings
@@ -117,7 +118,15 @@ def _listed(run: str, kind: str) -> frozenset[str]:
     """The prompts of one kind, `TRAINED` or `HELD_OUT`, that a run of `palate reward train` lists."""
     path = Path(run).expanduser()
     file = next((each for each in (path / PROMPTS, path / "model" / PROMPTS) if each.is_file()), None)
-    return frozenset(json.loads(file.read_text())[kind]) if file else frozenset()
+    if file is None:
+        return frozenset()
+    try:
+        found = json.loads(file.read_text("utf-8"))[kind]
+        if not isinstance(found, list) or not all(isinstance(prompt, str) for prompt in found):
+            raise ValueError(f"its {kind!r} is {shown(found)}, not a list of texts")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}); train the reward again") from error
+    return frozenset(found)
 
 
 def _scored(scorer: Any, sets: Sequence[RankedSet], batch: int, title: str) -> list[list[float]]:

@@ -21,6 +21,7 @@ from palate.core.errors import ConfigError, InputError
 from palate.core.files import atomic_folder
 from palate.core.finite import require_finite
 from palate.core.json_files import write_json
+from palate.core.values import shown
 from palate.models.load import quiet_libraries
 from palate.score.backbone import (
     STATISTICS,
@@ -176,6 +177,8 @@ def load_reward(run: str | Path) -> RewardModel:
         raise InputError(f"{run} has no reward: {CARD} is missing; give a finished run of `palate reward train`")
     try:
         entries = json.loads((folder / CARD).read_text())
+        if not isinstance(entries, dict):
+            raise ValueError(f"{CARD} is {shown(entries)}, not an object")
         card = from_mapping(
             RewardCard, {key: value for key, value in entries.items() if key in RewardCard.__dataclass_fields__}
         )
