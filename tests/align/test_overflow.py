@@ -102,5 +102,5 @@ def test_a_run_after_an_upgrade_encodes_anew_and_mixes_nothing(dpo_config, tmp_p
     monkeypatch.setattr(cache_folder, "version", lambda _: "999.0")
     run(dpo_config(steps=1, cache=cache, out=tmp_path / "after"))
     assert sum(encoded) == 16
-    kinds = [each.about["kind"] for each in cache_folder.kept(cache)]
+    kinds = [each.about["kind"] for each in cache_folder.list_entries(cache)]
     assert {kind: kinds.count(kind) for kind in kinds} == {"latents": 2, "prompts": 2, "errors": 2}
