@@ -1,7 +1,7 @@
-"""The command line: one thin file a command.
+"""The command line: one small module for each command.
 
-A command's module has `DESCRIPTION`, a sentence or two for its `--help`, and `run(argv) -> int`, which parses a
-configuration, calls one function and prints where the result lies. A command with subcommands hands its `COMMANDS` to
-`main.dispatch`. Only `main.COMMANDS` knows the modules, by name: nothing is imported until it is asked for, and no
+A command's module has `DESCRIPTION`, one or two sentences for its `--help`, and `run(argv) -> int`, which parses a
+configuration, calls one function and prints where the result is. A command with subcommands passes its `COMMANDS` to
+`dispatch.dispatch`. `main.MODULES` has the modules by name: a module is imported only when its command runs, and no
 module imports anything heavy before its flags are read.
 """

@@ -14,7 +14,7 @@ from palate.core.config import parse
 from palate.core.user_code import explain_user_errors, is_user_code
 
 DESCRIPTION = (
-    "Trains a model on feedback, offline; docs/objectives.md sets the methods side by side. "
+    "Trains a model on feedback, offline; docs/objectives.md compares the methods. "
     "`palate align python:<module>:<class>` trains by a method of your own (docs/plugins.md):"
 )
 

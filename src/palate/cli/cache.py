@@ -8,9 +8,9 @@ from palate.cli.dispatch import Command, dispatch
 from palate.core.cache_listing import ListConfig, PruneConfig, listing, prune
 from palate.core.config import parse
 
-DESCRIPTION = "What earlier runs keep for later ones: latents, embeddings, errors, features and indexes of feedback."
-LIST = "list what is kept, of which model and data, how large and when it was last used; `palate cache` alone does too"
-PRUNE = "delete entries by name, by age or all; those in use are left"
+DESCRIPTION = "Lists or deletes what runs keep for later runs: latents, embeddings, errors, features and indexes."
+LIST = "list the entries with their model and data, size and last use; `palate cache` without a command does the same"
+PRUNE = "delete entries by name, by age or all; entries in use are kept"
 
 
 def run(argv: Sequence[str]) -> int:

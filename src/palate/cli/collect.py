@@ -12,10 +12,10 @@ from palate.collect.config import ServeConfig, StudyConfig
 from palate.core.config import parse
 
 DESCRIPTION = "Lets people compare images in a browser; no vote is lost."
-NEW = "Makes a study of folders of images or of ranked sets."
+NEW = "Makes a study from folders of images or from ranked sets."
 SERVE = "Serves a study to its raters and its owner."
-INVITE = "Makes links for raters, each for one person."
-STATUS = "Says how far a study is, and how good its votes are."
+INVITE = "Makes links for raters, one link for each person."
+STATUS = "Prints the progress of a study and the quality of its votes."
 IMPORT = "Reads votes that were collected elsewhere: Label Studio, Argilla, Pick-a-Pic, HPDv2, folders of pairs."
 EXPORT = "Writes a study's votes as ranked sets, for `palate align`, or in another format."
 
@@ -29,9 +29,9 @@ class InviteConfig:
     rater: tuple[str, ...]
     """Names, one or more; the owner sees them."""
     url: str | None = None
-    """Address that the study is served at; where `palate collect serve` serves it, or did last, when left out."""
+    """Address of the study; when left out, the address at which `palate collect serve` serves it or last served it."""
     renew: bool = False
-    """Give those who are raters already a new link, which makes the old one void, instead of refusing."""
+    """Give existing raters a new link, which makes the old one invalid, instead of refusing."""
 
     def __post_init__(self) -> None:
         if not self.rater or len(set(self.rater)) < len(self.rater):
@@ -47,7 +47,7 @@ class StatusConfig:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one of them."""
+    """Runs a subcommand."""
     return dispatch("palate collect", DESCRIPTION, COMMANDS, argv)
 
 
@@ -61,7 +61,7 @@ def _new(argv: Sequence[str]) -> int:
     if smaller := made.counts.get(MADE_SMALLER):
         print(f"note: {smaller} images are as small as the smallest beside them; --sizes keep leaves each as it is")
     elif mixed := made.counts.get(SEVERAL_SIZES):
-        print(f"note: {mixed} screens have images of several sizes, by which raters may know systems; see --sizes fit")
+        print(f"note: {mixed} screens have images of several sizes, so raters may recognise systems; see --sizes fit")
     where = f"--study {made.folder}"
     print(f"next: palate collect invite {where} --rater NAME, then palate collect serve {where}")
     return 0
@@ -77,7 +77,7 @@ def _serve(argv: Sequence[str]) -> int:
         for also in addresses[1:]:
             print(f"also at {also}")
         if config.url is None and config.host not in ("127.0.0.1", "::1", "localhost"):
-            print("hint: give --url where raters open another address than these, such as that of a server in front")
+            print("hint: give --url if raters use another address, such as that of a reverse proxy")
         print(f"owner: {addresses[0]}/owner/enter/{study.renew_owner()}", flush=True)
 
     serve(config, ready)

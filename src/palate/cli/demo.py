@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from palate.core.config import parse
 from palate.demo.config import DemoConfig
 
-DESCRIPTION = "Walks the whole loop on the built-in tiny model and writes a report, in minutes, without a GPU."
+DESCRIPTION = "Runs the whole loop on the built-in tiny model and writes a report, in minutes, without a GPU."
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs the demonstration and prints what was learned and where to look."""
+    """Runs the demonstration and prints the results and the path of the report."""
     config = parse(DemoConfig, argv, prog="palate demo", description=DESCRIPTION)
 
     from palate.cli.evaluate import print_findings

@@ -1,4 +1,4 @@
-"""From a word to what it runs: for `palate` itself, and for commands with subcommands."""
+"""Running the command that a word names: for `palate` itself, and for commands with subcommands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from palate.core.errors import ConfigError, nearest
 
 
 class Command(NamedTuple):
-    """What a word runs, with one line of help, and the words that may follow it."""
+    """A command: one line of help, the function that it runs, and its subcommands."""
 
     help: str
     run: Callable[[Sequence[str]], int]

@@ -12,7 +12,7 @@ DESCRIPTION = "Lets two models draw the same prompts from the same seeds, has ju
 
 
 def run(argv: Sequence[str]) -> int:
-    """Evaluates and prints the headline numbers and where the report lies."""
+    """Evaluates and prints the main results and the path of the report."""
     config = parse(EvaluateConfig, argv, prog="palate evaluate", description=DESCRIPTION)
 
     from palate.evaluate.stage import evaluate
@@ -22,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def print_findings(folder: Path) -> None:
-    """Prints the headline numbers of a finished evaluation, and where the report lies."""
+    """Prints the main results of a finished evaluation, and the path of the report."""
     from palate.core.runs import RunFolder
 
     summary = RunFolder(folder).finished or {}

@@ -13,7 +13,7 @@ DESCRIPTION = (
 
 
 def run(argv: Sequence[str]) -> int:
-    """Generates and prints where the images lie."""
+    """Generates images and prints the path of their folder."""
     config = parse(BestOfConfig, argv, prog="palate generate", description=DESCRIPTION)
 
     from palate.choose.best_of import generate_best
@@ -21,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
 
     folder = generate_best(config)
     if (summary := RunFolder(folder).finished) is None:
-        print(f"shard {config.shard} is in {folder}; the others are still to come")
+        print(f"shard {config.shard} is in {folder}; the others are not finished yet")
         return 0
     chosen = f", each the best of {config.best_of} by {config.scorer}" if config.scorer else ""
     print(f"{summary['images']} images of {summary['prompts']} prompts are in {folder}{chosen}")

@@ -1,4 +1,4 @@
-"""`palate`: finds the command, runs it, and turns what the user can mend into one line on stderr."""
+"""`palate`: finds the command, runs it, and prints errors that the user can fix as one line on stderr."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ MODULES = {
     "reward": ("palate.cli.reward", "learn rewards from feedback, and test them"),
     "align": ("palate.cli.align", "train a model on preferences"),
     "evaluate": ("palate.cli.evaluate", "compare two models on the same seeds, and report"),
-    "cache": ("palate.cli.cache", "list and delete what runs keep for later ones"),
-    "demo": ("palate.cli.demo", "walk the whole loop on the built-in tiny model"),
+    "cache": ("palate.cli.cache", "list and delete what runs keep for later runs"),
+    "demo": ("palate.cli.demo", "run the whole loop on the built-in tiny model"),
 }
 COMMANDS = {name: _lazy(module, help) for name, (module, help) in MODULES.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code, 2 for what the user can mend, 130 when interrupted.
+    """Runs one command; returns its exit code, 2 for an error that the user can fix, 130 when interrupted.
 
-    `PALATE_DEBUG=1` lets the traceback of an error through.
+    `PALATE_DEBUG=1` shows the traceback of such an error.
     """
     argv = sys.argv[1:] if argv is None else argv
-    # Pillow remarks on damage beside the pixels, without a file's name; what it cannot read is refused with it.
+    # Pillow warns about damage outside the pixels without naming the file; images that it cannot read are refused.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     try:
         if argv and argv[0] in ("--version", "-V"):
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"palate: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read our output left, as in `palate --help | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has somewhere to go
+    except BrokenPipeError:  # the reader of our output ended, as in `palate --help | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit does not fail
         return 1
     except KeyboardInterrupt:
         print("\npalate: interrupted; run the same command again to go on from here", file=sys.stderr)

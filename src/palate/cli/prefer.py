@@ -10,16 +10,16 @@ from palate.cli.dispatch import Command, dispatch
 from palate.core.config import parse
 
 DESCRIPTION = "Makes ranked sets or graded images, what `palate align` learns from."
-IMPORT = "Reads published preferences, or a folder of one's own, every image checked on the way."
+IMPORT = "Reads published preferences or your own folder, and checks every image."
 FROM_SCORES = "Ranks the images of each prompt by scorers: by votes, by a weighted sum, or where all agree."
-RELABEL = "Ranks existing sets again by scorers, or keeps those that scorers agree with."
-SIMULATE = "Lets five simulated raters, who like what a scorer likes, vote on the images of each prompt."
+RELABEL = "Ranks existing sets again by scorers, or keeps the sets that scorers agree with."
+SIMULATE = "Lets five simulated raters with the taste of a scorer vote on the images of each prompt."
 
 GRADE = "Grades single images in [0, 1], by rankings or by scores: thumbs for kto, rewards for reward_weighted."
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs one of them."""
+    """Runs a subcommand."""
     return dispatch("palate prefer", DESCRIPTION, COMMANDS, argv)
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """The loop in small."""
+    """The size of the demonstration."""
 
     out: Path = Path("runs/demo")
     """Run folder; one that was interrupted goes on where it stopped."""
     prompts: int = 96
-    """Prompts whose fresh images the simulated people compare, beside the comparisons that come with Palate."""
+    """Prompts whose new images the simulated people compare, in addition to the comparisons that come with Palate."""
     steps: int = 300
     """Optimiser steps of Diffusion-DPO."""
     unseen: int = 96
-    """Unseen prompts that both models draw for the evaluation."""
+    """Unseen prompts that both models generate images for in the evaluation."""
     images: int = 4
     """Images of each prompt."""
     seed: int = 0
-    """Of all randomness."""
+    """Seed of all random draws."""
 
     def __post_init__(self) -> None:
         if wrong := [n for n in ("prompts", "steps", "unseen", "images") if getattr(self, n) <= 0]:

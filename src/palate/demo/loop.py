@@ -1,4 +1,4 @@
-"""`palate demo`: prompts, images, votes, alignment, evaluation, report: each by the stage that users run."""
+"""`palate demo`: prompts, images, votes, alignment, evaluation and report, each by the stage that users run."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ SAMPLES = "tiny-preferences"
 
 
 def demo(config: DemoConfig) -> Path:
-    """Walks the whole loop on tiny-sd; what the run folder already has is not done again.
+    """Runs the whole loop on tiny-sd; the stages that the run folder already has are not run again.
 
     Images of seen prompts are made and compared by five simulated people; with the comparisons that come with Palate
     they are the preferences that tiny-sd learns by Diffusion-DPO; base and aligned model then draw unseen prompts from
     the same seeds, and the auditor, which no training signal ever saw, judges them.
 
     Returns:
-        The run folder: `summary.json`, `report.html` and a folder a stage.
+        The run folder: `summary.json`, `report.html` and one folder for each stage.
 
     Raises:
-        RunFolderError: the folder holds another run.
+        RunFolderError: the folder contains another run.
     """
     from palate.align.stage import align
     from palate.evaluate.compare import summarise_comparison
@@ -96,7 +96,7 @@ def _plan(config: DemoConfig) -> _Plan:
 
 
 def _gather(fresh: Path, path: Path) -> None:
-    """Writes the fresh ranked sets and those that come with Palate as one file."""
+    """Writes the new ranked sets and those that come with Palate to one file."""
     from palate.prefer.load import load_preferences
     from palate.records.parquet import write_sets
 

@@ -1,1 +1,1 @@
-"""Evaluation: two models draw the same prompts from the same seeds, and judges that took no part say what changed."""
+"""Evaluation: two models draw the same prompts from the same seeds, and independent judges measure the difference."""

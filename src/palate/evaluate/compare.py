@@ -1,4 +1,4 @@
-"""Two models side by side: what judges say of the same prompts drawn from the same seeds, and the summary of it."""
+"""Comparison of two models: the judges' values of images of the same prompts and seeds, and their summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Paired:
-    """One number an image for both models, [P, N] each: row p is a prompt, column k its k-th seed."""
+    """One number for each image of both models, [P, N] each: row p is a prompt, column k its k-th seed."""
 
     base: np.ndarray
     aligned: np.ndarray
@@ -36,7 +36,7 @@ class Paired:
         return self.aligned - self.base
 
     def of(self, prompts: np.ndarray | list[int]) -> Paired:
-        """The rows of some prompts."""
+        """The rows of the given prompts."""
         return Paired(self.base[prompts], self.aligned[prompts])
 
 
@@ -64,10 +64,10 @@ def change(measure: str, values: Paired, seed: int = 0) -> Change:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one judge says of every image; in `preference` the higher value wins.
+    """One judge's values of all images; in `preference` the higher value wins.
 
     Raises:
-        NotFiniteError: a value is NaN or infinite, so that nothing can be said of its image.
+        NotFiniteError: a value is NaN or infinite.
     """
 
     judge: str
@@ -87,15 +87,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything an evaluation found, before any statistic is taken of it.
+    """All values that an evaluation measured, before statistics are computed.
 
     Attributes:
         base, aligned: names of the two models.
-        prompts: P of them.
-        images: for `"base"` and `"aligned"`, P rows of N images; the k-th of a row are drawn from one seed.
-        verdicts: the judge whose word is reported, then those shown beside it.
+        prompts: the P prompts.
+        images: for `"base"` and `"aligned"`, P rows of N images; the k-th images of a row have the same seed.
+        verdicts: of the judge whose results are reported, then of the other judges.
         diversity: [P, 1], distance between the images of a prompt (`diversity.distance_between_seeds`).
-        seed: of the bootstrap's resampling.
+        seed: the seed of the bootstrap.
     """
 
     base: str
@@ -108,20 +108,20 @@ class Comparison:
 
     @property
     def judged(self) -> Verdict:
-        """The verdict of the judge whose word is reported."""
+        """The verdict of the judge whose results are reported."""
         return self.verdicts[0]
 
 
 def summarise_comparison(comparison: Comparison, seconds: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The contents of `summary.json`.
 
-    Every estimate is `{"value", "low", "high", "n"}`, its ends a 95% interval, null where they cannot be known. Rates,
-    the win rate and their differences carry mid-P intervals on the effective count, scores and diversity the outer of
-    Student's t and the studentised bootstrap over prompts (`core.statistics`).
+    Every estimate is `{"value", "low", "high", "n"}` with the ends of a 95% interval, null where these are unknown.
+    Rates, the win rate and their differences have mid-P intervals on the effective count; scores and diversity have the
+    outer of Student's t and the studentised bootstrap over prompts (`core.statistics`).
 
     Args:
-        comparison: what was found.
-        seconds: how long each stage took.
+        comparison: the measured values.
+        seconds: the duration of each stage.
     """
     judged, *others = comparison.verdicts
     seed, diversity = comparison.seed, comparison.diversity
@@ -145,9 +145,9 @@ def summarise_comparison(comparison: Comparison, seconds: Mapping[str, float] | 
 
 
 def gap(judged: Verdict, other: Verdict, seed: int = 0) -> dict[str, Estimate]:
-    """How much more gain `other` sees than `judged` does, for the measures they share and for the win rate.
+    """How much larger the gain is by `other` than by `judged`, for the measures they share and for the win rate.
 
-    When `other` gave the training signal, a gap that grows is reward over-optimisation: the model learned the judge.
+    When `other` gave the training signal, a growing gap is reward over-optimisation: the model learned the judge.
     """
     found = {}
     for measure in HEADLINES:

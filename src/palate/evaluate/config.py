@@ -1,4 +1,4 @@
-"""What an evaluation is asked."""
+"""The configuration of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Two models, the prompts they both draw, and who judges."""
+    """Two models, the prompts for both, and the judges."""
 
     base: str
     """Model to compare with: a built-in name, a folder or a hub id."""
     aligned: str
-    """Model to judge: as base, or a run of `palate align`, whose training curves the report then shows."""
+    """Model to judge: as for base, or a run of `palate align`, whose training curves the report then shows."""
     prompts: str
     """Prompt set: a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
     folder of images (its prompts, each once)."""
     out: Path
     """Run folder; one that was interrupted goes on where it stopped."""
     judge: str
-    """Whose word is reported: any scorer that gave no training signal, such as clip:<model>, or auditor, which reads
-    the tiny world."""
+    """Judge whose results are reported: any scorer that gave no training signal, such as clip:<model>, or auditor,
+    which reads the tiny world."""
     also: tuple[str, ...] = ()
-    """Judges shown beside it; the one that gave the training signal reveals over-optimisation."""
+    """Other judges to show; the judge that gave the training signal reveals over-optimisation."""
     images: int = 4
     """Images of each prompt by each model; the k-th has the same seed for both."""
     limit: int | None = None
     """Take only the first so many prompts."""
     seed: int = 0
-    """Of all the images' seeds and of the bootstrap."""
+    """Seed of the images and of the bootstrap."""
     steps: int | None = None
     """Denoising steps; each model's own default when left out."""
     guidance: float | None = None
@@ -40,7 +40,7 @@ class EvaluateConfig:
     device: str | None = None
     """Such as cpu or cuda; the best one there is when left out."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Of the models' weights; bfloat16 on a GPU and float32 on a CPU when left out."""
+    """Type of the models' weights; bfloat16 on a GPU and float32 on a CPU when left out."""
 
     def __post_init__(self) -> None:
         positive = {"images": self.images, "batch": self.batch, "limit": self.limit, "steps": self.steps}

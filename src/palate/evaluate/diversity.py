@@ -1,6 +1,6 @@
-"""Diversity within a prompt: whether other seeds still give other pictures.
+"""Diversity within a prompt: whether different seeds still give different images.
 
-Preference tuning can buy score by drawing one safe picture again and again; a win rate does not see that.
+Preference tuning can raise scores by drawing almost the same image for all seeds; a win rate does not show that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def distance_between_seeds(images: Sequence[Image.Image]) -> float:
     """Mean over all pairs of the root-mean-square difference of RGB in [0, 1]: 0 for copies, 1 for black and white.
 
     Args:
-        images: N pictures of one prompt, all of one size. NaN for N = 1, which has no pairs.
+        images: N images of one prompt, all of one size. The result is NaN for N = 1, which has no pairs.
     """
     from scipy.spatial.distance import pdist
 

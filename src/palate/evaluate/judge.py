@@ -1,4 +1,4 @@
-"""What a judge is: one scorer whose preference decides who wins, and the measures that say why."""
+"""Judges: one scorer whose preference decides which image wins, and further measures that explain why."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Judge:
     """A named bundle of scorer specs, as `score.load.load_scorer` takes them.
 
     Attributes:
-        preference: of two images of one prompt, the one that this scorer puts higher wins.
-        measures: what is read off each image beside the preference, by name.
-        groups: what prompts can ask for, such as counts and colours, each with its values in the order of a table.
-        group: from a prompt to the value of each of these that it asks for.
+        preference: the scorer that decides: of two images of one prompt, the one with the better score wins.
+        measures: the scorers of further measures, by the name of the measure.
+        groups: the properties that prompts can ask for, such as count and colour, each with its values in table order.
+        group: from a prompt to the value of each property that it asks for.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Judge:
 
     @property
     def specs(self) -> tuple[str, ...]:
-        """Every scorer that this judge needs, each once."""
+        """The distinct scorers that this judge needs."""
         return tuple(dict.fromkeys((self.preference, *self.measures.values())))
 
 
 def find_judge(name: str) -> Judge:
-    """The judge of a name that a plug-in brings; any other name is a scorer spec that is its own preference."""
+    """The judge of a plug-in with this name; any other name is the spec of a scorer that becomes the preference."""
     if make := plugins().judges.get(name):
         return make()
     return Judge(name, name, {"score": name})

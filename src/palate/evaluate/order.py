@@ -32,14 +32,14 @@ class OrderConfig:
     """Which sources of images are put in order, and by what."""
 
     scorer: str
-    """What they are ordered by: a discriminator such as reward:<run>, or any scorer, such as clip:<model>."""
+    """Scorer that orders them: a discriminator such as reward:<run>, or any other scorer, such as clip:<model>."""
     images: tuple[str, ...]
-    """Two sources or more, each name=folder: a run of `palate generate`, or any ImageFolder whose metadata.jsonl has a
-    prompt in each row. Only prompts that all of them have are compared."""
+    """Two or more sources, each name=folder: a run of `palate generate`, or any ImageFolder whose metadata.jsonl has a
+    prompt in each row. Only prompts that all sources have are compared."""
     out: Path
     """Run folder; one that was interrupted goes on where it stopped."""
     prompts: Literal["unseen", "all"] = "unseen"
-    """Leave out every prompt that the scorer was trained on, as far as its run says, or keep all."""
+    """Leave out all prompts that the scorer was trained on, as far as its run records them, or keep all."""
     skip_bad: bool = False
     """Leave out images that are missing or broken and count them, instead of stopping."""
     batch: int = 64
@@ -72,17 +72,17 @@ class OrderConfig:
 
 
 def order_sources(config: OrderConfig) -> Path:
-    """Scores each source's images of the prompts that all of them have, and says which source scores best.
+    """Scores each source's images of the prompts that all sources have, and orders the sources by their scores.
 
-    The folder holds `scores.jsonl` with a line an image, `summary.json` and `report.html`.
+    The folder contains `scores.jsonl` with a line for each image, `summary.json` and `report.html`.
 
     Returns:
         The run folder.
 
     Raises:
-        InputError: no such scorer or images, a broken image, no prompt that all sources have, or a source that the
-            scorer cannot read; before anything is written. Or an image whose score is no number.
-        RunFolderError: the folder holds another run, or images or the scorer changed since it was begun.
+        InputError: before anything is written: there is no such scorer or folder, an image is broken, no prompt is in
+            all sources, or the scorer cannot read a source; later: a score is not finite.
+        RunFolderError: the folder contains another run, or images or the scorer changed since it began.
     """
     from palate.evaluate.ranking import find_order, summarise_order
     from palate.evaluate.report.order_page import write_order
@@ -94,7 +94,7 @@ def order_sources(config: OrderConfig) -> Path:
     sources = read_sources(config)
     for source in sources:
         prompt, records = next(iter(source.images.items()))
-        _rows(scorer, source.name, [(prompt, records[0])])  # a scorer that cannot read them says so now
+        _rows(scorer, source.name, [(prompt, records[0])])  # raises an error now if the scorer cannot read them
     images = digest_rows(
         [source.name, prompt, [record.image.digest() for record in records]]
         for source in sources
@@ -114,10 +114,10 @@ def order_sources(config: OrderConfig) -> Path:
 
 
 def read_sources(config: OrderConfig) -> list[Source]:
-    """What each source has of the prompts that all of them have; white space does not tell two prompts apart.
+    """Each source's images of the prompts that all sources have; differences in white space are ignored.
 
     Raises:
-        InputError: no such images, a broken image, or no prompt that all sources have.
+        InputError: there is no such folder, an image is broken, or no prompt is in all sources.
     """
     from palate.evaluate.ranking import Source
     from palate.reward.testing import prompts_of_scorer
@@ -138,8 +138,8 @@ def read_sources(config: OrderConfig) -> list[Source]:
             )
     if not common:
         has = "; ".join(f"{name} has {len(each)}{_such_as(each)}" for name, each in found.items())
-        mend = "`palate generate --prompts <folder>` draws the prompts of another folder"
-        raise InputError(f"there is no prompt that all the sources have ({has}); {mend}")
+        fix = "`palate generate --prompts <folder>` draws the prompts of another folder"
+        raise InputError(f"there is no prompt that all the sources have ({has}); {fix}")
     return [
         Source(
             name=name,
@@ -158,7 +158,7 @@ def _such_as(prompts: Mapping[str, Any]) -> str:
 
 
 def _score(run: RunFolder, scorer: Scorer, sources: Sequence[Source], batch: int) -> Scores:
-    """The score of every image; those that the run folder has are not asked for again."""
+    """The score of every image; images with a score in the run folder are not scored again."""
     table = JsonLines(run.path / SCORES)
     scores = {_key(row): row["score"] for row in table.read(NEEDED)}
     total = sum(len(records) for source in sources for records in source.images.values())
@@ -190,10 +190,10 @@ def _rows(scorer: Scorer, source: str, batch: Sequence[tuple[str, ImageRecord]])
 
 
 def order_lines(folder: Path) -> list[str]:
-    """What a finished run found, in lines for a terminal.
+    """The results of a finished run, as lines for a terminal.
 
     Raises:
-        InputError: the run is not finished, or is no such run.
+        InputError: the run is not finished, or is a run of another stage.
     """
     found = RunFolder(folder).finished
     if not found or "neighbours" not in found:

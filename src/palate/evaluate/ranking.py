@@ -1,4 +1,4 @@
-"""Which source of images scores best, and whether each step from one to the next is clear."""
+"""The order of sources of images by score, and whether the difference between neighbours is clear."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from palate.score.base import Scorer
 
 Scores = Mapping[tuple[str, str, str], float]
-"""By the source's name, the prompt and the image's file name."""
+"""Scores by the source's name, the prompt and the image's file name."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The images of one source that are compared, and how much of it is left out.
+    """The images of one source that are compared, and counts of what is left out.
 
     Attributes:
         images: by prompt; all sources have the same prompts in the same order.
-        prompts_left_out: how many of its prompts another source lacks.
-        images_left_out: how many images it has of those.
-        bad_rows: how many of its images are missing or broken.
+        prompts_left_out: the number of its prompts that another source lacks.
+        images_left_out: the number of its images of those prompts.
+        bad_rows: the number of its images that are missing or broken.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Placed:
-    """A source in its place: its score, and the scores of its images by prompt."""
+    """A source in the order: its score, and the scores of its images by prompt."""
 
     source: Source
     score: Estimate
@@ -52,10 +52,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class Step:
-    """From one place to the next.
+    """The comparison of two neighbours in the order.
 
     Attributes:
-        difference: how much better the one ahead scores; its two scores of a prompt are a pair.
+        difference: how much better the one ahead scores, paired by prompt.
         win_rate: the share of prompts at which the one ahead scores better; a tie counts a half.
     """
 
@@ -87,7 +87,7 @@ class Order:
 
 
 def find_order(scorer: Scorer, sources: Sequence[Source], scores: Scores) -> Order:
-    """Puts sources in order by the mean over prompts of the mean over a prompt's images; equal ones stay as given."""
+    """Orders sources by the mean over prompts of the mean over a prompt's images; equal ones keep the given order."""
     of = {
         s.name: {p: [scores[s.name, p, record.file_name] for record in records] for p, records in s.images.items()}
         for s in sources
@@ -110,7 +110,7 @@ def find_order(scorer: Scorer, sources: Sequence[Source], scores: Scores) -> Ord
 
 
 def summarise_order(order: Order) -> dict[str, Any]:
-    """The contents of `summary.json`; estimates are `{"value", "low", "high", "n"}`, null where not to be known."""
+    """The contents of `summary.json`; estimates are `{"value", "low", "high", "n"}`, null where unknown."""
     left_out = ("prompts_left_out", "images_left_out", "bad_rows")
     return {
         "scorer": order.scorer,

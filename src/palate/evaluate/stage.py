@@ -1,4 +1,4 @@
-"""`palate evaluate`: both models draw, the judges score, and the report says what changed."""
+"""`palate evaluate`: both models draw images, judges score them, and a report shows the difference."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ FREE = frozenset({"out", "batch", "device"})
 
 
 def evaluate(config: EvaluateConfig) -> Path:
-    """Compares two models; what the run folder already has is not made again.
+    """Compares two models; the parts that the run folder already has are not made again.
 
-    The folder holds `base/` and `aligned/` (runs of `palate generate`), `base-scores/` and `aligned-scores/` (runs of
-    `palate score`), `summary.json` and `report.html`.
+    The folder contains `base/` and `aligned/` (runs of `palate generate`), `base-scores/` and `aligned-scores/` (runs
+    of `palate score`), `summary.json` and `report.html`.
 
     Returns:
         The run folder.
 
     Raises:
-        InputError: no such model, prompts or judge; before anything is written.
-        RunFolderError: the folder holds another run.
+        InputError: there is no such model, prompt set or judge; raised before anything is written.
+        RunFolderError: the folder contains another run.
     """
     comparison = compare(config)
     write_report(
@@ -67,9 +67,9 @@ def evaluate(config: EvaluateConfig) -> Path:
 
 
 def compare(config: EvaluateConfig) -> Comparison:
-    """Draws and scores what is missing, and gathers it; arguments and errors as of `evaluate`."""
+    """Draws and scores the missing images, and returns all values; arguments and errors as for `evaluate`."""
     judges = [find_judge(name) for name in (config.judge, *config.also)]
-    # held until all is scored, so that each is loaded once
+    # Kept in memory until all images are scored, so that each scorer is loaded once.
     scorers = {spec: load_scorer(spec, config.device) for judge in judges for spec in judge.specs}
     _refuse_early(config, scorers.values())
     run = RunFolder.open(config.out, "evaluate", config, free=FREE)
@@ -105,14 +105,14 @@ def compare(config: EvaluateConfig) -> Comparison:
 
 
 def _blocked_prompts(config: EvaluateConfig) -> set[int]:
-    """The prompts of which one image or more, of either side, is not what the model drew; pairs need all of them."""
+    """The prompts with a blocked image on either side; they are left out, since pairs need all images."""
     needed = {"prompt_index": checked.integer}
     rows = (row.values for side in SIDES for row in metadata_rows(config.out / side, needed=needed))
     return {row["prompt_index"] for row in rows if row.get(BLOCKED) in REASONS}
 
 
 def _prompts_cut_off(config: EvaluateConfig) -> dict[str, int]:
-    """How many prompts each side and each judge cuts off, as their runs counted."""
+    """How many prompts each side and each judge truncates, as their runs counted."""
     drawn = {side: (RunFolder(config.out / side).finished or {}).get(COUNT) for side in SIDES}
     scored = RunFolder(config.out / f"{SIDES[0]}-scores").finished or {}
     counts = {f"{COUNT} by {side}": count for side, count in drawn.items() if count}
@@ -126,7 +126,7 @@ def training_curves(model: str) -> list[dict[str, Any]]:
 
 
 def stages(config: EvaluateConfig) -> list[Stage]:
-    """What an evaluation ran, with the command that repeats each part of it, and the seconds it took so far."""
+    """The parts of an evaluation, each with the command that repeats it and its duration in seconds so far."""
     commands = {
         **{f"generate {side}": command("palate generate", _generation(config, side)) for side in SIDES},
         **{f"score {side}": command("palate score", _scoring(config, side)) for side in SIDES},
@@ -136,7 +136,7 @@ def stages(config: EvaluateConfig) -> list[Stage]:
 
 
 def command(prog: str, config: DataclassInstance) -> str:
-    """The command line that asks for a configuration, defaults left out."""
+    """The command line of a configuration, without defaults."""
     words = [prog]
     for field in dataclasses.fields(config):
         if (value := getattr(config, field.name)) != field.default:
@@ -146,7 +146,7 @@ def command(prog: str, config: DataclassInstance) -> str:
 
 
 def _refuse_early(config: EvaluateConfig, scorers: Collection[Scorer]) -> None:
-    """Everything that can be known to be wrong before an image is drawn."""
+    """Checks the prompts, models and scorers before an image is drawn."""
     prompts = load_prompts(config.prompts, config.limit)
     for model in (config.base, config.aligned):
         source = resolve(model)

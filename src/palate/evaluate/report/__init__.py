@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file, with pictures, charts and styles inside it and nothing to fetch."""
+"""The report: one self-contained HTML file with images, charts and styles, which loads no other file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = "What the model learned"
 
 @dataclass(frozen=True)
 class Stage:
-    """One thing that was run: the command that repeats it, and how long it took."""
+    """One part of a run: the command that repeats it, and its duration."""
 
     name: str
     seconds: float
@@ -37,14 +37,14 @@ def write_report(
     stages: Sequence[Stage] = (),
     title: str = TITLE,
 ) -> Path:
-    """Writes report.html, all at once or not at all.
+    """Writes report.html; after an error, the file is as it was before.
 
     Args:
-        path: where to.
-        comparison: what was found.
-        curves: rows of the training's metrics.jsonl; no curves are drawn without.
-        config: what was configured; nested mappings are shown with dotted names.
-        stages: what was run, in order.
+        path: the path of the file.
+        comparison: the measured values.
+        curves: rows of the training's metrics.jsonl; without them, no curves are drawn.
+        config: the configuration; nested mappings are shown with dotted names.
+        stages: the parts of the run, in order.
         title: the page's heading.
     """
     page = render_report(comparison, curves=curves, config=config, stages=stages, title=title)
@@ -60,7 +60,7 @@ def render_report(
     stages: Sequence[Stage] = (),
     title: str = TITLE,
 ) -> str:
-    """The page itself; arguments as for `write_report`. Everything that is put into it is escaped."""
+    """The HTML of the page; arguments as for `write_report`. All inserted text is escaped."""
     from palate.evaluate.report import pictures, view
     from palate.evaluate.report.charts import CURVES, line_chart
 
@@ -90,7 +90,7 @@ def render_report(
 
 
 def template(name: str) -> jinja2.Template:
-    """One of the pages beside this file; everything that is put into it is escaped."""
+    """A template of this package; all inserted text is escaped."""
     import jinja2
 
     from palate.evaluate.report.number_format import count

@@ -1,4 +1,4 @@
-"""Geometry of the report's charts, in per cent of their frame; the template draws it in the page's own colours."""
+"""Geometry of the report's charts in per cent of their frame; the template draws them in the page's colours."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from palate.evaluate.report.number_format import tick_writer, writer
 
 POINTS = 240  # a curve has no more points than this; longer runs are averaged in bins
 TREND = 15  # the trend is a running mean over a fifteenth of the curve
-ALIKE = 1e-9  # a range that is a smaller part of the numbers themselves is none
+ALIKE = 1e-9  # a range that is smaller than this part of the numbers counts as zero
 
 
 @dataclass(frozen=True)
 class StripMark:
-    """An estimate on a strip: its dot and its whisker, from 0 to 100."""
+    """An estimate on a strip: the positions of its dot and of the ends of its interval, from 0 to 100."""
 
     kind: str
     at: float
@@ -55,14 +55,14 @@ def strip(
     return Strip(marks, None if reference is None else place(reference), ends)
 
 
-def axis(numbers: Iterable[float], room: float) -> tuple[float, float]:
-    """Ends that all the finite numbers lie between, with a share of their range as room; some range where it is nil."""
+def axis(numbers: Iterable[float], margin: float) -> tuple[float, float]:
+    """The ends of an axis with all finite numbers, with a share of their range as margin; never an empty range."""
     finite = [x for x in numbers if np.isfinite(x)] or [0.0]
     low, high = min(finite), max(finite)
     if high - low <= ALIKE * max(abs(low), abs(high)):
         pad = max(abs(low), abs(high)) / 10 or 1.0
     else:
-        pad = room * (high - low)
+        pad = margin * (high - low)
     return low - pad, high + pad
 
 
@@ -72,7 +72,7 @@ class Curve:
 
     Attributes:
         lines: by label, a metric, or two whose difference is drawn.
-        reference: the level that means "nothing learnt".
+        reference: the level of a model that has learned nothing.
     """
 
     title: str
@@ -87,7 +87,7 @@ CURVES = (
     Curve("Loss", "what training lowers; DPO begins at log 2 = 0.693", {"loss": ("loss",)}),
     Curve(
         "Denoising error minus the reference's",
-        "below zero the model knows these images better than the base does",
+        "below zero, the model denoises these images better than the base does",
         {"winner": ("error_winner", "error_ref_winner"), "loser": ("error_loser", "error_ref_loser")},
         0.0,
     ),
@@ -122,9 +122,9 @@ def line_chart(curve: Curve, metrics: Sequence[Mapping[str, Any]]) -> LineChart 
         return None
     steps, values = np.concatenate(list(series.values())).T
     left, right = axis(steps, 0.0)
-    levels = np.quantile(values, [0.005, 0.995])  # one wild batch must not flatten the curve
+    levels = np.quantile(values, [0.005, 0.995])  # one extreme batch must not flatten the curve
     levels = np.append(levels, [] if curve.reference is None else curve.reference)
-    alone = any(len(s) == 1 for s in series.values())  # a dot wants room around it
+    alone = any(len(s) == 1 for s in series.values())  # a single dot needs a margin
     y_ticks = _ticks(*axis(levels, 0.1 * alone))
     bottom, top = y_ticks[0], y_ticks[-1]
     write = tick_writer(y_ticks)

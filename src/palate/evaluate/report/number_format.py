@@ -1,4 +1,4 @@
-"""How the report writes numbers."""
+"""The formatting of numbers in reports."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def writer(numbers: Iterable[float], sign: bool = False, figures: int = 3) -> Callable[[float], str]:
-    """A way to write numbers that belong together, all with the same decimals.
+    """A function that writes numbers of one group, all with the same number of decimals.
 
-    More decimals where their range needs them, so that what differs by a hundredth of it looks different: 3210.4 and
-    3211.6 are written as such, not as 3,210 and 3,212. From a million on, and below a ten-thousandth, with a power of
-    ten. A true minus sign; `UNKNOWN` for what is not finite.
+    There are enough decimals that numbers which differ by a hundredth of the range look different: 3210.4 and 3211.6
+    are not written as 3,210 and 3,212. Numbers from a million on, and below a ten-thousandth, have a power of ten. The
+    minus sign is U+2212; numbers that are not finite are `UNKNOWN`.
 
     Args:
-        numbers: those that will be written; the ones that are not finite do not matter.
+        numbers: the numbers of the group; those that are not finite are ignored.
         sign: whether to write a plus sign too.
-        figures: significant ones of the largest, at least.
+        figures: the minimum of significant figures of the largest number.
     """
     finite = [float(x) for x in numbers if math.isfinite(x)] or [0.0]
     largest = max(map(abs, finite))
@@ -37,7 +37,7 @@ def writer(numbers: Iterable[float], sign: bool = False, figures: int = 3) -> Ca
 
 
 def tick_writer(ticks: Sequence[float] | np.ndarray) -> Callable[[float], str]:
-    """A way to write equally spaced round numbers, with as many decimals as tell them apart."""
+    """A function that writes equally spaced round numbers with as few decimals as distinguish them."""
     return _with_decimals(-_power(1.0001 * float(ticks[1] - ticks[0])), float(max(map(abs, ticks))), "")
 
 
@@ -59,7 +59,7 @@ def _power(x: float) -> int:
 
 
 def single_number(x: float) -> str:
-    """One number, by its own: 0.9 -> 0.900."""
+    """A single number: 0.9 -> 0.900."""
     return writer([x])(x)
 
 
@@ -84,7 +84,7 @@ def all_numbers(*estimates: Estimate) -> list[float]:
 
 
 def interval_text(estimate: Estimate, write: Callable[[float], str] = percent) -> str:
-    """The ends of an estimate's interval, `35.9 to 46.2%`; a unit is said once."""
+    """The ends of an estimate's interval, `35.9 to 46.2%`; the unit is written once."""
     if not estimate.known:
         return UNKNOWN
     low, high = write(estimate.low), write(estimate.high)

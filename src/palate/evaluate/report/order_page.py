@@ -1,4 +1,4 @@
-"""The page of `palate reward order`: the order, how clear each step of it is, and pictures of every source."""
+"""The page of `palate reward order`: the order, how clear each difference is, and images of every source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPTS = 8
 
 @dataclass(frozen=True)
 class PlaceRow:
-    """A source in its place."""
+    """The row of a source in the order."""
 
     place: int
     name: str
@@ -35,7 +35,7 @@ class PlaceRow:
 
 @dataclass(frozen=True)
 class StepRow:
-    """Two neighbours; `tone` is good where the step between them is clear, else open."""
+    """The row of two neighbours; `tone` is good where their difference is clear, else open."""
 
     ahead: str
     behind: str
@@ -48,7 +48,7 @@ class StepRow:
 
 @dataclass(frozen=True)
 class SourcePicture:
-    """The first picture of a source for a prompt."""
+    """The first image of a source for a prompt."""
 
     source: str
     uri: str
@@ -58,18 +58,18 @@ class SourcePicture:
 
 
 def write_order(path: Path, order: Order, config: Mapping[str, Any]) -> None:
-    """Writes the page, all at once or not at all.
+    """Writes the page; after an error, the file is as it was before.
 
     Args:
-        path: where to.
-        order: what was found.
-        config: what was configured.
+        path: the path of the file.
+        order: the order that was found.
+        config: the configuration.
     """
     write_atomic(path, render_order(order, config))
 
 
 def render_order(order: Order, config: Mapping[str, Any]) -> str:
-    """The page itself; arguments as for `write_order`."""
+    """The HTML of the page; arguments as for `write_order`."""
     return template("order.html.jinja").render(
         version=__version__,
         order=order,
@@ -84,7 +84,7 @@ def render_order(order: Order, config: Mapping[str, Any]) -> str:
 
 
 def order_sentence(order: Order) -> str:
-    """The finding in one sentence."""
+    """The result in one sentence."""
     first, *rest = (each.source.name for each in order.placed)
     begun = f"{first} scores best, then {', then '.join(rest)}"
     words = {step.word for step in order.steps}
@@ -134,7 +134,7 @@ def step_rows(steps: Sequence[Step]) -> list[StepRow]:
 
 
 def source_gallery(order: Order) -> list[tuple[str, list[SourcePicture]]]:
-    """Evenly spread prompts, never chosen by result, each with the first picture of every source in the found order."""
+    """Evenly spaced prompts, not chosen by result, each with the first image of every source in their order."""
     prompts = [order.prompts[p] for p, _ in chosen_pairs(len(order.prompts), 1, PROMPTS)]
     return [(prompt, [_picture(each, prompt) for each in order.placed]) for prompt in prompts]
 

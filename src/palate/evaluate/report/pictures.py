@@ -1,4 +1,4 @@
-"""The gallery: which pairs are shown, and their pictures as data URIs."""
+"""The gallery of a report: the choice of pairs, and their images as data URIs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHANGES = {1.0: "better", 0.0: "worse", 0.5: "same"}
 
 @dataclass(frozen=True)
 class SidePicture:
-    """One model's picture of a pair; `right` is the judge's word on it, None where it only gives a score."""
+    """One model's image of a pair; `right` is whether the judge finds it faithful, None where it only scores."""
 
     side: str
     uri: str
@@ -36,7 +36,7 @@ class SidePicture:
 
 @dataclass(frozen=True)
 class ShownPair:
-    """The two pictures of one prompt and seed; `change` is better, worse or same, by `verdict_changes`."""
+    """The two images of one prompt and seed; `change` is better, worse or same, by `verdict_changes`."""
 
     prompt: str
     image: int  # 1-based place among the prompt's images
@@ -52,20 +52,20 @@ def verdict_changes(comparison: Comparison) -> np.ndarray:
 
 
 def chosen_pairs(prompts: int, images: int, limit: int = MAX_PAIRS) -> list[tuple[int, int]]:
-    """The (prompt, image) indices to show, never chosen by result: evenly spread prompts, first seeds first.
+    """The (prompt, image) indices to show, not chosen by result: evenly spaced prompts, first seeds first.
 
-    Every prompt's first image, then every prompt's second, until `limit`; a last round that does not fit takes prompts
-    at even distances. In the order of the prompts.
+    Every prompt's first image, then every prompt's second image, until `limit`; if not all prompts fit in the last
+    round, it takes evenly spaced ones. The result is in the order of the prompts.
     """
     chosen: list[tuple[int, int]] = []
     for k in range(images):
-        room = min(prompts, limit - len(chosen))
-        chosen += [(i * prompts // room, k) for i in range(room)]
+        count = min(prompts, limit - len(chosen))
+        chosen += [(i * prompts // count, k) for i in range(count)]
     return sorted(chosen)
 
 
 def pair_gallery(comparison: Comparison) -> list[ShownPair]:
-    """The pairs that the report shows, thumbnails made."""
+    """The pairs that the report shows, with their thumbnails."""
     changes = verdict_changes(comparison)
     return [
         ShownPair(
@@ -89,19 +89,19 @@ def _picture(comparison: Comparison, side: str, p: int, k: int) -> SidePicture:
 
 
 def _writer(values: Paired) -> Callable[[float], str]:
-    """Writes all readings of a measure with the same decimals."""
+    """A function that writes all values of a measure with the same number of decimals."""
     return writer([*values.base.ravel(), *values.aligned.ravel()], figures=2)
 
 
 def thumbnail(image: Image.Image) -> Image.Image:
-    """The picture, its longer side at most THUMBNAIL."""
+    """The image, reduced so that its longer side is at most THUMBNAIL pixels."""
     small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return small
 
 
 def data_uri(image: Image.Image) -> str:
-    """A WebP data URI: exact for the tiny world's pictures, compressed for thumbnails of real ones."""
+    """A WebP data URI: lossless for images below THUMBNAIL, such as those of the tiny world, and lossy for others."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", lossless=max(image.size) < THUMBNAIL, quality=80, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

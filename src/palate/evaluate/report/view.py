@@ -1,4 +1,4 @@
-"""What the report says, computed and worded; the template only lays it out."""
+"""The numbers and texts of the report; the template only does the layout."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Card:
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """A line of a table: a measure before and after."""
+    """A row of a table: a measure of the base and of the aligned model."""
 
     label: str
     base: str
@@ -57,7 +57,7 @@ class MeasureRow:
 
 @dataclass(frozen=True)
 class JudgeRow:
-    """A finding by two judges, each (gain, its interval), and the gap; bad where the other judge was flattered."""
+    """A result of two judges, each (gain, its interval), and the gap; `tone` is bad if the other's gain is larger."""
 
     judge: str
     label: str
@@ -68,7 +68,7 @@ class JudgeRow:
 
 
 def word(estimate: Estimate, prompts: int, words: tuple[str, str, str], zero: float = 0.0) -> tuple[str, str]:
-    """A tone, and what the interval says: one of three words for above, about and below `zero`, or why nothing."""
+    """A tone, and a word for the interval: above, around or below `zero`, or the reason why it is unknown."""
     if unknown := estimate.unknown(prompts):
         return "open", unknown
     direction = estimate.sign(zero)
@@ -76,7 +76,7 @@ def word(estimate: Estimate, prompts: int, words: tuple[str, str, str], zero: fl
 
 
 def cards(comparison: Comparison) -> list[Card]:
-    """The headline numbers: what the judge measures, who wins, and whether diversity was kept."""
+    """The main results: the judge's measures, the win rate, and the diversity."""
     judged, seed = comparison.judged, comparison.seed
     measured = [_measure_card(m, judged.measures[m], seed) for m in HEADLINES if m in judged.measures]
     return [*measured[:1], _win_card(judged), *measured[1:], _diversity_card(comparison)]
@@ -162,7 +162,7 @@ def _of(values: Paired, asked: list[Any], it: Any) -> Paired:
 
 
 def judge_rows(comparison: Comparison) -> list[JudgeRow]:
-    """What the other judges say beside the one that is reported."""
+    """The results of the other judges, compared with those of the reported judge."""
     judged, *others = comparison.verdicts
     rows = []
     for other in others:
@@ -215,7 +215,7 @@ def _row(label: str, measure: str, values: Paired, seed: int) -> MeasureRow:
 
 
 def _writers(measure: str, found: Change) -> tuple[Callable[[float], str], Callable[[float], str]]:
-    """How a measure's values and its differences are written."""
+    """The functions that write a measure's values and its differences."""
     if measure not in ("appeal", "score"):
         return percent, points
     return writer(all_numbers(found.base, found.aligned)), writer(all_numbers(found.difference), sign=True)
@@ -231,7 +231,7 @@ def _change_strip(measure: str, found: Change) -> Strip:
 
 
 def comparison_sentence(comparison: Comparison) -> str:
-    """The finding in one sentence."""
+    """The result in one sentence."""
     judged = comparison.judged
     prompts, images = judged.outcomes.shape
     drawn = f"Both drew the same {count(prompts, 'prompt')}, {count(images, 'image')} each, from the same seeds."
