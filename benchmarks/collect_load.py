@@ -137,7 +137,7 @@ def run(options: argparse.Namespace, study: Path, tokens: list[str]) -> dict[str
         "failed requests": load.failures,
         **{each: load.again.count(each) for each in (AGAIN, WRITTEN)},
         "seconds": round(wall, 1),
-        "votes a second": round(load.votes / wall, 1),
+        "votes per second": round(load.votes / wall, 1),
         "CPU seconds of the server": round(children.ru_utime + children.ru_stime, 1),
         "CPU seconds of the raters": round(own, 1),
         "load of the machine": os.getloadavg()[0],

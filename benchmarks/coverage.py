@@ -229,11 +229,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer experiments and numbers of prompts")
     parser.add_argument("--all", action="store_true", help="print every condition")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     found = []
-    for condition, prompts in product(every_condition(), QUICK if asked.quick else PROMPTS):
-        found.append(measure(condition, prompts, asked.seed, EXPERIMENTS // 4 if asked.quick else EXPERIMENTS))
-        if asked.all:
+    for condition, prompts in product(every_condition(), QUICK if arguments.quick else PROMPTS):
+        found.append(measure(condition, prompts, arguments.seed, EXPERIMENTS // 4 if arguments.quick else EXPERIMENTS))
+        if arguments.all:
             each = found[-1]
             ends = f"{each.covered:6.1%} below {each.below:5.1%} above {each.above:5.1%} unknown {each.unknown:5.1%}"
             print(f"{condition.of:20} {prompts:4} {ends}  {condition.name}", flush=True)

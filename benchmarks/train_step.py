@@ -134,15 +134,15 @@ def plain_step(trainer: Trainer, model: str, images: torch.Tensor) -> Callable[[
         rows, _ = trainer.plan.step(number)
         views = examples.view[rows].ravel()
         x_0 = encoders.encode(images[examples.image[views]].to(device))
-        told = encoders.encode_prompt([examples.prompts[examples.prompt[view]] for view in views])
+        conditioning = encoders.encode_prompt([examples.prompts[examples.prompt[view]] for view in views])
         pairs = len(rows)
         t = schedule.sample_t(torch.rand(pairs, device=device)).repeat_interleave(2)
         eps = torch.randn(pairs, *x_0.shape[1:], device=device).repeat_interleave(2, 0)
         x_t, target = schedule.add_noise(x_0, eps, t), parametrization.target(schedule, x_0, eps, t)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            prediction = denoiser.predict(x_t, t, told)
+            prediction = denoiser.predict(x_t, t, conditioning)
             with torch.no_grad(), without_adapter(frozen.network) if lora else nullcontext():
-                answer = frozen.predict(x_t, t, told)
+                answer = frozen.predict(x_t, t, conditioning)
         error, error_ref = ((p.float() - target).pow(2).mean((1, 2, 3)).view(pairs, 2) for p in (prediction, answer))
         method.loss(Measured(error, error_ref, error.new_empty(pairs, 0)))[0].mean().backward()
         torch.nn.utils.clip_grad_norm_(trainer.learner.parameters, 1.0)
