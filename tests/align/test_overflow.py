@@ -92,7 +92,7 @@ def test_another_version_of_a_library_makes_caches_of_its_own(world, dpo_config,
     assert tuple(one != other for one, other in zip(before, identity_of(encoders, examples))) == changed
 
 
-def test_a_run_after_an_upgrade_encodes_anew_and_mixes_nothing(dpo_config, tmp_path, monkeypatch):
+def test_a_run_after_an_upgrade_encodes_again_and_mixes_nothing(dpo_config, tmp_path, monkeypatch):
     encoded = []
     latents = Encoders.latents
     monkeypatch.setattr(Encoders, "latents", lambda self, images: encoded.append(len(images)) or latents(self, images))

@@ -51,7 +51,7 @@ function request(body) {
 
 /**
  * Asks until there is an answer.
- * @param {function(Error)} failed is told of every attempt that came to nothing
+ * @param {function(Error)} failed called after every attempt that failed
  * @throws {Refused} with a status other than 429
  */
 export async function insist(path, body, failed) {
