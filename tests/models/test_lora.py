@@ -37,7 +37,7 @@ def stir(network):
 def test_a_fresh_adapter_changes_nothing_and_a_stirred_one_can_be_switched_off(models, family):
     denoiser = load_denoiser(models[family])
     base = predict(denoiser, family)
-    add_lora(denoiser.network, rank=2, alpha=2)
+    add_lora(denoiser.network, rank=2, alpha=2, targets=denoiser.lora_targets)
     assert torch.equal(predict(denoiser, family), base)
     stir(denoiser.network)
     assert not torch.allclose(predict(denoiser, family), base, atol=1e-3)
@@ -50,7 +50,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_stirred_one_can_be_switched_off(m
 @pytest.mark.parametrize("family", ["eps", "sdxl", "sd3"])
 def test_plain_diffusers_loads_the_saved_adapter_and_predicts_the_same(models, tmp_path, family, alpha):
     denoiser = load_denoiser(models[family])
-    add_lora(denoiser.network, rank=2, alpha=alpha)
+    add_lora(denoiser.network, rank=2, alpha=alpha, targets=denoiser.lora_targets)
     stir(denoiser.network)
     save_lora(denoiser, denoiser.network, tmp_path)
     absent = {"text_encoder_3": None, "tokenizer_3": None} if family == "sd3" else {}
@@ -67,7 +67,7 @@ def test_plain_diffusers_loads_the_saved_adapter_and_predicts_the_same(models, t
 def test_adapters_stack_on_a_model_that_is_itself_an_adapter(models, tmp_path):
     for name, base in (("first", str(models["eps"])), ("second", str(tmp_path / "first"))):
         denoiser = load_denoiser(base)
-        add_lora(denoiser.network, rank=2, alpha=2)
+        add_lora(denoiser.network, rank=2, alpha=2, targets=denoiser.lora_targets)
         stir(denoiser.network)
         save_lora(denoiser, denoiser.network, tmp_path / name)
         (tmp_path / name / "palate.json").write_text(json.dumps({"base": base}))
@@ -78,7 +78,7 @@ def test_adapters_stack_on_a_model_that_is_itself_an_adapter(models, tmp_path):
 
 def test_only_the_adapter_is_trainable_and_it_is_float32(models):
     denoiser = load_denoiser(models["eps"], dtype=torch.bfloat16)
-    add_lora(denoiser.network, rank=2, alpha=2)
+    add_lora(denoiser.network, rank=2, alpha=2, targets=denoiser.lora_targets)
     trainable = {name: p.dtype for name, p in denoiser.network.named_parameters() if p.requires_grad}
     assert trainable and all("lora" in name for name in trainable)
     assert set(trainable.values()) == {torch.float32}
@@ -90,7 +90,7 @@ def test_the_adapters_start_depends_on_the_seed_alone(models):
         denoiser = load_denoiser(models["eps"])
         torch.manual_seed(disturbance)
         before = torch.random.get_rng_state()
-        add_lora(denoiser.network, rank=2, alpha=2, seed=seed)
+        add_lora(denoiser.network, rank=2, alpha=2, targets=denoiser.lora_targets, seed=seed)
         assert torch.equal(before, torch.random.get_rng_state())
         starts.append(torch.cat([p.flatten() for p in denoiser.network.parameters() if p.requires_grad]))
     assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
@@ -103,6 +103,6 @@ def test_a_target_that_is_no_layer_is_refused(models):
 
 def test_the_saved_file_has_the_name_that_diffusers_looks_for(models, tmp_path):
     denoiser = load_denoiser(models["eps"])
-    add_lora(denoiser.network, rank=2, alpha=2)
+    add_lora(denoiser.network, rank=2, alpha=2, targets=denoiser.lora_targets)
     save_lora(denoiser, denoiser.network, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [LORA_FILE]

@@ -33,8 +33,9 @@ class AlignConfig(TrainingConfig):
     """Rank of the adapter."""
     alpha: float | None = None
     """The adapter's output is multiplied by alpha / rank; alpha is the rank when left out."""
-    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
-    """Endings of the names of the layers that get an adapter; attention projections, as in diffusers' scripts."""
+    targets: tuple[str, ...] | None = None
+    """Endings of the names of the layers that get an adapter; when left out, those of the training scripts of the
+    model's family (`palate models` lists them)."""
     resolution: int | None = None
     """Width and height in pixels that images are resized and cropped to; the model's own when left out."""
     steps: int = 2000
@@ -83,7 +84,7 @@ class AlignConfig(TrainingConfig):
         yield from not_above_zero(self, "alpha", "resolution", "draws", optional=True)
         yield from below_zero(self, "adversarial")
         yield from not_a_share(self, "prompt_dropout")
-        if not self.targets:
+        if self.targets == ():
             yield "targets must name at least one layer, such as to_q"
 
     def method(self) -> Method[Any]:

@@ -135,7 +135,7 @@ def assemble(
         with run.timer("reference"):
             wanted = [examples.view[visited].ravel() for visited in plan.visits(config.steps)]
             reference = measure_errors(denoiser, batches, wanted, at_once, identity, root, about, accelerator, dtype)
-    make_trainable(denoiser.network, config)
+    make_trainable(denoiser.network, config, denoiser.lora_targets)
     return Trainer(config, method, denoiser, batches, plan, reference, run, accelerator, dtype)
 
 
@@ -160,10 +160,10 @@ def _frames(examples: Examples, images: np.ndarray, resolution: int) -> Frames:
     return Frames.squares(examples.images.size[images].tolist(), resolution)
 
 
-def make_trainable(network: Any, config: AlignConfig) -> None:
-    """Adds a LoRA to the network, or makes all its weights trainable."""
+def make_trainable(network: Any, config: AlignConfig, targets: tuple[str, ...]) -> None:
+    """Adds a LoRA to the network, on the family's targets unless the user names others, or trains all its weights."""
     if config.train == "lora":
-        add_lora(network, config.rank, config.alpha or config.rank, config.targets, config.seed)
+        add_lora(network, config.rank, config.alpha or config.rank, config.targets or targets, config.seed)
     else:
         network.requires_grad_(True)
     if config.gradient_checkpointing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -80,29 +80,37 @@ class VarianceSchedule(_GaussianPath):
 class FlowSchedule(_GaussianPath):
     """Rectified flow: `x_t = (1 - sigma) x_0 + sigma eps`.
 
-    Training uses logit-normal sigmas, `sigmoid(N(0, 1))`, moved towards noise by the model's own `shift s`:
-    `sigma -> s sigma / (1 + (s - 1) sigma)`.
+    Training uses logit-normal sigmas, `sigmoid(N(0, 1))`, or uniform ones, moved towards noise by the model's own
+    `shift s`: `sigma -> s sigma / (1 + (s - 1) sigma)`.
+
+    Args:
+        shift: s; 1 changes nothing.
+        density: of sigma before the shift.
 
     Reference: Esser et al. 2024 (arXiv:2403.03206): logit-normal in section 3.1 (rf/lognorm(0.00, 1.00) ranked first
     in table 1), the shift in equation 23 (s = 3 for Stable Diffusion 3).
     """
 
     shift: float = 1.0
+    density: Literal["logit-normal", "uniform"] = "logit-normal"
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], tokens: int) -> FlowSchedule:
+    def of(
+        cls, config: Mapping[str, Any], tokens: int, density: Literal["logit-normal", "uniform"] = "logit-normal"
+    ) -> FlowSchedule:
         """The schedule of a diffusers `FlowMatchEulerDiscreteScheduler`.
 
         Args:
             config: configuration of the scheduler: one `shift` for all sizes, or with `use_dynamic_shifting` a shift
                 that depends on the size through `mu`, which is linear in the number of tokens.
             tokens: number of tokens of an image in the network.
+            density: of sigma before the shift.
         """
         if not config.get("use_dynamic_shifting"):
-            return cls(config["shift"])
+            return cls(config["shift"], density)
         share = (tokens - config["base_image_seq_len"]) / (config["max_image_seq_len"] - config["base_image_seq_len"])
         mu = config["base_shift"] + share * (config["max_shift"] - config["base_shift"])
-        return cls(mu if config.get("time_shift_type") == "linear" else math.exp(mu))
+        return cls(mu if config.get("time_shift_type") == "linear" else math.exp(mu), density)
 
     def signal(self, t: Tensor) -> Tensor:
         """1 - sigma [B]."""
@@ -113,6 +121,6 @@ class FlowSchedule(_GaussianPath):
         return t.float()
 
     def sample_t(self, u: Tensor) -> Tensor:
-        """The u-quantile of the shifted logit-normal [B]."""
-        sigma = torch.special.ndtri(u.double()).sigmoid()
+        """The u-quantile of the shifted density [B]."""
+        sigma = u.double() if self.density == "uniform" else torch.special.ndtri(u.double()).sigmoid()
         return (self.shift * sigma / (1 + (self.shift - 1) * sigma)).float()

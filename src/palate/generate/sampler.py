@@ -93,7 +93,8 @@ class Sampler:
         adapter: Any = find_adapter(source)
         self._denoiser: Denoiser | None = adapter(self.pipeline) if adapter else None
         defaults = inspect.signature(self.pipeline.__call__).parameters
-        card = {"steps": defaults["num_inference_steps"].default, "guidance": defaults["guidance_scale"].default}
+        self._guidance_name = self._denoiser.guidance_name if self._denoiser else "guidance_scale"
+        card = {"steps": defaults["num_inference_steps"].default, "guidance": defaults[self._guidance_name].default}
         card |= source.card
         self.steps: int = card["steps"] if steps is None else steps
         self.guidance: float = card["guidance"] if guidance is None else guidance
@@ -130,7 +131,7 @@ class Sampler:
                 **self._size,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
                 num_inference_steps=self.steps,
-                guidance_scale=self.guidance,
+                **{self._guidance_name: self.guidance},
                 output_type="pt",
             )
         self._require_finite(found.images, decoded, prompts, seeds)
@@ -144,7 +145,8 @@ class Sampler:
         if self._denoiser is None:
             return {"prompt": list(prompts)}
         positive = Conditioning.cat([self._encode(prompt) for prompt in prompts])
-        negative = Conditioning.cat([self._encode(None)] * len(prompts)) if self.guidance > 1 else None
+        guided = self._denoiser.negates(self.guidance)
+        negative = Conditioning.cat([self._encode(None)] * len(prompts)) if guided else None
         return self._denoiser.pipeline_inputs(positive, negative)
 
     def _encode_one(self, prompt: str | None) -> Conditioning:

@@ -28,6 +28,11 @@ class Adapter:
     """
 
     part: ClassVar[str]
+    lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Ends of the names of the layers that get a LoRA unless the user names others: the projections of every attention
+    layer, as in diffusers' own training scripts."""
+    guidance_name: ClassVar[str] = "guidance_scale"
+    """What the pipeline calls the scale of its guidance."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
@@ -45,6 +50,18 @@ class Adapter:
     def image_conditioning(self, frames: Frames) -> Conditioning:
         """Empty: the network takes no input about the image itself."""
         return Conditioning()
+
+    def negates(self, scale: float) -> bool:
+        """Whether the pipeline also asks the network about the negative prompt, at a scale of its guidance."""
+        return scale > 1
+
+    def guided(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
+        """Classifier-free guidance of predictions [B, C, h, w] for a prompt and for none.
+
+        Reference: Ho and Salimans 2022 (arXiv:2207.12598), in the form of Saharia et al. 2022 (arXiv:2205.11487),
+        equation 2.
+        """
+        return negative + scale * (positive - negative)
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents [B, C, h, w] of images [B, 3, H, W] in [0, 1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -25,6 +25,11 @@ class Denoiser(Protocol):
     """The diffusers pipeline that the parts came from."""
     parametrization: Parametrization
     """What the network predicts."""
+
+    lora_targets: ClassVar[tuple[str, ...]]
+    """Ends of the names of the layers that get a LoRA unless the user names others."""
+    guidance_name: ClassVar[str]
+    """What its pipeline calls the scale of its guidance."""
 
     def schedule(self, cells: tuple[int, int]) -> Schedule:
         """The noise schedule for latents of (h, w) cells; in some families it depends on the size of the image."""
@@ -57,6 +62,14 @@ class Denoiser(Protocol):
 
     def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """The network's raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and times t [B]."""
+        ...
+
+    def negates(self, scale: float) -> bool:
+        """Whether the pipeline also asks the network about the negative prompt, at a scale of its guidance."""
+        ...
+
+    def guided(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
+        """The pipeline's guidance: one prediction [B, C, h, w] of those for a prompt and for the negative one."""
         ...
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ FAMILIES = {
     "StableDiffusionPipeline": "palate.models.stable_diffusion:StableDiffusion",
     "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
+    "FluxPipeline": "palate.models.flux:Flux",
 }
 """The adapter, as `module:class`, by the name of the pipeline's class."""
 

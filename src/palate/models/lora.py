@@ -14,11 +14,8 @@ from palate.core.errors import InputError
 from palate.core.seeds import derive
 from palate.models.denoiser import Denoiser
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-"""The projections of every attention layer, as in diffusers' own training scripts."""
 
-
-def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ...] = ATTENTION, seed: int = 0) -> None:
+def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ...], seed: int = 0) -> None:
     """Freezes a network and adds a trainable float32 adapter that does not change its output at first.
 
     `W x + (alpha / rank) B A x`, with A drawn from N(0, 1/rank^2), keyed by the seed, and B zero.

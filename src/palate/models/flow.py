@@ -1,0 +1,51 @@
+"""What transformers that predict the velocity of a rectified flow share."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from palate.diffusion.parametrization import Parametrization
+from palate.diffusion.schedule import FlowSchedule
+from palate.models import autoencoder
+from palate.models.adapter import PIPELINE_MULTIPLE, Adapter, Configs
+from palate.models.sizes import Sizes
+
+PATCH = 2
+"""Latent cells a side of which most families make one token."""
+
+
+class FlowTransformer(Adapter):
+    """An adapter of a family whose public training scripts draw sigma uniformly and leave it unshifted."""
+
+    part = "transformer"
+    parametrization = Parametrization.VELOCITY
+    density: ClassVar[Literal["logit-normal", "uniform"]] = "uniform"
+    native_cells: ClassVar[int] = 128
+    """Latent cells a side of the pictures that the family was released for, where its configuration does not say."""
+
+    @classmethod
+    def sizes(cls, configs: Configs) -> Sizes:
+        """Whole tokens, of any number."""
+        factor = autoencoder.pixels_per_cell(configs("vae"))
+        multiple = math.lcm(PATCH * factor, PIPELINE_MULTIPLE)
+        return Sizes(cls.native_cells * factor, multiple)
+
+    def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
+        """The same for every size: the shift of the scheduler is for sampling, not for training."""
+        return FlowSchedule(1.0, self.density)
+
+
+def pack(latents: Tensor) -> Tensor:
+    """Latents [B, C, h, w] as tokens [B, h/2 w/2, 4 C]: each holds 2 x 2 cells, channel by channel."""
+    tokens = torch.nn.functional.pixel_unshuffle(latents, PATCH)  # [B, 4 C, h/2, w/2]
+    return tokens.flatten(2).transpose(1, 2)
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `pack`: latents [B, C, h, w] of a height and width in cells."""
+    grid = tokens.transpose(1, 2).unflatten(2, (height // PATCH, width // PATCH))
+    return torch.nn.functional.pixel_shuffle(grid, PATCH)

@@ -1,0 +1,144 @@
+"""What holds for the adapter of every family, against its own pipeline on a small twin with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from twins import TWINS
+from twins.twin import Twin
+
+from palate.generate.sampler import Sampler
+from palate.models.conditioning import Conditioning
+from palate.models.families import FAMILIES
+from palate.models.load import load_denoiser, load_pipeline, resolve
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+PROMPTS = ["two red circles", "a blue star on a green background"]
+STEPS = 3
+EVERY_WAY = [
+    pytest.param(name, way, id=f"{name}-{way}") for name, twin in TWINS.items() for way in range(len(twin.guidance))
+]
+
+
+@pytest.fixture(scope="session")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of all twins by name."""
+    root = tmp_path_factory.mktemp("twins")
+    return {name: twin.build(root / name) for name, twin in TWINS.items()}
+
+
+@contextmanager
+def steps_watched(pipeline: Any) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Within it, each step of the scheduler adds what the network predicted, guidance included, and where."""
+    taken, step = [], pipeline.scheduler.step
+
+    def watched(prediction: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        taken.append((prediction, sample))
+        return step(prediction, timestep, sample, *args, **kwargs)
+
+    pipeline.scheduler.step = watched
+    yield taken
+    del pipeline.scheduler.step
+
+
+def draw(twin: Twin, pipeline: Any, prompts: list[str], way: int, size: tuple[int, int], **more: Any) -> Any:
+    """A run of a family's own pipeline, each picture from its own seed."""
+    seeds = [torch.Generator().manual_seed(number) for number in range(len(prompts))]
+    call: dict[str, Any] = {**twin.options, **twin.guidance[way][0], "num_inference_steps": STEPS, **more}
+    return pipeline(prompts, height=size[0], width=size[1], generator=seeds, **call).images
+
+
+@pytest.mark.parametrize("name, way", EVERY_WAY)
+def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidance_included(twins, name, way):
+    twin = TWINS[name]
+    pipeline, denoiser = load_pipeline(twins[name]), load_denoiser(twins[name])
+    with steps_watched(pipeline) as taken:
+        draw(twin, pipeline, PROMPTS, way, twin.size, output_type="latent")
+    scale = twin.guidance[way][1]
+    positive, negative = denoiser.encode_prompt(PROMPTS), denoiser.encode_prompt([None, None])
+    embedded = Conditioning({"guidance": torch.full((2,), scale)})
+    assert len(taken) == STEPS
+    for (prediction, sample), sigma in zip(taken, pipeline.scheduler.sigmas):
+        theirs, x_t = (twin.latents(pipeline, each, *twin.size) for each in (prediction, sample))
+        t = sigma.expand(2)
+        with torch.no_grad():
+            ours = denoiser.predict(x_t, t, positive.merged(embedded))
+            if denoiser.negates(scale):
+                ours = denoiser.guided(ours, denoiser.predict(x_t, t, negative.merged(embedded)), scale)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_picture(twins, name):
+    denoiser = load_denoiser(twins[name])
+    scheduler = denoiser.pipeline.scheduler
+    x_0, eps = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    schedule = denoiser.schedule((8, 8))
+    scheduler.set_timesteps(sigmas=[0.7], **({"mu": 0.0} if scheduler.config.use_dynamic_shifting else {}))
+    t = scheduler.sigmas[:1]
+    target = denoiser.parametrization.target(schedule, x_0, eps, t)
+    found = scheduler.step(target, scheduler.timesteps[0], schedule.add_noise(x_0, eps, t)).prev_sample
+    torch.testing.assert_close(found, x_0, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_latents_are_encoded_and_decoded_at_the_scale_of_the_pipeline(twins, name):
+    """The pipeline's last step is replaced by our latents of a picture: what it then shows is what we decode."""
+    twin = TWINS[name]
+    pipeline, denoiser = load_pipeline(twins[name]), load_denoiser(twins[name])
+    height, width = twin.size
+    pictures = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    latents = denoiser.encode(pictures)
+    assert latents.dtype == torch.float32 and latents.shape[0] == 1
+    step = pipeline.scheduler.step
+    with steps_watched(pipeline) as taken:
+        draw(twin, pipeline, PROMPTS[:1], 0, twin.size, output_type="latent")
+    assert twin.latents(pipeline, taken[0][1], height, width).shape == latents.shape
+    pipeline.scheduler.step = lambda *args, **kwargs: (_packed(twin, pipeline, latents, taken[0][1]),)
+    shown = draw(twin, pipeline, PROMPTS[:1], 0, twin.size, output_type="pt")
+    pipeline.scheduler.step = step
+    torch.testing.assert_close(denoiser.decode(latents), shown, atol=1e-4, rtol=1e-4)
+
+
+def _packed(twin: Twin, pipeline: Any, latents: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Latents in the form of the pipeline's: a linear map of them, found by inverting that of the twin."""
+    count = like.numel()
+    places = torch.arange(count, dtype=torch.float64).view(like.shape)
+    order = twin.latents(pipeline, places, *twin.size).flatten().long()
+    packed = torch.empty(count)
+    packed[order] = latents.flatten().float()
+    return packed.view(like.shape)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_prompt_is_encoded_as_the_pipeline_does_whatever_it_is_encoded_with(twins, name):
+    denoiser = load_denoiser(twins[name], without=("vae", resolve(twins[name]).network))
+    both = denoiser.encode_prompt([*PROMPTS, None])
+    alone = Conditioning.cat([denoiser.encode_prompt([prompt]) for prompt in [*PROMPTS, None]])
+    assert len(both) == 3
+    for key, value in both.tensors.items():
+        rows, others = value.rows() if hasattr(value, "rows") else value, alone.tensors[key]
+        for row, other in zip(rows, others.rows() if hasattr(others, "rows") else others):
+            torch.testing.assert_close(row, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_picture_is_the_plain_pipeline_s_for_the_same_prompt_and_seed(twins, name):
+    twin = TWINS[name]
+    sampler = Sampler(
+        twins[name], device="cpu", steps=STEPS, guidance=twin.guidance[-1][1], height=twin.size[0], width=twin.size[1]
+    )
+    ours = np.stack(sampler.sample(PROMPTS, [0, 1]))
+    theirs = np.stack(draw(twin, load_pipeline(twins[name]), PROMPTS, len(twin.guidance) - 1, twin.size))
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+
+
+def test_every_family_has_a_twin(twins):
+    found = {resolve(folder).family for folder in twins.values()}
+    assert found >= set(FAMILIES) - {"StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline"}
