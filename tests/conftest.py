@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -50,3 +50,17 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Folders of the families' small pipelines by name, each built when it is first asked for."""
+    from twins import TWINS
+
+    root = tmp_path_factory.mktemp("twins")
+
+    class Built(dict[str, Path]):
+        def __missing__(self, name: str) -> Path:
+            return self.setdefault(name, TWINS[name].build(root / name))
+
+    return Built()

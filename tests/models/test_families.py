@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,6 @@ STEPS = 3
 EVERY_WAY = [
     pytest.param(name, way, id=f"{name}-{way}") for name, twin in TWINS.items() for way in range(len(twin.guidance))
 ]
-
-
-@pytest.fixture(scope="session")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of all twins by name."""
-    root = tmp_path_factory.mktemp("twins")
-    return {name: twin.build(root / name) for name, twin in TWINS.items()}
 
 
 @contextmanager
@@ -140,5 +132,5 @@ def test_a_picture_is_the_plain_pipeline_s_for_the_same_prompt_and_seed(twins, n
 
 
 def test_every_family_has_a_twin(twins):
-    found = {resolve(folder).family for folder in twins.values()}
+    found = {resolve(twins[name]).family for name in TWINS}
     assert found >= set(FAMILIES) - {"StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline"}

@@ -1,0 +1,88 @@
+"""Every family is trained, and what training leaves is its own pipeline's, on a small twin with random weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from trained import lines, run, weights
+from twins import TWINS
+
+from palate.align.methods.kto import KTOConfig
+from palate.models.families import adapter_of
+from palate.models.load import load_denoiser, load_pipeline, resolve
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # Trained weights stay in float32 beside activations in bfloat16: torch's fused RMS norm then steps aside.
+    pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning"),
+]
+COMMON = {"steps": 2, "batch": 2, "log_every": 1, "prompt_dropout": 0.5}
+
+
+def prediction(denoiser: Any) -> torch.Tensor:
+    """What a denoiser predicts of one noise and prompt."""
+    shape = denoiser.encode(torch.zeros(1, 3, 16, 16)).shape
+    x_t = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u = torch.tensor([0.6])
+    with torch.no_grad():
+        t = denoiser.schedule(tuple(shape[-2:])).sample_t(u)
+        return denoiser.predict(x_t, t, denoiser.encode_prompt(["a star"]))
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize(
+    "train, more",
+    [
+        ("lora", {}),
+        ("full", {"precision": "bf16", "latents": "streamed"}),
+        pytest.param("lora", {"precision": "bf16", "latents": "streamed"}, marks=pytest.mark.slow),
+        pytest.param("full", {}, marks=pytest.mark.slow),
+    ],
+    ids=["lora", "full-bf16-streamed", "lora-bf16-streamed", "full"],
+)
+def test_dpo_begins_at_its_reference_and_changes_the_network(dpo_config, twins, name, train, more):
+    first, last = lines(run(dpo_config(model=str(twins[name]), train=train, **COMMON, beta=100.0, **more)))
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-6) and first["margin"] == 0
+    assert last["loss"] != first["loss"]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_saved_lora_is_loaded_by_plain_diffusers_and_predicts_what_was_trained(dpo_config, twins, name):
+    folder = run(dpo_config(model=str(twins[name]), train="lora", **COMMON))
+    plain = load_pipeline(twins[name])
+    plain.load_lora_weights(folder / "model")
+    ours, theirs = load_denoiser(folder), load_denoiser(twins[name])
+    base = prediction(theirs)
+    theirs = type(theirs)(plain)
+    torch.testing.assert_close(prediction(theirs), prediction(ours), atol=1e-5, rtol=1e-4)
+    assert (prediction(ours) - base).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_saved_pipeline_is_opened_by_plain_diffusers_and_nothing_but_its_network_has_changed(sft_config, twins, name):
+    folder = run(sft_config(model=str(twins[name]), train="full", **COMMON))
+    source = resolve(twins[name])
+    pipeline = DiffusionPipeline.from_pretrained(folder / "model", **absent(source))
+    base = load_pipeline(twins[name])
+    for part in source.parts():
+        if hasattr(getattr(base, part), "state_dict"):
+            before, after = getattr(base, part).state_dict(), getattr(pipeline, part).state_dict()
+            same = all(torch.equal(value, after[key]) for key, value in before.items())
+            assert same == (part != source.network), part
+    torch.testing.assert_close(prediction(adapter_of(source)(pipeline)), prediction(load_denoiser(folder)))
+
+
+def absent(source: Any) -> dict[str, None]:
+    return {part: None for part, kind in source.parts().items() if kind is None}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TWINS)
+def test_kto_and_sft_train_it_by_lora(config_of, sft_config, world, twins, name, tmp_path):
+    for number, config in enumerate([config_of(KTOConfig, preferences=str(world["thumbs"])), sft_config()]):
+        changed = type(config)(**{**vars(config), "model": str(twins[name]), "out": tmp_path / str(number), **COMMON})
+        assert any(value.abs().max() > 0 for key, value in weights(run(changed)).items() if "lora_B" in key)
