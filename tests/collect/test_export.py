@@ -236,7 +236,7 @@ def test_a_finished_export_is_left_alone_and_another_one_is_refused(tmp_path: Pa
     [
         ({"least_votes": 0}, "least_votes must be above zero"),
         ({"majority": -1}, "majority must be zero or above"),
-        ({"majority": 3, "format": "label-studio"}, "majority has no place in label-studio"),
+        ({"majority": 3, "format": "label-studio"}, "label-studio keeps single votes"),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(wrong: dict[str, Any], complaint: str) -> None:

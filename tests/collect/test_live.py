@@ -121,7 +121,7 @@ def test_a_model_that_fails_is_said_to_rater_and_owner_and_the_next_prompt_is_dr
         job = painter.ask(rater, "a star\u200b")
         assert wait(painter, rater, job) == "failed"
         message = painter.job(rater, job).message
-        assert message == "the model failed (RuntimeError); tell the owner of the study"
+        assert message == "the model failed (RuntimeError); inform the owner of the study"
         assert wait(painter, rater, painter.ask(rater, "a star")) == "ready"
     file, screen = (live.folder / FILE).read_text(), capsys.readouterr().err
     assert "Traceback" in file and "no memory for /home/me/model" in file and f"of rater {rater}" in file

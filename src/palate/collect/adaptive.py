@@ -1,4 +1,4 @@
-"""Which item to ask next where votes are few: the one whose outcome is least certain."""
+"""The choice of the next item where votes are few: the item whose outcome is least certain."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from palate.collect.config import StudyConfig
 from palate.collect.database_rows import AssignmentRow, ItemRow, RaterRow, VoteRow, standing_votes_query
 
 CANDIDATES = 50
-"""Items that are weighed against each other, those with fewest votes: 3 ms at every ask, of pairs with four votes."""
+"""How many items are compared, those with fewest votes; for pairs with four votes this takes 3 ms for each request."""
 
 
 def least_certain(session: Session, config: StudyConfig, free: Any) -> list[int]:
-    """The items that may be asked, those first whose posterior of the share that prefers one image is widest.
+    """The items that may be asked, in order of the variance of the posterior of the preference share, largest first.
 
     With w of v votes for the first image of a pair (a tie is half of one), the share has the posterior
     Beta(1 + w, 1 + v - w), whose variance is `ab / ((a + b)^2 (a + b + 1))`: an item without votes is least certain,
-    then one whose votes are split. An item of n images is as certain as its pair that is least so.
+    then one whose votes are split. An item of n images is as uncertain as its least certain pair.
 
     Args:
         config: of the study; the first question decides.

@@ -1,4 +1,4 @@
-"""What a rater can say of a screen, and what it means: ranks of the images by place."""
+"""The answers that a rater can give to a screen, and their meaning: ranks of the images by place."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LONGEST_REASON = 200
 
 
 def ranks_of_answer(task: Task, answer: Any, order: Sequence[int]) -> list[int]:
-    """The ranks by place [n], 1 is best and ties share, that an answer to one question gives.
+    """The ranks by place [n] of an answer to one question; 1 is best, and ties share a rank.
 
     Args:
-        task: of the study.
+        task: the task of the study.
         answer: pairwise, one of `PAIR`; best, the position of the best image from 0, or `tie` or `all_bad`; ranking, a
             rank for each position [n], ties allowed; rating, 1 to 5 for each position [n]. A rating's ranks are within
             the screen; the stars themselves are kept beside them.
         order: the place of the image at each position.
 
     Raises:
-        InputError: it is none of these.
+        InputError: the answer is none of these.
     """
     by_position = _by_position(task, answer, len(order))
     ranks = [0] * len(order)
@@ -41,7 +41,7 @@ def checked_answers(task: Task, answers: Any, questions: Sequence[str], order: S
     """The ranks by place of every question.
 
     Raises:
-        InputError: a question is missing or unknown, or an answer is none.
+        InputError: a question is missing or unknown, or an answer is not valid.
     """
     if not isinstance(answers, Mapping) or set(answers) != set(questions):
         raise InputError(f"answer each question once: {', '.join(questions)}")
@@ -49,16 +49,16 @@ def checked_answers(task: Task, answers: Any, questions: Sequence[str], order: S
 
 
 def checked_reason(kind: str, reason: Any) -> str:
-    """The reason of a skip or a flag, without what changes the direction of a text.
+    """The reason of a skip or a flag, without characters that change the direction of text.
 
     Raises:
-        InputError: it is none.
+        InputError: the reason is not valid.
     """
     known = {"skip": SKIPS, "flag": FLAGS}.get(kind)
     if known is None:
         raise InputError(f"a vote is an answer, a skip or a flag, not {kind!r:.80}")
     if not isinstance(reason, str) or len(reason) > LONGEST_REASON or reason.partition(":")[0] not in known:
-        raise InputError(f"the reason of a {kind} is one of {', '.join(known)}, words of one's own after a colon")
+        raise InputError(f"the reason of a {kind} is one of {', '.join(known)}, with your own words after a colon")
     try:
         return typed_text(reason)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a rater is asked next: leases, balance, mirrored repeats and gold."""
+"""The choice of a rater's next screens: leases, balance, mirrored repeats and gold."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from palate.core.seeds import numpy_generator
 
 LEASED, EXPIRED, DONE = "leased", "expired", "done"
 MIRROR_GAP = 5
-"""Screens between an item and its mirrored repeat, at least."""
+"""The minimum number of screens between an item and its mirrored repeat."""
 SWEPT = 200
-"""Leases that are ended at once."""
+"""The maximum number of leases that one transaction ends."""
 PAUSE = 0.005
-"""Seconds until items are looked for again that were all in other hands."""
+"""Seconds before the next attempt when all items are locked by others."""
 LOCK: dict[str, Any] = {"key_share": True}
-"""How PostgreSQL locks a row that is to change. Everybody locks a rater first, then assignments, then items, several
-of a kind by rising number of the item: so nobody waits in a circle. SQLite has one writer, and needs no locks."""
+"""How PostgreSQL locks a row that will be changed. All transactions lock a rater first, then assignments, then items,
+and rows of one kind in the order of the item's number, so that no deadlock occurs. SQLite has one writer and needs no
+locks."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Screen:
-    """What a rater is shown; nothing here tells which model made what, or whether the screen is a repeat or gold.
+    """A screen for a rater, without the models of the images and without whether the screen is a repeat or gold.
 
     Attributes:
-        assignment: what a vote answers.
-        prompt: of the images.
+        assignment: the number of the assignment, which a vote refers to.
+        prompt: the prompt of the images.
         images: [n], by position.
     """
 
@@ -66,14 +67,14 @@ class Screen:
 def next_screens(study: OpenStudy, rater_id: int, count: int = 2) -> list[Screen]:
     """The screens that a rater has not answered yet, filled up with new ones to `count`.
 
-    The same screens come again until they are answered: a tab that was closed loses nothing. Those that the rater took
-    back come first, then the oldest.
+    The same screens are returned until they are answered, so a closed tab loses nothing. Screens whose vote the rater
+    took back come first, then the oldest.
 
     Args:
-        count: the screen to show and those to load ahead.
+        count: the number of screens: the one to show and those to load ahead.
 
     Returns:
-        Fewer than `count` where there is no more to ask of this rater.
+        The screens; fewer than `count` where there are no more items for this rater.
     """
     now = time.time()
     _release(study, now, rater_id)
@@ -93,38 +94,38 @@ def next_screens(study: OpenStudy, rater_id: int, count: int = 2) -> list[Screen
 
 
 def assign_item(session: Session, config: StudyConfig, rater: RaterRow, item: ItemRow, now: float) -> int:
-    """Gives a rater an item of their own, such as what their prompt made; returns the number of the assignment."""
+    """Assigns an item to a rater, such as the images of their own prompt; returns the number of the assignment."""
     session.refresh(rater, with_for_update=LOCK)
     order = _order(item, rater, numpy_generator(config.seed, "ask", rater.id, f"item {item.id}"))
     return _lease(session, config, rater, item, order, 0, now)
 
 
 def locked(session: Session, rater_id: int) -> RaterRow:
-    """A rater, whose row everybody locks first."""
+    """The row of a rater, locked; all transactions lock it first."""
     return session.scalars(_RATER, {"me": rater_id}).one()
 
 
 def fill(session: Session, assignment: AssignmentRow, change: int) -> None:
-    """Counts a vote or a lease of an item in or out; repeats and quarantined raters count nowhere."""
+    """Adds a vote or a lease to an item's count, or removes it; repeats and quarantined raters do not count."""
     if assignment.repeat == 0 and not session.get_one(RaterRow, assignment.rater_id).quarantined:
         session.execute(_FILL, {"number": assignment.item_id, "change": change, "side": 0})
 
 
-class _Busy(Exception):  # noqa: N818  # it is a wait, not a fault
-    """All that could be asked is being assigned to others just now."""
+class _Busy(Exception):  # noqa: N818  # a reason to wait, not an error
+    """All items that could be asked are being assigned to others at the moment."""
 
 
 def _release(study: OpenStudy, now: float, asking: int) -> None:
-    """Ends the leases that ran out, so that others are asked; their raters may still vote.
+    """Ends expired leases, so that others are asked; their raters may still vote.
 
-    The rater who asks keeps their own: they are back.
+    The rater who asks keeps their own leases.
     """
-    told = {"me": asking, "now": now}
+    values = {"me": asking, "now": now}
     with study.database.read() as session:
-        if session.scalar(_ANY_LATE, told) is None:
+        if session.scalar(_ANY_LATE, values) is None:
             return
     with study.database.write() as session:
-        for assignment in session.scalars(_LATE, told).all():
+        for assignment in session.scalars(_LATE, values).all():
             assignment.state = EXPIRED
             fill(session, assignment, -1)
 
@@ -164,10 +165,10 @@ def _lease(
 
 
 def _real(session: Session, config: StudyConfig, rater: RaterRow) -> ItemRow:
-    """The item with fewest votes, or the least certain one, that nobody else is being given just now.
+    """The item with fewest votes, or the least certain one, that is not being assigned to others at the moment.
 
     Raises:
-        _Busy: there is none but those.
+        _Busy: there is no other item.
     """
     tries = [_NEXT]
     if config.adaptive:
@@ -180,7 +181,7 @@ def _real(session: Session, config: StudyConfig, rater: RaterRow) -> ItemRow:
 
 
 def _order(item: ItemRow, rater: RaterRow, rng: np.random.Generator) -> list[int]:
-    """Which place is at which position; sides are in balance over a pair's raters, then over a rater's pairs."""
+    """The place at each position; sides are balanced over the raters of a pair, then over the pairs of a rater."""
     n = len(item.images)
     if n != 2:
         return rng.permutation(n).tolist()
@@ -203,7 +204,7 @@ _ITEMS, _RATERS, _ASSIGNMENTS, _HANDLES = (
 
 
 def _seen(rater: Any, repeat: int = 0) -> Any:
-    """A query of the items that a rater has or had before them; a lease that ran out says nothing."""
+    """A query of the items that a rater has or had on a screen; expired leases do not count."""
     mine = (AssignmentRow.rater_id == rater, AssignmentRow.repeat == repeat, AssignmentRow.state != EXPIRED)
     return select(AssignmentRow.item_id).where(*mine)
 
@@ -220,7 +221,7 @@ def _unlocked(query: Any) -> Any:
 
 
 def _open() -> Any:
-    """A query of the screens that a rater has before them, those that were taken back first."""
+    """A query of a rater's open screens, those whose vote was taken back first."""
     undone = select(func.max(VoteRow.id)).where(VoteRow.assignment_id == AssignmentRow.id, VoteRow.kind == "undo")
     query = select(AssignmentRow.id).where(AssignmentRow.rater_id == _ME, AssignmentRow.state == LEASED)
     return query.order_by(func.coalesce(undone.scalar_subquery(), 0).desc(), AssignmentRow.id)

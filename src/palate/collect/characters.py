@@ -1,4 +1,4 @@
-"""Characters that no database keeps, that control a terminal, or that change the order in which text is shown."""
+"""Characters that databases cannot store, that control a terminal, or that change the order of displayed text."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import unicodedata
 
 TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Embeddings, overrides and isolates: they turn the order of the text after them (Unicode Standard Annex #9, 2.1-2.5);
-with an override, raters read another prompt than the one that the model was given."""
+"""Embeddings, overrides and isolates: they change the order of the text after them (Unicode Standard Annex #9,
+2.1-2.5); with an override, raters read another prompt than the one that the model was given."""
 MARKS = "\u061c\u200e\u200f"
-"""Marks of direction, which show nothing (the same, 2.6)."""
+"""Invisible marks of direction (the same, 2.6)."""
 _TURNS = re.compile(f"[{TURNS}]")
 _DIRECTIONS = re.compile(f"[{TURNS}{MARKS}]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
@@ -22,16 +22,16 @@ _TAGS = re.compile("(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)|[\U000e0000-\
 
 
 def unstorable_character(text: str) -> str | None:
-    """The name of a character that no database or file keeps, such as `U+0000`; None where there is none."""
+    """The name of a character that databases and files cannot store, such as `U+0000`; None where there is none."""
     found = _UNSTORABLE.search(text)
     return character_name(found[0]) if found else None
 
 
 def typed_text(text: str) -> str:
-    """What a person typed, with plain line breaks, and without changes of direction, which nobody means to type.
+    """Typed text with plain line breaks and without changes of direction, which are not typed on purpose.
 
     Raises:
-        ValueError: it has a control character other than a tab or a new line, or half a character.
+        ValueError: it has a control character other than a tab or a new line, or a lone surrogate.
     """
     text = _BREAKS.sub("\n", text)
     if found := _CONTROLS.search(text) or _UNSTORABLE.search(text):
@@ -40,9 +40,9 @@ def typed_text(text: str) -> str:
 
 
 def visible_text(text: str) -> str:
-    """A text as it may be shown: what would turn its order, control a terminal or hide a text is written as its number.
+    """A text that is safe to show: characters that change its order, control a terminal or hide text become numbers.
 
-    Marks of direction are left out. Whoever shows it isolates it from what is beside it.
+    Marks of direction are left out. The caller must isolate the text from its surroundings.
     """
     marked = _TURNS.sub(_number, _CONTROLS.sub(_number, text))
     marked = _UNSTORABLE.sub(_number, _TAGS.sub(lambda tag: tag[1] or _number(tag), marked))

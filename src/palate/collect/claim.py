@@ -1,4 +1,4 @@
-"""One server at a time for a study: a second one would void the owner's link, and draw twice what raters ask for."""
+"""One server at a time for a study: a second one would invalidate the owner's link and draw every prompt twice."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from palate.core.errors import PalateError
 from palate.core.files import explain_os_errors
 
 FILE = "serve.lock"
-"""In the study's folder: locked while a server runs, and what the last one wrote about itself."""
+"""A file in the study's folder: locked while a server runs, with the address and process of the last server."""
 
 
 @contextmanager
 def claimed(study: OpenStudy) -> Iterator[Callable[[str], None]]:
-    """Keeps other servers from a study while the block lasts, however the process ends.
+    """Locks a study against other servers during the block; the lock ends with the process.
 
     Yields:
         A function that writes down the address at which the study is served.
@@ -50,7 +50,7 @@ def claimed(study: OpenStudy) -> Iterator[Callable[[str], None]]:
 
 
 def last_address(folder: Path) -> str | None:
-    """The address at which a study is served, or was the last time; None where it never was."""
+    """The address at which a study is served or was last served; None where it never was."""
     return _written(folder / FILE)[0]
 
 
@@ -58,14 +58,14 @@ def _written(path: Path) -> tuple[str | None, int | None]:
     try:
         about = json.loads(path.read_text("utf-8"))
         return str(about["url"]), int(about["process"])
-    except (OSError, ValueError, KeyError, TypeError):  # nobody served it yet, or is just about to
+    except (OSError, ValueError, KeyError, TypeError):  # it was never served, or a server is just starting
         return None, None
 
 
 def _lock(file: IO[str]) -> bool:
     """Locks a file until it is closed or the process ends; False where another process has it.
 
-    A file system without locks gives none, and lets everybody in.
+    On a file system without locks this always succeeds.
     """
     try:
         import fcntl

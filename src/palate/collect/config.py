@@ -1,4 +1,4 @@
-"""What a study asks, of whom, and how often. Imports nothing heavy."""
+"""The configuration of a study and of its server. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ class StudyConfig:
     """What is compared: folders with prompts, each name=folder or a folder alone, such as runs of `palate generate`.
     With several, images of one prompt and number are compared across folders; with one, images of one prompt."""
     preferences: str | None = None
-    """Instead of images: ranked sets, as `palate align` takes them, whose images are to be compared anew."""
+    """Instead of images: ranked sets, as `palate align` takes them, whose images will be compared again."""
     task: Task = "pairwise"
     """Two images; the best of n; a ranking of n, with ties; or one image at a time on a scale of 1 to 5."""
     n: int | None = None
-    """Images a screen: 2 pairwise, 4 of best and ranking, 1 of rating when left out."""
+    """Images on each screen; when left out, 2 for pairwise, 4 for best and ranking, 1 for rating."""
     questions: tuple[str, ...] = ("general",)
-    """What is asked on each screen: general, appeal, alignment (Wallace et al. 2023), or a question of one's own."""
+    """Questions on each screen: general, appeal, alignment (Wallace et al. 2023), or a question of your own."""
     title: str = "Which image is better?"
-    """What raters read above."""
+    """Title of the raters' page."""
     instructions: str = ""
-    """What raters read before they begin."""
+    """Instructions that raters read before they begin."""
     raters_per_item: int = 5
     """How many raters see each screen; five in Wallace et al. 2023, who take the majority of three or more."""
     sizes: Literal["fit", "keep"] = "fit"
-    """fit: images of several sizes on one screen are made as small as the smallest beside them, so that no size tells
-    which system made which; keep: each stays as it is, and raters may tell systems apart by their sizes."""
+    """fit: images of several sizes on one screen are reduced to the smallest size, so that no size identifies a system;
+    keep: images keep their sizes, and raters may recognise systems by them."""
     limit: int | None = None
     """At most so many screens, drawn at random over all prompts."""
     mirror: float = 0.05
-    """Share of a rater's screens that are one of their own again, mirrored, to measure how steady they are."""
+    """Share of a rater's screens that repeat one of their earlier screens, mirrored, to measure consistency."""
     gold: str | None = None
     """Ranked sets with a known answer, as `palate align` takes them, mixed in to measure attention."""
     gold_share: float = 0.05
@@ -66,13 +66,13 @@ class StudyConfig:
     adaptive: bool = False
     """Ask next for the screens whose outcome is least certain, instead of those with fewest votes."""
     lease: float = 600.0
-    """Seconds that a screen is kept for a rater; then it is free for others, and a late vote still counts."""
+    """Seconds that a screen is reserved for a rater; then others may get it, and a late vote still counts."""
     live: str | None = None
-    """Live mode: a model such as tiny-sd, which draws what raters write prompts for."""
+    """Live mode: a model such as tiny-sd, which draws images for the prompts that raters write."""
     database: str | None = None
     """A PostgreSQL URL; SQLite in the study's folder when left out."""
     seed: int = 0
-    """Of all that is drawn."""
+    """Seed of all random draws."""
     skip_bad: bool = False
     """Leave out images that are missing or broken and count them, instead of stopping."""
 
@@ -109,11 +109,11 @@ class StudyConfig:
 
     @property
     def per_screen(self) -> int:
-        """Images a screen."""
+        """The number of images on each screen."""
         return self.n or {"pairwise": 2, "best": 4, "ranking": 4, "rating": 1}[self.task]
 
     def wording(self) -> dict[str, str]:
-        """What is asked, by the short name of each question."""
+        """The wording of each question by its short name."""
         known = RATING_QUESTIONS if self.task == "rating" else QUESTIONS
         return {each: known.get(each, each) for each in self.questions}
 
@@ -133,21 +133,21 @@ class ServeConfig:
     study: Path
     """Folder of the study."""
     host: str = "127.0.0.1"
-    """Address to listen on; only this machine can reach the default. 0.0.0.0 is everybody who can reach this machine:
-    put a server with TLS in front."""
+    """Address to listen on; only this machine can reach the default. With 0.0.0.0, everybody who can reach this machine
+    can connect: use a reverse proxy with TLS."""
     port: int = 8642
     """Port to listen on."""
     url: str | None = None
-    """Address that raters open, if a server in front has another, such as https://study.example.org or
-    https://example.org/palate; links and the check of a request's origin go by it."""
+    """Address that raters open, if a reverse proxy has another one, such as https://study.example.org or
+    https://example.org/palate; links and the check of a request's origin use it."""
     behind_proxy: tuple[str, ...] = ()
-    """Addresses of the servers in front, such as 127.0.0.1 or 10.0.0.0/8: what these say in X-Forwarded-For is taken as
-    the address of whoever asks, which limits go by. Nobody's word is taken when left out."""
+    """Addresses of the reverse proxies, such as 127.0.0.1 or 10.0.0.0/8: their X-Forwarded-For is taken as the address
+    of the client, which limits apply to. When left out, this header is ignored."""
     device: str | None = None
-    """Of live mode's model, such as cpu or cuda; the best one there is when left out."""
+    """Device of live mode's model, such as cpu or cuda; the best one there is when left out."""
     rate: float = 20.0
-    """Requests a second that one client may send on average, in bursts of ten times as many; more are refused for a
-    while."""
+    """Requests per second that one client may send on average, in bursts of ten times as many; further requests are
+    refused for a while."""
 
     def __post_init__(self) -> None:
         wrong = [*_wrong_url(self.url), *_wrong_networks(self.behind_proxy)]
@@ -160,12 +160,12 @@ class ServeConfig:
 
     @property
     def path(self) -> str:
-        """The path of `url`, under which all of the study's addresses stand; "" where it has none."""
+        """The path of `url`, with which all addresses of the study begin; "" where it has none."""
         return urlsplit(self.url).path.rstrip("/") if self.url else ""
 
 
 OWN_PATHS = ("api", "i", "owner", "r", "static")
-"""What the paths of a study's own addresses begin with."""
+"""The first parts of the paths of a study's own addresses."""
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 
 

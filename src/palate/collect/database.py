@@ -1,4 +1,4 @@
-"""The study's database: SQLite beside its images, or PostgreSQL by URL; made and kept up to date by migrations."""
+"""The study's database: SQLite in the study's folder, or PostgreSQL by URL; migrations create and update it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from palate.core.errors import InputError
 
 FILE = "study.db"
 PASSWORD = "pgpass"
-"""A PostgreSQL password, beside the study's images, in libpq's own format; nobody but the file's owner reads it."""
+"""A file with a PostgreSQL password in the study's folder, in libpq's own format; only its owner can read it."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATING = 0x70616C617465
-"""PostgreSQL's lock of whoever migrates; the letters of `palate`."""
+"""PostgreSQL's advisory lock for migrations; the letters of `palate`."""
 SERVING = MIGRATING + 1
-"""PostgreSQL's lock of the process that serves the study."""
+"""PostgreSQL's advisory lock of the process that serves the study."""
 BESIDE = ("", "-wal", "-shm", "-journal")
-"""What SQLite's files are named by, after the name of the database."""
+"""The endings of SQLite's files after the name of the database."""
 
 
 class Database:
@@ -63,7 +63,7 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
 
     def migrate(self) -> None:
-        """Makes the tables, or brings them up to date, all or nothing; of several who try at once, one does.
+        """Creates or updates the tables in one transaction; of several processes that try, one does it.
 
         Raises:
             InputError: the database cannot be reached.
@@ -97,9 +97,9 @@ class Database:
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
-        """Whether this process alone serves the study while the block lasts, as PostgreSQL sees it.
+        """Whether this process alone serves the study during the block, by a lock of PostgreSQL.
 
-        It lets go of a process that ends in any way. SQLite's file is beside the one that `claim.claimed` locks.
+        The lock ends with the process. With SQLite, the file lock of `claim.claimed` is enough.
         """
         if self.is_sqlite:
             yield True
@@ -148,10 +148,10 @@ def _address(url: str | Path) -> URL:
 
 
 def without_password(url: str) -> tuple[str, str | None]:
-    """A PostgreSQL URL as it may stand in a configuration, and what `PASSWORD` is to hold: its password, if it has one.
+    """A PostgreSQL URL without its password, for a configuration, and the contents of `PASSWORD`, None without one.
 
     Raises:
-        InputError: the URL is none.
+        InputError: the URL is not valid.
     """
     full = _address(url)
     asked = full.query.get("password", full.password)

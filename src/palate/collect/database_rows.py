@@ -1,4 +1,4 @@
-"""What a study keeps. Votes are only ever added: triggers refuse every update and deletion (see the migration).
+"""The tables of a study's database. Votes are only added: triggers refuse updates and deletions (see the migration).
 
 An *item* is what is asked: n images of a prompt, in *places* 0 .. n - 1. An *assignment* is an item shown to a rater,
 in an order of its own: `order[k]` is the place of the image at position k of the screen, from the left.
@@ -21,7 +21,7 @@ class Base(DeclarativeBase):
 
 
 class StudyRow(Base):
-    """The one row that says what this database is of."""
+    """The only row of its table, which describes the study."""
 
     __tablename__ = "study"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -44,16 +44,16 @@ class ImageRow(Base):
     width: Mapped[int]
     height: Mapped[int]
     system: Mapped[str] = mapped_column(Text, default="")
-    """Which generator made it; no rater learns this."""
+    """The generator that made it; raters never see this."""
     seed: Mapped[int | None] = mapped_column(BigInteger)
     source: Mapped[str] = mapped_column(Text, default="")
-    """Where the original lies."""
+    """The path or place of the original."""
     about: Mapped[dict[str, Any]]
-    """What else its source said of it."""
+    """Other facts about it from its source."""
 
 
 class ItemRow(Base):
-    """Something that is asked."""
+    """Images of one prompt that raters are asked about."""
 
     __tablename__ = "item"
     __table_args__ = (Index("item_next", "purpose", "filled", "turn"),)
@@ -68,24 +68,24 @@ class ItemRow(Base):
     turn: Mapped[int]
     """Random, and keyed by the study's seed: the order in which items of equal standing are asked."""
     filled: Mapped[int] = mapped_column(default=0)
-    """Votes of raters that count, and live leases: what is asked of nobody else once it reaches `raters_per_item`."""
+    """The votes of raters that count, and current leases; the item is complete when it reaches `raters_per_item`."""
     left: Mapped[int] = mapped_column(default=0)
-    """How often place 0 was shown before place 1, less how often after it."""
+    """How often place 0 was shown before place 1, minus how often after it."""
 
 
 class RaterRow(Base):
-    """Somebody who votes."""
+    """A person who votes."""
 
     __tablename__ = "rater"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     quarantined: Mapped[bool] = mapped_column(default=False)
-    """Keeps all their votes, which then count nowhere."""
+    """Whether their votes, which are kept, do not count."""
     created: Mapped[float]
     done: Mapped[int] = mapped_column(default=0)
     left: Mapped[int] = mapped_column(default=0)
-    """How often they saw place 0 before place 1, less how often after it."""
+    """How often they saw place 0 before place 1, minus how often after it."""
 
 
 class AssignmentRow(Base):
@@ -118,7 +118,7 @@ class HandleRow(Base):
 
 
 class VoteRow(Base):
-    """What a rater said; never changed. One that another supersedes does not count."""
+    """A vote of a rater; it is never changed. A vote that another one supersedes does not count."""
 
     __tablename__ = "vote"
     __table_args__ = (Index("vote_by_rater", "rater_id", "id"),)

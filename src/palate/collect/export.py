@@ -28,19 +28,19 @@ class ExportConfig:
     out: Path
     """Run folder; `palate align`, `prefer` and `reward` take it as it is."""
     format: Literal["palate", "pickapic", "hpdv2", "label-studio"] = "palate"
-    """Palate's own ranked sets with all that is known, or a folder of that name in Pick-a-Pic v2's, HPDv2's or Label
-    Studio's format; what has no place there is counted."""
+    """Palate's own ranked sets with all data, or a folder of that name in Pick-a-Pic v2's, HPDv2's or Label Studio's
+    format; what that format cannot represent is counted."""
     question: str | None = None
     """Which of the study's questions; its first when left out."""
     least_votes: int = 1
-    """Leave out what fewer raters answered."""
+    """Leave out items that fewer raters answered."""
     majority: int = 0
     """Pairwise and best: the fewest votes that a winner must have, three of five in Wallace et al. 2023, section 5.1;
     where it has fewer, all images of the set tie."""
     raters: Literal["counted", "all"] = "counted"
-    """All, or all but those in quarantine."""
+    """counted: leave out raters in quarantine; all: take every rater."""
     anonymous: bool = True
-    """Call raters rater-1, rater-2 and so on instead of by their names."""
+    """Name raters rater-1, rater-2 and so on instead of using their names."""
 
     def __post_init__(self) -> None:
         wrong = []
@@ -49,7 +49,7 @@ class ExportConfig:
         if self.majority < 0:
             wrong.append(f"majority must be zero or above, not {self.majority}")
         if self.majority and self.format == "label-studio":
-            wrong.append("majority has no place in label-studio, which keeps single votes and no outcome; leave it out")
+            wrong.append("label-studio keeps single votes and no outcome, so majority cannot be used; leave it out")
         if wrong:
             raise ValueError("; ".join(wrong))
 

@@ -1,4 +1,4 @@
-"""What a study asks: from folders of images or ranked sets to items."""
+"""The questions of a study, from folders of images or from ranked sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from palate.records.tally import Tally
 
 @dataclass(frozen=True)
 class Original:
-    """An image as it was found."""
+    """An image of the source, before it is prepared for raters."""
 
     image: StoredImage
     system: str = ""
@@ -51,7 +51,7 @@ def gather(config: StudyConfig, tally: Tally) -> list[Question]:
     groups = _of_sets(config.preferences, tally) if config.preferences else _of_folders(config, tally)
     questions = [question for group in _sound(groups, tally) for question in _split(config, group, tally)]
     if not questions:
-        raise InputError("there is nothing to compare: no prompt has images enough; give more images, or a smaller n")
+        raise InputError("there is nothing to compare: no prompt has enough images; give more images, or a smaller n")
     questions.sort(key=lambda each: derive(config.seed, "item", _key(each)))
     return questions[: config.limit]
 

@@ -1,7 +1,7 @@
-"""Live mode: a rater writes a prompt, the model draws, the rater chooses; Pick-a-Pic's loop.
+"""Live mode: a rater writes a prompt, the model draws images, and the rater chooses; the loop of Pick-a-Pic.
 
-There the image that won stayed on for the next choice, which makes comparisons depend on each other (Kirstain et al.
-2023, arXiv:2305.01569, section 2). Here every screen is drawn anew.
+In Pick-a-Pic the winning image stayed for the next choice, which makes comparisons depend on each other (Kirstain et
+al. 2023, arXiv:2305.01569, section 2). Here the images of every screen are new.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 LONGEST_PROMPT = 300
 WAITING = 64
-"""Prompts that may wait for the model."""
+"""The maximum number of prompts that wait for the model."""
 EACH = 2
-"""Of them, those of one rater."""
+"""The maximum of these for one rater."""
 REMEMBERED = 2000
 Sample: TypeAlias = "Callable[[Sequence[str], Sequence[int]], list[Image.Image]]"
 """Prompts and seeds to images."""
@@ -56,7 +56,7 @@ class Job:
 
 
 class Painter:
-    """Draws what raters ask for, one prompt after the other, in a thread of its own.
+    """Draws images for raters' prompts, one prompt after the other, in its own thread.
 
     Args:
         study: where screens go.
@@ -94,10 +94,10 @@ class Painter:
         return name
 
     def job(self, rater: int, name: str) -> Job:
-        """What became of a rater's prompt.
+        """The state of a rater's prompt.
 
         Raises:
-            Refusal: they asked for none of that name (404).
+            Refusal: the rater has no job of that name (404).
         """
         job = self._jobs.get(name)
         if job is None or job.rater != rater:
@@ -127,7 +127,7 @@ class Painter:
         else:
             what = "drawing" if loaded else "loading the model for"
             log.error("%s the prompt %r of rater %d failed", what, prompt, rater, exc_info=error)
-            message = f"the model failed ({type(error).__name__}); tell the owner of the study"
+            message = f"the model failed ({type(error).__name__}); inform the owner of the study"
         self._note(name, state="failed", message=message)
 
     def _draw(self, name: str, sample: Sample) -> None:

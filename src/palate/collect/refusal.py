@@ -1,4 +1,4 @@
-"""What a study says to a request that it does not serve."""
+"""The error for a request that a study refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much still lies before a rater: screens, how long one takes them, and why there are none."""
+"""The work that remains for a rater: the number of screens, the time for each, and why there are none."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ State = Literal["asking", "waiting", "others", "finished"]
 
 @dataclass(frozen=True)
 class Remaining:
-    """What still lies before a rater.
+    """The work that remains for a rater.
 
     Attributes:
-        screens: to be answered until there is no more to ask of them, those that they have before them included, if
-            nobody else answers meanwhile.
-        pace: seconds that they take for a screen; None while too few votes say so.
-        state: `asking` where there are screens; `waiting` where others have the last ones before them, and may leave
-            one; `others` where items lack votes that this rater cannot give; `finished` where none lacks any.
+        screens: how many screens the rater will get, including open ones, if nobody else answers in the meantime.
+        pace: the rater's seconds for one screen; None while there are too few votes to know it.
+        state: `asking` where there are screens; `waiting` where others have the last items on their screens and may
+            leave one; `others` where items lack votes that this rater cannot give; `finished` where none are missing.
     """
 
     screens: int
@@ -80,7 +79,7 @@ def _pace(found: Iterable[float | None]) -> float | None:
 def _to_be_assigned(session: Session, config: StudyConfig, rater_id: int, own: Any, free: int) -> int:
     """How many screens come until `free` items are asked: the draws of `asking` are keyed, so they are known.
 
-    A number that was only right on average would rise by one after each repeat and each gold, and tell which they were.
+    A number that is only right on average would increase after each repeat and each gold screen and so reveal them.
     """
     if not config.mirror and not config.gold_share:
         return free

@@ -1,4 +1,4 @@
-"""Tokens and names that nobody can guess; only their hashes are kept."""
+"""Random tokens and names that cannot be guessed; only the hashes of tokens are stored."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def new_handle() -> str:
 
 
 def token_hash(token: str) -> str:
-    """What is kept of a token. It is long and random, so a plain digest is enough: there is nothing to guess."""
+    """The stored hash of a token. The token is long and random, so a plain digest is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def equal_in_constant_time(first: str, second: str) -> bool:
-    """Whether two texts are equal, in time that does not tell how far."""
+    """Whether two texts are equal; the time does not depend on where they differ."""
     return hmac.compare_digest(first.encode(), second.encode())
 
 

@@ -28,13 +28,13 @@ _WHOSE = select(RaterRow.id).where(RaterRow.token_hash == bindparam("token"))  #
 
 @dataclass(frozen=True)
 class OpenStudy:
-    """A study that can be asked.
+    """An open study.
 
     Attributes:
-        folder: with the images; whatever else is in it is never served.
-        database: with everything else.
-        config: what is asked.
-        secret: of CSRF tokens.
+        folder: the folder with the images; no other file in it is served.
+        database: the database with all other data.
+        config: the configuration.
+        secret: the key of CSRF tokens.
     """
 
     folder: Path
@@ -128,11 +128,11 @@ class OpenStudy:
         Raises:
             InputError: the database holds another study.
         """
-        told, row = to_mapping(self.config), session.scalar(select(StudyRow))
+        config, row = to_mapping(self.config), session.scalar(select(StudyRow))
         if row is None:
             values = {"owner_hash": token_hash(owner), "secret": self.secret, "created": time.time()}
-            session.add(StudyRow(id=1, config=told, **values))
-        elif self.database.is_sqlite or row.config == told:
+            session.add(StudyRow(id=1, config=config, **values))
+        elif self.database.is_sqlite or row.config == config:
             row.owner_hash = token_hash(owner)
         else:
             raise InputError("the database holds a study already; name another database")

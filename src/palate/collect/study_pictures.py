@@ -1,4 +1,4 @@
-"""Pictures as raters see them: one format, mostly one size a comparison, and nothing in them but pixels."""
+"""Pictures for raters: one format, usually one size for each comparison, and no metadata."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def picture_of(image: Image.Image, size: tuple[int, int]) -> StudyPicture:
-    """A picture in one format and size, which tells nothing of what made it.
+    """A picture in one format and size, without anything that identifies its model.
 
-    One that is larger is made smaller, whole, and centred on grey where its shape is another.
+    A larger image is reduced, without cropping, and centred on grey where its aspect ratio differs.
 
     Args:
         image: RGB.

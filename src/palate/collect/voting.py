@@ -1,4 +1,4 @@
-"""Votes: each is added once and for good; taking one back adds another."""
+"""Votes: each is added once and never changed; taking a vote back adds another vote."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TAKEN = "another vote has this number; reload the page"
 
 @dataclass(frozen=True)
 class VoteRequest:
-    """What a rater's client sends.
+    """A vote as a rater's client sends it.
 
     Attributes:
         uuid: made by the client; the same ballot may be sent again, and counts once.
@@ -118,7 +118,7 @@ def undo_vote(study: OpenStudy, rater_id: int, ballot_uuid: str, vote_uuid: str 
 
 
 def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
-    """Lets a rater's votes count nowhere, or count again; nothing is deleted, and others are asked instead.
+    """Makes a rater's votes not count, or count again; nothing is deleted, and others are asked instead.
 
     Raises:
         InputError: no such rater.

@@ -80,4 +80,4 @@ def test_the_owner_reads_how_many_images_were_made_smaller(page: RaterPage, mixe
     assert {round(each["own"], 2) for each in page.script(SHOWN, "#stage img")} == {1.0}
     page.open(f"{mixed.address}/owner/enter/{mixed.study.renew_owner()}")
     page.wait("the page runs", lambda: page.text("#fresh"))
-    assert page.text("#sizes").startswith("4 images were made smaller, to the size of the smallest on the same screen")
+    assert page.text("#sizes").startswith("4 images were made smaller, to the smallest size on the same screen")

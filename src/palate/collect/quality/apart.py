@@ -1,4 +1,4 @@
-"""Measures a study in a process of its own: it takes a good part of a second, in which nobody's vote is to wait."""
+"""Measures a study in another process, because that takes part of a second, in which votes must not wait."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _started(folder: Path) -> tuple[Connection, BaseProcess]:
 
 
 def _work(pipe: Connection, folder: Path) -> None:
-    """Measures at every word, until there is nobody to tell."""
+    """Measures the study for each message, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     if hasattr(os, "nice"):
         os.nice(NICE)

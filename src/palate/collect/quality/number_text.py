@@ -1,4 +1,4 @@
-"""How a study's numbers are written, in a terminal and on the owner's page."""
+"""The formatting of a study's numbers in a terminal and on the owner's page."""
 
 from __future__ import annotations
 

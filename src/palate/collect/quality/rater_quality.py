@@ -1,4 +1,4 @@
-"""What each rater's answers say of the rater, and who stands out."""
+"""The quality of each rater's answers, and reasons to look at a rater."""
 
 from __future__ import annotations
 

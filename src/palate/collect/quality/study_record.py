@@ -1,4 +1,4 @@
-"""What a study's database holds, as arrays: the ground that its quality is measured on."""
+"""The contents of a study's database as arrays, from which its quality is measured."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Answers:
     Attributes:
         rater, item: [V] numbers of raters and items.
         repeat: [V] whether it is a mirrored repeat.
-        seconds: [V], NaN where the client told none.
+        seconds: [V], NaN where the client sent none.
         order: [V, n] the place at each position of the screen.
         ranks, stars: of each question [V, n] by place, 1 is best; stars only in a rating.
     """
@@ -146,13 +146,13 @@ def _votes(session: Session, config: StudyConfig) -> tuple[list[tuple[float, ...
     query = standing_votes_query().join(AssignmentRow, AssignmentRow.id == VoteRow.assignment_id).order_by(VoteRow.id)
     columns = (VoteRow.rater_id, VoteRow.item_id, VoteRow.kind, VoteRow.said, VoteRow.seconds, AssignmentRow.repeat)
     answers, asides = [], []
-    told = [("ranks", question) for question in config.questions]
-    told += [("answers", question) for question in config.questions if config.task == "rating"]
+    columns_of = [("ranks", question) for question in config.questions]
+    columns_of += [("answers", question) for question in config.questions if config.task == "rating"]
     for row in session.execute(query.with_only_columns(*columns).execution_options(yield_per=1000)):
         if row.kind != "answer":
             asides.append(row)
             continue
-        numbers = [number for what, question in told for number in row.said[what][question]]
+        numbers = [number for what, question in columns_of for number in row.said[what][question]]
         seconds = math.nan if row.seconds is None else row.seconds
         answers.append((row.rater_id, row.item_id, row.repeat, seconds, *row.said["order"], *numbers))
     return answers, asides
@@ -164,15 +164,15 @@ def _answers(config: StudyConfig, rows: list[tuple[float, ...]], raters: np.ndar
     rated = questions if config.task == "rating" else ()
     table = np.array(rows, float).reshape(len(rows), 4 + n * (1 + len(questions) + len(rated)))
     rater, item, repeat, seconds = table[:, :4].T
-    order, *told = np.split(table[:, 4:].astype(int), 1 + len(questions) + len(rated), 1)
-    stars = [np.take_along_axis(each, np.argsort(order, 1), 1) for each in told[len(questions) :]]
+    order, *parts = np.split(table[:, 4:].astype(int), 1 + len(questions) + len(rated), 1)
+    stars = [np.take_along_axis(each, np.argsort(order, 1), 1) for each in parts[len(questions) :]]
     return Answers(
         rater=np.searchsorted(raters, rater),
         item=np.searchsorted(items, item),
         repeat=repeat > 0,
         seconds=seconds,
         order=order,
-        ranks=dict(zip(questions, told)),
+        ranks=dict(zip(questions, parts)),
         stars=dict(zip(rated, stars)),
     )
 

@@ -1,4 +1,4 @@
-"""What the owner's page shows, placed and worded; the template only lays it out."""
+"""The numbers and texts of the owner's page; the template only does the layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every request passes before anything else: limits on rate and body, and headers on every answer."""
+"""The checks of every request before it is handled: limits on rate and size, and headers of every answer."""
 
 from __future__ import annotations
 

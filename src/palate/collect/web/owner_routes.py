@@ -1,4 +1,4 @@
-"""What the study's owner asks for: how good the votes are, who votes, and who is to count."""
+"""The routes of the study's owner: the quality of votes, the raters, and their quarantine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rater's browser asks for."""
+"""The routes of a rater's browser."""
 
 from __future__ import annotations
 
@@ -162,9 +162,9 @@ def picture_response(study: OpenStudy, file: str, cache: str) -> Response:
     except (OSError, RuntimeError):  # the latter is what Python before 3.13 says of links in a circle
         data = None
     if data is None:
-        raise Refusal(404, "this picture is missing; tell the study's owner")
+        raise Refusal(404, "this picture is missing; inform the study's owner")
     if StudyPicture(data, 0, 0).file != file:
-        raise Refusal(404, "this picture is broken; tell the study's owner")
+        raise Refusal(404, "this picture is broken; inform the study's owner")
     return Response(data, media_type="image/png", headers={"cache-control": cache})
 
 

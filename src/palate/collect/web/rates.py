@@ -1,4 +1,4 @@
-"""How fast each client may ask."""
+"""Limits on the rate of each client's requests."""
 
 from __future__ import annotations
 

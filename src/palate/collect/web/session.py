@@ -1,4 +1,4 @@
-"""Who asks: the cookies of raters and of the owner, and the checks that a request was meant.
+"""The cookies of raters and of the owner, and the checks that a page of the study sent a request.
 
 A link holds a token. Opening it once moves the token into a cookie that scripts cannot read and other sites do not
 send, and takes it out of the address. Whatever changes something must also carry the CSRF token of the page and come

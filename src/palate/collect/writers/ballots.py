@@ -89,7 +89,7 @@ def read_ballots(
 
 
 def state(study: OpenStudy, counted: bool) -> dict[str, str]:
-    """What tells whether an export of the study would be the same again: its votes, and who is quarantined."""
+    """The inputs that an export depends on: the number of votes, and which raters are quarantined."""
     with study.database.read() as session:
         votes, last = session.execute(select(func.count(VoteRow.id), func.max(VoteRow.id))).one()
         quarantined = session.scalars(select(RaterRow.id).where(RaterRow.quarantined).order_by(RaterRow.id)).all()

@@ -1,4 +1,4 @@
-"""Pictures beside a file that names them."""
+"""Writing the pictures that an exported file refers to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from palate.records.images import StoredImage
 
 
 def name_of(image: StoredImage) -> str:
-    """The name of a study's picture, which is made of its content: the same picture bears the same name everywhere."""
+    """The file name of a study's picture, which depends only on its content, so equal pictures have equal names."""
     return image.path.name if image.path else f"{image.digest()}.png"
 
 

@@ -47,7 +47,7 @@ async function change(path, body, refused = (why) => say(why, true)) {
 function invite() {
   $("add").reset();
   $("add").hidden = false;
-  $("told").hidden = true;
+  $("new-link").hidden = true;
   $("refused").textContent = "";
   $("invite-title").textContent = "Invite a rater";
   $("invite").showModal();
@@ -60,7 +60,7 @@ function show(name, link) {
   $("copied").textContent = "";
   $("invite-title").textContent = "A link for one person";
   $("add").hidden = true;
-  $("told").hidden = false;
+  $("new-link").hidden = false;
   if (!$("invite").open) $("invite").showModal();
   $("link").focus();
   $("link").select();

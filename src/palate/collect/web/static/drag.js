@@ -9,7 +9,7 @@ const SAYS = { better: "better than", tie: "ties with", worse: "worse than" };
 export class Drag {
   /**
    * @param {HTMLElement} stage
-   * @param {function(number, "better"|"tie"|"worse", number)} dropped is told which image, and how it stands to which
+   * @param {function(number, "better"|"tie"|"worse", number)} dropped called with the image, its relation, and the other image
    */
   constructor(stage, dropped) {
     this.stage = stage;

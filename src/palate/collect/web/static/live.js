@@ -13,11 +13,11 @@ const WORDS = {
 export class Live {
   /**
    * @param {import("./tools.js").Store} store
-   * @param {{ready: function(), stopped: function(Error)}} told
+   * @param {{ready: function(), stopped: function(Error)}} callbacks
    */
-  constructor(store, told) {
+  constructor(store, callbacks) {
     this.store = store;
-    this.told = told;
+    this.callbacks = callbacks;
     this.panel = $("live");
     this.form = $("live-form");
     this.next = $("live-next");
@@ -111,7 +111,7 @@ export class Live {
         await pause(EVERY);
       }
       this.finish();
-      this.told.ready();
+      this.callbacks.ready();
     } catch (error) {
       this.failed(error, this.store.get("prompt") ?? "");
     }
@@ -135,12 +135,12 @@ export class Live {
   failed(error, prompt) {
     if (error.status === 401 || error.status === 403) {
       this.drawing = false;
-      this.told.stopped(error);
+      this.callbacks.stopped(error);
       return;
     }
     this.finish();
     if (error.status === 404) {
-      this.told.ready(); // the server has forgotten the drawing; whatever it made of it is among the screens
+      this.callbacks.ready(); // the server has forgotten the drawing; whatever it made of it is among the screens
       return;
     }
     this.write();

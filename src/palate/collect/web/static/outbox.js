@@ -12,16 +12,16 @@ export class Outbox {
   /**
    * @param {import("./tools.js").Store} store
    * @param {{changed: function(), failed: function(Error), saved: function(object, object),
-   *   refused: function(object, Error), stopped: function(Error)}} told `changed` where there is more or less to send
+   *   refused: function(object, Error), stopped: function(Error)}} callbacks `changed` where there is more or less to send
    */
-  constructor(store, told) {
+  constructor(store, callbacks) {
     this.store = store;
-    this.told = told;
+    this.callbacks = callbacks;
     this.running = false;
     this.stopped = false;
     addEventListener("storage", (event) => {
       if (event.key !== store.prefix + NAME) return; // of another tab
-      told.changed();
+      callbacks.changed();
       this.run();
     });
     addEventListener("beforeunload", (event) => {
@@ -37,7 +37,7 @@ export class Outbox {
 
   add(entry) {
     this.store.set(NAME, [...this.entries, entry]);
-    this.told.changed();
+    this.callbacks.changed();
     this.run();
   }
 
@@ -61,23 +61,23 @@ export class Outbox {
   async send(entry) {
     let receipt;
     try {
-      receipt = await insist(entry.path, entry.body, (error) => this.told.failed(error));
+      receipt = await insist(entry.path, entry.body, (error) => this.callbacks.failed(error));
     } catch (error) {
       this.refuse(entry, error);
       return;
     }
     this.drop((each) => each.uuid === entry.uuid);
-    this.told.saved(entry, receipt);
+    this.callbacks.saved(entry, receipt);
   }
 
   refuse(entry, error) {
     if (error.status === 401 || error.status === 403) {
       this.stopped = true; // kept; the page that the rater opens next sends it
-      this.told.stopped(error);
+      this.callbacks.stopped(error);
       return;
     }
     this.drop((each) => each.uuid === entry.uuid || each.body.vote === entry.uuid);
-    this.told.changed();
-    this.told.refused(entry, error);
+    this.callbacks.changed();
+    this.callbacks.refused(entry, error);
   }
 }

@@ -170,10 +170,10 @@ export class Questions {
   /**
    * @param {HTMLFormElement} form
    * @param {string} task
-   * @param {{complete: function(string), locked: function(): boolean, marked: function(string[]), missing: function(string)}} told
+   * @param {{complete: function(string), locked: function(): boolean, marked: function(string[]), missing: function(string)}} callbacks
    */
-  constructor(form, task, told) {
-    this.told = told;
+  constructor(form, task, callbacks) {
+    this.callbacks = callbacks;
     const Kind = task === "ranking" ? Ranking : Choice;
     const fieldsets = [...form.querySelectorAll("fieldset")];
     this.all = fieldsets.map((each) => new Kind(each, (field, given) => this.changed(field, given)));
@@ -188,13 +188,13 @@ export class Questions {
 
   /** @param {Element|(number|null)[]} given the button that was pressed, or the new ranks */
   changed(field, given) {
-    if (this.told.locked()) {
+    if (this.callbacks.locked()) {
       field.show(); // a list shows what it was set to, whether that counts or not
       return;
     }
     field.take(given);
     if (this.atOnce) {
-      this.told.complete(given.querySelector("span").firstChild.textContent.trim());
+      this.callbacks.complete(given.querySelector("span").firstChild.textContent.trim());
       return;
     }
     this.turnTo(field);
@@ -210,11 +210,11 @@ export class Questions {
   }
 
   mark() {
-    this.told.marked(this.active.captions());
+    this.callbacks.marked(this.active.captions());
   }
 
   press(key) {
-    if (this.told.locked()) return false;
+    if (this.callbacks.locked()) return false;
     const by = { ArrowUp: -1, ArrowDown: 1 }[key];
     if (by && this.all.length > 1) {
       const to = this.all.indexOf(this.active) + by;
@@ -226,24 +226,24 @@ export class Questions {
   }
 
   pick(position) {
-    if (!this.told.locked()) this.active.pick(position);
+    if (!this.callbacks.locked()) this.active.pick(position);
   }
 
   place(position, side, other) {
-    if (!this.told.locked()) this.active.place(position, side, other);
+    if (!this.callbacks.locked()) this.active.place(position, side, other);
   }
 
   /** Enter, or the button: sends what is complete, else goes to what is missing, where keys go on answering. */
   submit() {
-    if (this.told.locked()) return;
+    if (this.callbacks.locked()) return;
     const missing = this.all.find((field) => field.value === null);
     if (!missing) {
-      this.told.complete("");
+      this.callbacks.complete("");
       return;
     }
     this.turnTo(missing);
     missing.fieldset.focus(); // and no button or list in it, which a second Enter or a number would change
-    this.told.missing(missing.open);
+    this.callbacks.missing(missing.open);
   }
 
   get answers() {

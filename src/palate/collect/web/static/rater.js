@@ -110,18 +110,18 @@ class Rater {
     this.first ||= first;
     this.turn += 1;
     const { turn } = this;
-    let told;
+    let received;
     try {
-      told = await insist(`/api/screens?count=${AHEAD}&ahead=${this.progress.stale}`, undefined, (error) => this.failed(error));
+      received = await insist(`/api/screens?count=${AHEAD}&ahead=${this.progress.stale}`, undefined, (error) => this.failed(error));
     } catch (error) {
       this.status.stopped(error);
       return;
     }
     if (turn !== this.turn) return; // a later one is on its way
     this.status.reached();
-    this.progress.set(told);
+    this.progress.set(received);
     this.count();
-    this.take(told.screens.filter((each) => !this.answered.has(each.assignment)));
+    this.take(received.screens.filter((each) => !this.answered.has(each.assignment)));
   }
 
   take(found) {

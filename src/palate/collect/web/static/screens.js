@@ -9,19 +9,19 @@ const TINY = 128; // pixels of width; what is smaller is shown with its pixels, 
 const middle = (ratios) => Math.exp(ratios.reduce((sum, each) => sum + Math.log(each), 0) / ratios.length);
 
 export class Screen {
-  /** @param {{assignment: number, prompt: string, images: {src: string, width: number, height: number}[]}} told */
-  constructor(told) {
-    this.assignment = told.assignment;
-    this.prompt = told.prompt;
-    this.shown = told.images;
-    this.ratios = told.images.map(({ width, height }) => width / height);
+  /** @param {{assignment: number, prompt: string, images: {src: string, width: number, height: number}[]}} data */
+  constructor(data) {
+    this.assignment = data.assignment;
+    this.prompt = data.prompt;
+    this.shown = data.images;
+    this.ratios = data.images.map(({ width, height }) => width / height);
     this.mixed = new Set(this.ratios).size > 1;
     this.ratio = this.mixed ? middle(this.ratios) : this.ratios[0]; // of the frames, which are alike
     this.failures = 0;
     this.wanted = true;
     this.failed = () => {};
     this.images = [];
-    this.loaded = Promise.all(told.images.map((each, position) => this.load(each, position)));
+    this.loaded = Promise.all(data.images.map((each, position) => this.load(each, position)));
   }
 
   /** Loads and decodes one image; again and again, as a lost connection comes back. */

@@ -31,10 +31,10 @@ export async function ask(path, body) {
   try {
     const answer = await fetch(BASE + path, { ...request(body), signal: giveUp.signal });
     if (answer.status >= 500 || answer.status === 408) throw new Unreachable(`status ${answer.status}`);
-    const told = await answer.json();
-    if (answer.ok) return told;
+    const content = await answer.json();
+    if (answer.ok) return content;
     const wait = Number(answer.headers.get("retry-after")) * 1000 || null;
-    throw new Refused(answer.status, String(told.detail ?? ""), wait);
+    throw new Refused(answer.status, String(content.detail ?? ""), wait);
   } catch (error) {
     throw error instanceof Refused ? error : new Unreachable(String(error));
   } finally {

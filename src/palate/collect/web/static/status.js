@@ -99,9 +99,9 @@ export class Status {
   stopped(error) {
     const fate = this.kept() ? "unsaved answers are kept" : "answers that are not saved are lost when it is closed";
     if (error.status === 401) {
-      this.tell(`This browser is not known any more. Open the link that you were sent again; ${fate}.`);
+      this.notify(`This browser is not known any more. Open the link that you were sent again; ${fate}.`);
     } else {
-      this.tell(`${sentence(error.message)} ${sentence(fate)}`, "Reload", () => location.reload());
+      this.notify(`${sentence(error.message)} ${sentence(fate)}`, "Reload", () => location.reload());
     }
     this.ended = true;
     this.write();
@@ -110,7 +110,7 @@ export class Status {
   /** A vote that does not count. */
   refused(entry, error) {
     const what = entry.path === "/api/undo" ? "The last answer was not taken back" : "Your answer was not counted";
-    this.tell(`${what}: ${error.message}. Here is what is open now.`, "OK", () => {});
+    this.notify(`${what}: ${error.message}. Here is what is open now.`, "OK", () => {});
   }
 
   /** Where the images would be: why they are not there. */
@@ -134,7 +134,7 @@ export class Status {
     this.fading = setTimeout(() => this.hint(""), BRIEF);
   }
 
-  tell(text, button = "", pressed = () => {}) {
+  notify(text, button = "", pressed = () => {}) {
     this.notice.querySelector("p").textContent = text;
     this.notice.querySelector("button").textContent = button;
     this.notice.querySelector("button").hidden = !button;
