@@ -29,10 +29,10 @@ class Adapter:
 
     part: ClassVar[str]
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
-    """Ends of the names of the layers that get a LoRA unless the user names others: the projections of every attention
-    layer, as in diffusers' own training scripts."""
+    """Endings of the names of the layers that get a LoRA by default: the projections of every attention layer, as in
+    diffusers' own training scripts."""
     guidance_name: ClassVar[str] = "guidance_scale"
-    """What the pipeline calls the scale of its guidance."""
+    """The name of the guidance scale among the pipeline's arguments."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
@@ -52,7 +52,7 @@ class Adapter:
         return Conditioning()
 
     def negates(self, scale: float) -> bool:
-        """Whether the pipeline also asks the network about the negative prompt, at a scale of its guidance."""
+        """Whether the pipeline also computes a prediction for the negative prompt, at a given guidance scale."""
         return scale > 1
 
     def guided(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:

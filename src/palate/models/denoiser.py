@@ -27,9 +27,9 @@ class Denoiser(Protocol):
     """What the network predicts."""
 
     lora_targets: ClassVar[tuple[str, ...]]
-    """Ends of the names of the layers that get a LoRA unless the user names others."""
+    """Endings of the names of the layers that get a LoRA by default."""
     guidance_name: ClassVar[str]
-    """What its pipeline calls the scale of its guidance."""
+    """The name of the guidance scale among the pipeline's arguments."""
 
     def schedule(self, cells: tuple[int, int]) -> Schedule:
         """The noise schedule for latents of (h, w) cells; in some families it depends on the size of the image."""
@@ -65,11 +65,11 @@ class Denoiser(Protocol):
         ...
 
     def negates(self, scale: float) -> bool:
-        """Whether the pipeline also asks the network about the negative prompt, at a scale of its guidance."""
+        """Whether the pipeline also computes a prediction for the negative prompt, at a given guidance scale."""
         ...
 
     def guided(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:
-        """The pipeline's guidance: one prediction [B, C, h, w] of those for a prompt and for the negative one."""
+        """The pipeline's guidance: combines the predictions for the prompt and for the negative prompt [B, C, h, w]."""
         ...
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:

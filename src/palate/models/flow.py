@@ -1,4 +1,4 @@
-"""What transformers that predict the velocity of a rectified flow share."""
+"""The common part of transformers that predict the velocity of a rectified flow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from palate.models.adapter import PIPELINE_MULTIPLE, Adapter, Configs
 from palate.models.sizes import Sizes
 
 PATCH = 2
-"""Latent cells a side of which most families make one token."""
+"""The width and height in latent cells of one token in most families."""
 
 
 class FlowTransformer(Adapter):
@@ -25,7 +25,7 @@ class FlowTransformer(Adapter):
     parametrization = Parametrization.VELOCITY
     density: ClassVar[Literal["logit-normal", "uniform"]] = "uniform"
     native_cells: ClassVar[int] = 128
-    """Latent cells a side of the pictures that the family was released for, where its configuration does not say."""
+    """Width and height in latent cells of the family's released images, if its configuration does not say it."""
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
@@ -40,12 +40,12 @@ class FlowTransformer(Adapter):
 
 
 def pack(latents: Tensor) -> Tensor:
-    """Latents [B, C, h, w] as tokens [B, h/2 w/2, 4 C]: each holds 2 x 2 cells, channel by channel."""
+    """Latents [B, C, h, w] as tokens [B, h/2 w/2, 4 C]: each has 2 x 2 cells, channel by channel."""
     tokens = torch.nn.functional.pixel_unshuffle(latents, PATCH)  # [B, 4 C, h/2, w/2]
     return tokens.flatten(2).transpose(1, 2)
 
 
 def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
-    """The inverse of `pack`: latents [B, C, h, w] of a height and width in cells."""
+    """The inverse of `pack`: latents [B, C, h, w] with a given height and width in cells."""
     grid = tokens.transpose(1, 2).unflatten(2, (height // PATCH, width // PATCH))
     return torch.nn.functional.pixel_shuffle(grid, PATCH)

@@ -12,7 +12,7 @@ from palate.models.conditioning import Conditioning
 from palate.models.flow import FlowTransformer, pack, unpack
 
 GUIDANCE = 3.5
-"""The scale that a guidance-distilled network is trained at: that of diffusers' pipeline and of its training script."""
+"""The guidance scale in the training of a guidance-distilled network, as in diffusers' pipeline and training script."""
 
 
 class Flux(FlowTransformer):
@@ -27,15 +27,15 @@ class Flux(FlowTransformer):
         *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
         *("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2"),
     )
-    """Those of diffusers' training script."""
+    """The LoRA targets of diffusers' training script."""
 
     def negates(self, scale: float) -> bool:
-        """Never: the network was trained to answer as if guided."""
+        """Never, as the network was trained to predict what guidance would give."""
         return False
 
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
-        """The conditioning of B prompts, as the pipeline computes it; no prompt is the empty one."""
+        """The conditioning of B prompts, as the pipeline computes it; None is encoded as the empty prompt."""
         device = self.pipeline.text_encoder.device
         texts = [prompt or "" for prompt in prompts]
         embeddings, pooled, _ = self.pipeline.encode_prompt(texts, None, device=device)
@@ -64,7 +64,7 @@ class Flux(FlowTransformer):
         )
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """As `FluxPipeline` names them."""
+        """The arguments of `FluxPipeline`; see `Denoiser`."""
         return {
             "prompt_embeds": conditioning.dense("embeddings"),
             "pooled_prompt_embeds": conditioning.dense("pooled"),
@@ -78,6 +78,6 @@ class Flux(FlowTransformer):
 
 
 def _positions(rows: int, columns: int) -> Tensor:
-    """Of each token in the picture [rows columns, 3]: 0, row, column."""
+    """The ids of an image's tokens [rows columns, 3]: 0, row, column."""
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     return torch.stack([torch.zeros_like(row), row, column], -1).flatten(0, 1)
