@@ -31,6 +31,8 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
 )
 
 RESOLUTION = 16  # width and height in pixels of the native picture: latents of 8 x 8, two pixels per cell
@@ -128,12 +130,13 @@ def random_sdxl(folder: Path, seed: int = 0, force_zeros: bool = True, predictio
     return Path(folder)
 
 
-def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, **schedule: Any) -> Path:
-    """A random `StableDiffusion3Pipeline` without its optional T5 encoder in `folder`.
+def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, t5: bool = False, **schedule: Any) -> Path:
+    """A random `StableDiffusion3Pipeline` in `folder`.
 
     Args:
         folder: where to save it; made when it is absent.
         shift: of the scheduler, as in the release.
+        t5: whether it has its optional T5 encoder.
         schedule: more of its options.
     """
     torch.manual_seed(seed)
@@ -160,8 +163,8 @@ def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, **schedule: Any)
         tokenizer=tokenizer,
         text_encoder_2=text_encoders[1],
         tokenizer_2=tokenizer,
-        text_encoder_3=None,  # type: ignore[arg-type]  # the pipeline runs without T5, as its authors meant
-        tokenizer_3=None,  # type: ignore[arg-type]
+        text_encoder_3=_tiny_t5(tokenizer) if t5 else None,  # type: ignore[arg-type]  # it also runs without T5
+        tokenizer_3=tokenizer if t5 else None,  # type: ignore[arg-type]
     )
     pipeline.save_pretrained(folder)
     return Path(folder)
@@ -187,6 +190,11 @@ def _tiny_text_config(tokenizer: Any) -> CLIPTextConfig:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
+
+
+def _tiny_t5(tokenizer: Any) -> T5EncoderModel:
+    width = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    return T5EncoderModel(T5Config(vocab_size=len(tokenizer), is_encoder_decoder=False, **width))
 
 
 def _tiny_vae(resolution: int, **options: Any) -> AutoencoderKL:
