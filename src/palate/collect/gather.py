@@ -84,7 +84,7 @@ def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
         raise InputError("images must have distinct names; write name=folder")
     groups: dict[tuple[str, int, int], list[Original]] = defaultdict(list)
     for name, folder in named:
-        seen: Counter[tuple[str, int]] = Counter()  # a prompt may stand in a folder twice
+        seen: Counter[tuple[str, int]] = Counter()  # a prompt may occur in a folder twice
         for record in _inside(read_image_folder(folder, tally), folder, tally):
             about = (("image_index", record.image_index), ("file_name", record.file_name))
             original = Original(record.image, name or record.model, record.seed, about)
@@ -102,7 +102,7 @@ def _named(text: str) -> tuple[str, Path]:
 
 
 def _inside(records: Iterable[ImageRecord], folder: Path, tally: Tally) -> Iterator[ImageRecord]:
-    """The records whose image, and the text beside it, are in the folder: raters are shown both."""
+    """The records whose image and caption file are in the folder, because raters see both."""
     _require_inside(folder.rglob("metadata.*"), folder)
     for record in records:
         check = partial(_require_inside, _files_of(record.image), folder)
@@ -111,7 +111,7 @@ def _inside(records: Iterable[ImageRecord], folder: Path, tally: Tally) -> Itera
 
 
 def _files_of(image: StoredImage) -> list[Path]:
-    """The file of an image and the texts that may stand beside it; none where the image is in a table."""
+    """The file of an image and its caption files; none where the image is in a table."""
     beside = [image.path.with_suffix(ending) for ending in CAPTIONS] if image.path else []
     return [image.path, *(path for path in beside if path.is_file())] if image.path else []
 

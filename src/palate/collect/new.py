@@ -112,7 +112,7 @@ class Album:
 
     Args:
         folder: of the study.
-        keep: let each picture keep its size, whatever the sizes of those beside it.
+        keep: let each picture keep its size, whatever the sizes of the others on the screen.
     """
 
     def __init__(self, folder: Path, keep: bool = False) -> None:

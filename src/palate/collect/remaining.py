@@ -46,7 +46,7 @@ class Remaining:
 
 
 def remaining(study: OpenStudy, rater_id: int) -> Remaining:
-    """What lies before a rater, as the study stands; in live mode, drawings that they have not judged.
+    """The remaining work of a rater at present; in live mode, the drawings that they have not judged.
 
     Some milliseconds, and 20 more where 50,000 items are counted; so a page that asks at times, and takes its own
     answers off in between, costs less than one that asks with every screen.

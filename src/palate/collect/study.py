@@ -48,7 +48,7 @@ class OpenStudy:
         return (self.folder / "images").resolve()
 
     def add_rater(self, name: str) -> str:
-        """A new rater's token, which is not kept: whoever has the link is the rater.
+        """A new rater's token, which is not stored: a person with the link is the rater.
 
         Raises:
             InputError: the name is empty, too long or taken, or cannot be printed.
@@ -158,7 +158,7 @@ def _make_private(folder: Path) -> None:
 
 
 def create(config: StudyConfig) -> OpenStudy:
-    """A study with all tables, and nothing in them unless it was begun before; nobody else can look into its folder.
+    """A study with all tables, which are empty unless it was begun before; only its owner can read its folder.
 
     Raises:
         InputError: the database cannot be reached.
@@ -170,7 +170,7 @@ def create(config: StudyConfig) -> OpenStudy:
 
 
 def open_study(folder: Path | str) -> OpenStudy:
-    """A study that `palate collect new` made; nobody but its owner can look into its folder from then on.
+    """A study that `palate collect new` made; from then on, only its owner can read its folder.
 
     Raises:
         InputError: there is none, or its database cannot be opened.

@@ -60,7 +60,7 @@ def test_images_of_two_shapes_are_shown_whole_and_never_stretched(page: RaterPag
     page.photo("two-shapes-zoom")
     page.open(f"{mixed.address}/owner/enter/{mixed.study.renew_owner()}")
     page.wait("the page runs", lambda: page.text("#fresh"))
-    assert page.text("#sizes").startswith("2 items have images of several sizes, shown as they are")
+    assert page.text("#sizes").startswith("2 items have images of several sizes, shown unchanged")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What answers say, as labels of units: which image is best, which of two is better, how high one stands."""
+"""Answers as labels of units: which image is best, which of two is better, or the rank or stars of one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Measures of agreement and of strength, and how sure they are.
+"""Measures of agreement and of strength, with their uncertainty.
 
 Every measure here is a function of sums over prompts: coincidences of labels, wins of one system over another, counts.
-So an interval that resamples prompts needs those sums once; a resample weighs them anew. The estimates themselves are
+So an interval that resamples prompts needs them only once; each resample weights them. The estimates themselves are
 evalica's; it has no bootstrap over prompts, and 4,000 of its fits take seconds where an owner's page has tenths, so the
 resamples go through the same formulas written for many at once (tested against it).
 """

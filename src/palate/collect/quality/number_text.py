@@ -9,7 +9,7 @@ from palate.core.statistics import ENOUGH, Estimate
 
 UNKNOWN = "unknown"
 NONE = "–"
-"""What stands for a share of nothing."""
+"""The text for a share of nothing."""
 MINUS = "\N{MINUS SIGN}"
 SMALL = 20
 """Counts below which a share is written as a count: a percentage of few would claim more than is known."""

@@ -51,7 +51,7 @@ class RaterQuality:
         mirror: share of mirrored repeats with the same answer by place; of stars, one apart is the same.
         agreement: share of verdicts that are those of most others; its interval counts screens, not pairs.
         skips, flags: of all screens.
-        words: why the rater stands out, plainly; empty for most.
+        words: the reasons to look at the rater; empty for most.
     """
 
     name: str
@@ -120,7 +120,7 @@ def _rater(
 
 
 def _words(row: RaterQuality, task: Task, positions: list[Estimate], usual: float) -> list[str]:
-    """What stands out, by the constants above."""
+    """The reasons to look at a rater, by the constants above."""
     words = [_side(number, len(positions), each) for number, each in enumerate(positions)]
     if row.votes >= LEAST and row.seconds < HASTY:
         words.append("fast")

@@ -1,4 +1,4 @@
-"""How good a study's answers are: progress, agreement, raters, systems; all of it from the database alone.
+"""The quality of a study's answers, from its database: progress, agreement, raters and systems.
 
 What counts: answers that no other vote supersedes, of raters who are not quarantined, to screens that are neither gold
 nor a mirrored repeat. Those two count in their own measures, and a quarantined rater in their own row.
@@ -25,7 +25,7 @@ from palate.core.statistics import Estimate
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a study is.
+    """The progress of a study.
 
     Attributes:
         items: that are asked, gold aside.
@@ -35,7 +35,7 @@ class Progress:
         complete: items that lack none.
         out_of_reach: votes of `missing` that none of the raters who count can give: they have answered, skipped or
             flagged the item. `raters_short` is how many more raters would give them all.
-        leases: screens that somebody has before them.
+        leases: screens that raters have open.
         skips, flags: how often each reason was given, on whatever screen.
     """
 
@@ -102,7 +102,7 @@ class Quality:
 
 
 def quality(study: OpenStudy) -> Quality:
-    """Measures a study as it stands."""
+    """Measures the present state of a study."""
     record = read_record(study)
     standings = (standing_of(record, question) for question in record.questions)
     return Quality(
@@ -168,7 +168,7 @@ def _verdicts(record: Record, question: str) -> np.ndarray:
 
 
 def _numbered(labels: Labels) -> tuple[np.ndarray, int]:
-    """The prompts that have labels, numbered anew, and how many there are."""
+    """The prompts that have labels, numbered from 0, and how many there are."""
     prompts, prompt = np.unique(labels.prompt, return_inverse=True)
     return prompt, len(prompts)
 

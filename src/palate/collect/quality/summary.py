@@ -75,7 +75,7 @@ def spread(found: Standing, value: Estimate) -> str:
 
 
 def shortage(progress: Progress) -> str:
-    """How many votes nobody who is here can give: `18 votes need another rater`."""
+    """How many votes none of the present raters can give: `18 votes need another rater`."""
     short = progress.raters_short
     need = "needs" if progress.out_of_reach == 1 else "need"
     raters = "another rater" if short == 1 else f"{short} more raters"

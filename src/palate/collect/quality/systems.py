@@ -1,4 +1,4 @@
-"""How the generators stand: strengths, win rates and stars, by the answers that count."""
+"""The comparison of the systems (generators): strengths, win rates and stars, from the answers that count."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Standing:
 
 
 def standing_of(record: Record, question: str) -> Standing | None:
-    """How systems stand by one question; None where fewer than two have names."""
+    """The comparison of the systems by one question; None where fewer than two have names."""
     named = np.unique(record.items.system[~record.items.gold])
     named = named[named != UNKNOWN]
     if len(named) < 2:

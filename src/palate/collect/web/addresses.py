@@ -34,7 +34,7 @@ class Trusted:
 
 
 def client_of(peer: str, forwarded: str, trusted: Trusted) -> str:
-    """The address of whoever asks: the last one in X-Forwarded-For that no trusted server has.
+    """The address of the client: the last one in X-Forwarded-For that is not of a trusted server.
 
     Args:
         peer: the address at the other end of the connection; the answer, where it is no trusted server.
@@ -63,7 +63,7 @@ def group_of(host: str) -> str:
 
 
 def reachable(host: str, family: socket.AddressFamily) -> list[str]:
-    """The hosts under which a server can be reached that listens on `host`, ready to stand in a URL.
+    """The hosts, as parts of a URL, under which a server that listens on `host` can be reached.
 
     `host` itself, unless it means every address of the machine: then those that can be found, or the machine's own
     loopback address where none can.

@@ -33,7 +33,7 @@ SHOWN = 40
 
 @dataclass(frozen=True)
 class Tick:
-    """A label under an axis: where it stands, in per cent from the left, and SVG's `text-anchor`."""
+    """A label under an axis: its position in per cent from the left, and SVG's `text-anchor`."""
 
     at: float
     label: str
@@ -45,7 +45,7 @@ class Axis:
     """A scale from `low` to `high`.
 
     Attributes:
-        zero: where the reference line stands, in per cent from the left, if there is one.
+        zero: the position of the reference line in per cent from the left, if there is one.
         ticks: its labels.
     """
 
@@ -142,7 +142,7 @@ def _sizes(made: Mapping[str, Any]) -> str:
 
 
 def alpha_axis(alphas: Sequence[Estimate]) -> Axis:
-    """From 0, which is chance, to 1; from as far below as anything lies, in steps of a half."""
+    """An axis from 0, which is chance, to 1; it begins at a lower multiple of a half if any value or end is below 0."""
     least = min((x for each in alphas for x in (each.value, each.low) if math.isfinite(x)), default=0.0)
     low = min(0.0, math.floor(2 * least) / 2)
     zero = 100 * -low / (1 - low)

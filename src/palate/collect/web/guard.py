@@ -48,9 +48,8 @@ Refuse = Callable[[Request, int, str], Response]
 class Guard:
     """An ASGI app around another.
 
-    Whoever shows a valid token, in a cookie or a link, is counted alone. All others of one address are counted
-    together, whatever they make up, and so are all others of all addresses: they can keep each other out, but nobody
-    who has a link.
+    A client with a valid token, in a cookie or a link, is counted alone. All other clients of one address are counted
+    together, and so are those of all addresses: they can block each other, but no client with a valid token.
 
     Args:
         app: the other.

@@ -57,7 +57,7 @@ class QuarantineOut(BaseModel):
 def open_owner_link(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Response:
     """Opens the owner's link."""
     if not study.is_owner(token):
-        raise Refusal(404, "this link is not valid, or no more; `palate collect serve` prints a new one")
+        raise Refusal(404, "this link is not valid, or no longer valid; `palate collect serve` prints a new one")
     return session.enter_session(request, session.OWNER, token, "/owner")
 
 

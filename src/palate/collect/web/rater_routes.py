@@ -51,7 +51,7 @@ class ScreenOut(BaseModel):
 
 
 class AheadOut(BaseModel):
-    """What lies before the rater; see `collect.remaining`. Live mode has no end: `screens` is null."""
+    """The remaining work of the rater; see `collect.remaining`. Live mode has no end: `screens` is null."""
 
     screens: int | None
     pace: FiniteFloat | None
@@ -98,7 +98,7 @@ class ReceiptOut(BaseModel):
 def open_rater_link(request: Request, study: Study, token: Annotated[str, TOKEN]) -> Response:
     """Opens a rater's link."""
     if study.rater(token) is None:
-        raise Refusal(404, "this link is not valid, or no more; ask whoever sent it for a new one")
+        raise Refusal(404, "this link is not valid, or no longer valid; ask the sender for a new one")
     return session.enter_session(request, session.RATER, token, "/")
 
 

@@ -1,4 +1,4 @@
-"""How quality looks over HTTP: the shape of `Quality.to_dict()`, for the schema and for whoever reads it."""
+"""The form of a study's quality over HTTP: the schema of `Quality.to_dict()`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EstimateOut(_Out):
 
 
 class ProgressOut(_Out):
-    """How far the study is."""
+    """The progress of the study."""
 
     items: int
     wanted: int
@@ -60,7 +60,7 @@ class StandingOut(_Out):
 
 
 class RaterOut(_Out):
-    """One rater, and why they stand out."""
+    """One rater, with the reasons to look at them."""
 
     name: str
     quarantined: bool

@@ -89,7 +89,7 @@ def listening(config: ServeConfig) -> socket.socket:
     """A socket on the address of a study.
 
     Raises:
-        PalateError: nobody can listen there.
+        PalateError: the address cannot be listened on.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]

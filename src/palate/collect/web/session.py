@@ -98,7 +98,7 @@ async def csrf(request: Request) -> None:
 
 
 def csrf_token(request: Request) -> str:
-    """What a page must send back; bound to the cookie of whoever loads it."""
+    """The token that a page must send back; it is bound to the cookie of the client."""
     whose = _whose(request)
     return authentication_code(study_of(request).secret, "csrf", whose, token_hash(token_of(request, whose)))
 
@@ -123,7 +123,7 @@ def origin_of(url: str) -> str:
 
 
 def path_of(request: Request) -> str:
-    """What the paths of all of the study's addresses begin with for whoever asks; "" mostly."""
+    """The common beginning of the paths of all of the study's addresses; "" in most cases."""
     return request.app.state.serve.path
 
 

@@ -134,7 +134,7 @@ def _ballots(
 
 
 def _left_out(row: Any, rater: RaterRow, counted: bool) -> str | None:
-    """Why a vote that nobody took back is no ballot."""
+    """The reason why a vote that was not taken back is left out; None where it counts."""
     if counted and rater.quarantined:
         return "votes of quarantined raters"
     if row.kind != "answer":

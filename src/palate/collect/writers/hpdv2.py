@@ -17,8 +17,8 @@ from palate.records.tally import Tally
 def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, int]:
     """Writes a row a set, its votes as `raw_annotations`, and the systems under a key of their own.
 
-    Counted is what a row has no place for: seeds, stars, and votes that do not add up to the ranks of their set (it was
-    won by too few, or ranked by stars), as whoever reads the row adds them up again.
+    Counted is what a row cannot represent: seeds, stars, and votes whose combination is not the ranking of their set
+    (too few votes for the winner, or ranks from stars), because readers of the row combine its votes again.
 
     Returns:
         How many rows there are.
