@@ -13,7 +13,7 @@ from palate.training.config import FREE, TrainingConfig
 
 SHARED = {
     "out", "steps", "batch", "micro_batch", "lr", "warmup", "weight_decay", "clip", "precision", "seed", "device",
-    "cache", "log_every", "checkpoint_every", "keep_checkpoints", "tracker",
+    "cache", "log_every", "checkpoint_every", "keep_checkpoints", "tracker", "schedule",
 }  # fmt: skip
 
 
@@ -53,3 +53,16 @@ def test_the_rate_rises_over_the_warm_up_and_is_then_constant() -> None:
 def test_a_rewards_rate_falls_to_zero_after_the_warm_up() -> None:
     falling = RewardConfig(out=Path("run"), steps=10, warmup=0.2, lr=1.0)
     assert [falling.rate(step) for step in (0, 1, 2, 6, 9)] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.125])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.05, 0.1, 0.1, 0.1, 0.1, 0.1]),
+        ("linear", [0.05, 0.1, 0.1, 0.075, 0.05, 0.025]),
+        ("cosine", [0.05, 0.1, 0.1, 0.1 * (1 + 2**-0.5) / 2, 0.05, 0.1 * (1 - 2**-0.5) / 2]),
+    ],
+)
+def test_the_learning_rate_rises_and_then_follows_its_schedule(schedule: str, expected: list[float]) -> None:
+    made = config(steps=6, warmup=1 / 3, schedule=schedule)
+    assert [made.rate(step) for step in range(6)] == pytest.approx(expected)

@@ -36,6 +36,14 @@ class AlignConfig(TrainingConfig):
     targets: tuple[str, ...] | None = None
     """Endings of the names of the layers that get an adapter; when left out, those of the training scripts of the
     model's family (`palate models` lists them)."""
+    dora: bool = False
+    """Also learn the length of each adapted weight's rows, apart from their direction (DoRA, Liu et al. 2024)."""
+    rank_stabilized: bool = False
+    """Multiply the adapter's output by alpha / sqrt(rank) instead of alpha / rank (Kalajdzievski 2023), so that a high
+    rank learns as fast as a low one."""
+    ema: float = 0.0
+    """Decay of a moving average of the trained weights, such as 0.999; the average is saved as the model. 0 saves the
+    weights of the last step."""
     resolution: int | None = None
     """Width and height in pixels that images are resized and cropped to; the model's own when left out."""
     steps: int = 2000
@@ -84,6 +92,10 @@ class AlignConfig(TrainingConfig):
         yield from not_above_zero(self, "alpha", "resolution", "draws", optional=True)
         yield from below_zero(self, "adversarial")
         yield from not_a_share(self, "prompt_dropout")
+        if not 0 <= self.ema < 1:
+            yield f"ema must be at least 0 and below 1, not {self.ema}"
+        if self.train == "full" and (self.dora or self.rank_stabilized):
+            yield "dora and rank_stabilized are forms of a low-rank adapter; give --train lora, or leave them out"
         if self.targets == ():
             yield "targets must name at least one layer, such as to_q"
 

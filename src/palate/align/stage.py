@@ -163,7 +163,8 @@ def _frames(examples: Examples, images: np.ndarray, resolution: int) -> Frames:
 def make_trainable(network: Any, config: AlignConfig, targets: tuple[str, ...]) -> None:
     """Adds a LoRA to the network, on the family's targets unless the user names others, or trains all its weights."""
     if config.train == "lora":
-        add_lora(network, config.rank, config.alpha or config.rank, config.targets or targets, config.seed)
+        forms = {"use_dora": config.dora, "use_rslora": config.rank_stabilized}
+        add_lora(network, config.rank, config.alpha or config.rank, config.targets or targets, config.seed, **forms)
     else:
         network.requires_grad_(True)
     if config.gradient_checkpointing:

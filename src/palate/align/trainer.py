@@ -19,6 +19,7 @@ from palate.core.runs import RunFolder
 from palate.models.denoiser import Denoiser
 from palate.objectives.error import mean_error
 from palate.training.accelerator import micro_batch
+from palate.training.average import WeightAverage
 from palate.training.learner import Learner, micro_batches
 from palate.training.optimizer import make_optimizer
 from palate.training.step_loop import StepLoop
@@ -59,7 +60,8 @@ class Trainer:
         network: nn.Module = denoiser.network.eval()  # dropout would be randomness that is not keyed
         denoiser.network = accelerator.prepare_model(network)
         optimizer = make_optimizer(network, config.optimizer, config.weight_decay)
-        self.learner = Learner(network, optimizer, config.clip, accelerator, denoiser.network)
+        self.average = WeightAverage(network, config.ema) if config.ema else None
+        self.learner = Learner(network, optimizer, config.clip, accelerator, denoiser.network, self.average)
         self.adversary, parts = None, {"policy": self.learner.part}
         if config.adversarial:
             self.adversary = Adversary(batches, config.discriminator_lr, config.seed, accelerator)
@@ -74,8 +76,13 @@ class Trainer:
         return self.learner.part.network
 
     def train(self) -> None:
-        """Runs all steps that are not in a checkpoint yet; raises what `StepLoop.run` raises."""
+        """Runs all steps that are not in a checkpoint yet; raises what `StepLoop.run` raises.
+
+        The network then has the moving average of its weights, if one is kept.
+        """
         self.loop.run(f"align {self.method.name}", self.step)
+        if self.average:
+            self.average.apply()
 
     def step(self, step: int) -> None:
         """One update; the first is step 0. Nothing here waits for the device."""
@@ -84,6 +91,8 @@ class Trainer:
         shares = [(rows[share], draws[share]) for share in mine]
         mean = self._mean_of_all(shares) if self.method.batchwise and len(shares) > 1 else None
         norm = self.learner.update(shares, lambda share: self._loss(*share, mean), self.config.rate(step))
+        if self.average:
+            self.average.update(step)
         if self.adversary:
             self.meter.add(**self.adversary.learn())
         self.meter.add(gradient_norm=norm)

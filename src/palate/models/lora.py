@@ -15,7 +15,9 @@ from palate.core.seeds import derive
 from palate.models.denoiser import Denoiser
 
 
-def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ...], seed: int = 0) -> None:
+def add_lora(
+    network: nn.Module, rank: int, alpha: float, targets: tuple[str, ...], seed: int = 0, **forms: bool
+) -> None:
     """Freezes a network and adds a trainable float32 adapter that does not change its output at first.
 
     `W x + (alpha / rank) B A x`, with A drawn from N(0, 1/rank^2), keyed by the seed, and B zero.
@@ -26,6 +28,7 @@ def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ..
         alpha: the adapter's scale times its rank.
         targets: endings of the names of the layers that get an adapter.
         seed: seed of the run.
+        forms: peft's `use_dora` (arXiv:2402.09353) and `use_rslora` (arXiv:2312.03732).
 
     Raises:
         InputError: a target is not the name of a linear or convolutional layer.
@@ -40,7 +43,8 @@ def add_lora(network: nn.Module, rank: int, alpha: float, targets: tuple[str, ..
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "lora"))
         scale: Any = alpha  # peft declares an int, but takes any number
-        config = LoraConfig(r=rank, lora_alpha=scale, init_lora_weights="gaussian", target_modules=list(targets))
+        start: Any = {"init_lora_weights": "gaussian", **forms}
+        config = LoraConfig(r=rank, lora_alpha=scale, target_modules=list(targets), **start)
         network.add_adapter(config)  # type: ignore[operator]  # of diffusers' PeftAdapterMixin
     for parameter in network.parameters():
         if parameter.requires_grad:

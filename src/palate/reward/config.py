@@ -37,7 +37,9 @@ class RewardConfig(TrainingConfig):
     lr: float | None = None
     """Learning rate. When left out, 1e-3 for a head, 1e-4 for an adapter (ours), 3e-6 for all weights (PickScore's)."""
     warmup: float = 0.1
-    """Share of the steps over which the learning rate rises linearly; then it falls linearly to zero."""
+    """Share of the steps over which the learning rate rises linearly."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Learning rate after the warm-up: constant, or falling to zero linearly or along half a cosine."""
     weight_decay: float = 0.1
     """AdamW's decoupled weight decay."""
     validation: float = 0.1
@@ -82,11 +84,6 @@ class RewardConfig(TrainingConfig):
     def learning_rate(self) -> float:
         """The learning rate after the warm-up."""
         return self.lr or LEARNING_RATES[self.train]
-
-    def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ...: a linear rise over the warm-up, then a linear fall to zero."""
-        left = (self.steps - step) / max(self.steps - self.warmup_steps(), 1)
-        return super().rate(step) * min(1.0, left)
 
     def head_kind(self) -> Literal["mlp", "linear", "cosine"]:
         """The kind of head; when it was left out, it depends on the backbone."""

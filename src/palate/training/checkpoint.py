@@ -2,6 +2,7 @@
 
 checkpoints/step-N/policy.safetensors             the trained parameters; one such file for each trained part
                    policy-optimizer.safetensors   the state of its optimiser
+                   policy-average.safetensors     the moving average of its parameters, with --ema
                    state.json                     the step, and the measurements since the last line of metrics
 
 No random state is saved: randomness is keyed by its purpose (see `core.seeds`). A folder is written under a temporary
@@ -21,14 +22,16 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from palate.core.files import atomic_folder
+from palate.training.average import WeightAverage
 from palate.training.optimizer import optimizer_tensors, restore_optimizer
 
 
 class Part(NamedTuple):
-    """A network that is trained, and its optimiser."""
+    """A network that is trained, its optimiser, and the moving average of its weights where one is kept."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
+    average: WeightAverage | None = None
 
 
 def save_checkpoint(folder: Path, parts: Mapping[str, Part], state: dict[str, Any], keep: int) -> None:
@@ -37,6 +40,8 @@ def save_checkpoint(folder: Path, parts: Mapping[str, Part], state: dict[str, An
         for name, part in parts.items():
             save_file(_trained(part.network), partial / f"{name}.safetensors")
             save_file(optimizer_tensors(part.optimizer), partial / f"{name}-optimizer.safetensors")
+            if part.average:
+                save_file(part.average.tensors(), partial / f"{name}-average.safetensors")
         (partial / "state.json").write_text(json.dumps(state))
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
@@ -50,6 +55,8 @@ def load_checkpoint(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
             for key, parameter in _trained(part.network).items():
                 parameter.copy_(weights[key])
         restore_optimizer(part.optimizer, load_file(path / f"{name}-optimizer.safetensors"))
+        if part.average:
+            part.average.restore(load_file(path / f"{name}-average.safetensors"))
     return json.loads((path / "state.json").read_text())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class TrainingConfig:
     """Learning rate after the warm-up; 1e-4 when left out."""
     warmup: float = 0.1
     """Share of the steps over which the learning rate rises linearly."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Learning rate after the warm-up: constant, or falling to zero linearly or along half a cosine."""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay."""
     clip: float = 1.0
@@ -66,8 +69,14 @@ class TrainingConfig:
         return self.lr or 1e-4
 
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ...: a linear rise over the warm-up, then constant."""
-        return self.learning_rate() * min(1.0, (step + 1) / max(self.warmup_steps(), 1))
+        """The learning rate of step 0, 1, ...: a linear rise over the warm-up, then the schedule.
+
+        Reference of the cosine: Loshchilov and Hutter 2017 (arXiv:1608.03983), equation 5, without restarts.
+        """
+        risen = self.learning_rate() * min(1.0, (step + 1) / max(self.warmup_steps(), 1))
+        left = min(1.0, (self.steps - step) / max(self.steps - self.warmup_steps(), 1))  # of the fall, 1 before it
+        falling = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}
+        return risen * falling[self.schedule]
 
     def warmup_steps(self) -> int:
         """Steps over which the learning rate rises."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from palate.training.average import WeightAverage
 from palate.training.checkpoint import Part
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Learner:
         accelerator: the device and the processes.
         wrapped: the network that `accelerator.prepare_model` returned, if the losses are computed with it: then the
             processes average gradients during the last backward pass. When left out, they average them after it.
+        average: the moving average of the weights, if one is kept.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class Learner:
         clip: float,
         accelerator: Accelerator,
         wrapped: nn.Module | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
-        self.part = Part(network, optimizer)
+        self.part = Part(network, optimizer, average)
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.clip, self.accelerator, self.wrapped = clip, accelerator, wrapped
 
