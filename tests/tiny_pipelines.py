@@ -193,7 +193,7 @@ def _tiny_text_config(tokenizer: Any) -> CLIPTextConfig:
 
 
 def _tiny_t5(tokenizer: Any) -> T5EncoderModel:
-    width = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    width: dict[str, Any] = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
     return T5EncoderModel(T5Config(vocab_size=len(tokenizer), is_encoder_decoder=False, **width))
 
 

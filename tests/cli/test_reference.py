@@ -46,6 +46,7 @@ COMMANDS = [
     "palate align mapo",
     "palate align convert-beta",
     "palate evaluate",
+    "palate models",
     "palate cache",
     "palate cache list",
     "palate cache prune",

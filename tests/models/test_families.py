@@ -15,9 +15,10 @@ from twins.twin import Twin
 
 from palate.diffusion.schedule import VarianceSchedule
 from palate.generate.sampler import Sampler
-from palate.models.conditioning import Conditioning
+from palate.models.conditioning import Conditioning, Ragged
 from palate.models.families import FAMILIES
 from palate.models.load import load_denoiser, load_pipeline, resolve
+from palate.models.supported import supported_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 PROMPTS = ["two red circles", "a blue star on a green background"]
@@ -86,7 +87,7 @@ def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_pictur
     scheduler = denoiser.pipeline.scheduler
     shape = denoiser.encode(torch.zeros(1, 3, TWINS[name].square, TWINS[name].square)).shape
     x_0, eps = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    schedule = denoiser.schedule(tuple(shape[-2:]))
+    schedule = denoiser.schedule((shape[-2], shape[-1]))
     if isinstance(schedule, VarianceSchedule):
         scheduler.set_timesteps(1000)
         timestep = scheduler.timesteps[500]
@@ -138,9 +139,12 @@ def test_a_prompt_is_encoded_as_the_pipeline_does_whatever_it_is_encoded_with(tw
     alone = Conditioning.cat([denoiser.encode_prompt([prompt]) for prompt in [*PROMPTS, None]])
     assert len(both) == 3
     for key, value in both.tensors.items():
-        rows, others = value.rows() if hasattr(value, "rows") else value, alone.tensors[key]
-        for row, other in zip(rows, others.rows() if hasattr(others, "rows") else others):
+        for row, other in zip(rows_of(value), rows_of(alone.tensors[key])):
             torch.testing.assert_close(row, other, atol=1e-5, rtol=1e-4)
+
+
+def rows_of(value: torch.Tensor | Ragged) -> list[torch.Tensor]:
+    return value.rows() if isinstance(value, Ragged) else list(value)
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -149,9 +153,16 @@ def test_a_picture_is_the_plain_pipeline_s_for_the_same_prompt_and_seed(twins, n
     sampler = Sampler(
         twins[name], device="cpu", steps=STEPS, guidance=twin.guidance[-1][1], height=twin.size[0], width=twin.size[1]
     )
-    ours = np.stack(sampler.sample(PROMPTS, [0, 1]))
+    ours = np.stack([np.asarray(image) for image in sampler.sample(PROMPTS, [0, 1])])
     theirs = np.stack(draw(twin, load_pipeline(twins[name]), PROMPTS, len(twin.guidance) - 1, twin.size))
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_every_family_has_a_title_of_its_own_in_the_list_of_models(twins, name):
+    families = {each.pipeline: each.name for each in supported_families()}
+    mine = resolve(twins[name]).family
+    assert families[mine] not in [title for pipeline, title in families.items() if pipeline != mine]
 
 
 def test_every_family_has_a_twin(twins):

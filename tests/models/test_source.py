@@ -104,7 +104,7 @@ def test_a_part_that_is_not_wanted_may_be_missing(broken):
 def test_a_family_without_an_adapter_is_refused(broken):
     index = json.loads((broken / "model_index.json").read_text())
     (broken / "model_index.json").write_text(json.dumps({**index, "_class_name": "ShapEPipeline"}))
-    with pytest.raises(InputError, match="ShapEPipeline; Palate trains StableDiffusionPipeline"):
+    with pytest.raises(InputError, match="ShapEPipeline, which Palate does not train: this pipeline is not known"):
         load_denoiser(broken)
 
 

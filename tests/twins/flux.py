@@ -27,7 +27,7 @@ def random_flux(folder: Path, distilled: bool = True) -> Path:
         axes_dims_rope=(2, 2, 4),
         guidance_embeds=distilled,
     )
-    dynamic = {"shift": 3.0, "use_dynamic_shifting": True} if distilled else {"shift": 1.0}
+    dynamic: dict[str, Any] = {"shift": 3.0, "use_dynamic_shifting": True} if distilled else {"shift": 1.0}
     FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(**dynamic),
         vae=flow_vae(),

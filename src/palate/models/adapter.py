@@ -27,7 +27,15 @@ class Adapter:
         pipeline: a diffusers pipeline; it may lack parts that are not used.
     """
 
+    title: ClassVar[str]
+    """The models of the family, in plain words."""
     part: ClassVar[str]
+    native_sizes: ClassVar[tuple[int, ...]] = (1024,)
+    """Widths and heights in pixels of the pictures for which the family's models were released."""
+    guidance: ClassVar[str] = "classifier-free"
+    """How the scale of guidance has its effect."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Packages that a model of the family needs and that Palate does not install by itself."""
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     """Endings of the names of the layers that get a LoRA by default: the projections of every attention layer, as in
     diffusers' own training scripts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from palate.core.errors import InputError, nearest
@@ -20,13 +21,51 @@ FAMILIES = {
 }
 """The adapter, as `module:class`, by the name of the pipeline's class."""
 
+_IMAGE = "its network takes an image beside the prompt, and Palate trains text-to-image models"
+_VIDEO = "it makes videos, and preferences here are between images"
+_CASCADE = "several diffusion models draw a picture in turn, and Palate trains a single one"
+_DISTILLED = "a consistency model: it is not trained by the error of a denoising step, which every method here needs"
+_UNWRITTEN = "no adapter has been written for it yet"
+UNSUPPORTED = {
+    "AmusedPipeline": "it fills in masked tokens, so it has no noise whose prediction could be compared",
+    "CogVideoXPipeline": _VIDEO,
+    "CogView3PlusPipeline": _UNWRITTEN,
+    "FluxControlPipeline": _IMAGE,
+    "FluxFillPipeline": _IMAGE,
+    "FluxKontextPipeline": _IMAGE,
+    "HunyuanDiTPipeline": _UNWRITTEN,
+    "HunyuanVideoPipeline": _VIDEO,
+    "IFPipeline": _CASCADE,
+    "Kandinsky3Pipeline": _UNWRITTEN,
+    "KandinskyCombinedPipeline": _CASCADE,
+    "KandinskyV22CombinedPipeline": _CASCADE,
+    "LatentConsistencyModelPipeline": _DISTILLED,
+    "LTXPipeline": _VIDEO,
+    "LuminaPipeline": _UNWRITTEN,
+    "OmniGenPipeline": _UNWRITTEN,
+    "QwenImageEditPipeline": _IMAGE,
+    "QwenImageEditPlusPipeline": _IMAGE,
+    "SanaSprintPipeline": _DISTILLED,
+    "StableCascadeCombinedPipeline": _CASCADE,
+    "StableDiffusionDepth2ImgPipeline": _IMAGE,
+    "StableDiffusionInpaintPipeline": _IMAGE,
+    "StableDiffusionInstructPix2PixPipeline": _IMAGE,
+    "StableDiffusionXLInpaintPipeline": _IMAGE,
+    "StableVideoDiffusionPipeline": _VIDEO,
+    "WanPipeline": _VIDEO,
+    "WuerstchenCombinedPipeline": _CASCADE,
+}
+"""Why Palate does not train a model of a known pipeline, by the name of the pipeline's class."""
+
 
 def find_adapter(source: ModelSource) -> type[Adapter] | None:
     """The adapter of a model's family; None if there is none, so that the model can generate but not be trained."""
-    entry = FAMILIES.get(source.family)
-    if entry is None:
-        return None
-    module, _, name = entry.partition(":")
+    return load_adapter(source.family) if source.family in FAMILIES else None
+
+
+def load_adapter(family: str) -> type[Adapter]:
+    """The adapter of one of the `FAMILIES`."""
+    module, _, name = FAMILIES[family].partition(":")
     return getattr(import_module(module), name)
 
 
@@ -34,13 +73,21 @@ def adapter_of(source: ModelSource) -> type[Adapter]:
     """The adapter of a model's family.
 
     Raises:
-        InputError: there is none, so Palate cannot train the model.
+        InputError: there is none, so Palate cannot train the model; or a package is missing that its family needs.
     """
     adapter = find_adapter(source)
     if adapter is None:
-        hint = nearest(source.family, FAMILIES)
-        raise InputError(f"{source.base} is a {source.family}; Palate trains {' and '.join(FAMILIES)}{hint}")
+        reason = UNSUPPORTED.get(source.family, f"this pipeline is not known{nearest(source.family, FAMILIES)}")
+        fix = "`palate models` lists those that it trains"
+        raise InputError(f"{source.base} is a {source.family}, which Palate does not train: {reason}; {fix}")
+    if missing := missing_packages(adapter):
+        raise InputError(f"{adapter.title} needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     return adapter
+
+
+def missing_packages(adapter: type[Adapter]) -> list[str]:
+    """The packages that a family needs and that are not installed."""
+    return [package for package in adapter.needs if find_spec(package) is None]
 
 
 def sizes_of(source: ModelSource) -> Sizes:

@@ -22,6 +22,8 @@ class Flux(FlowTransformer):
     `true_cfg_scale` is not used.
     """
 
+    title = "FLUX.1 dev, schnell and Krea"
+    guidance = "its scale is an input of the network (dev, Krea), or there is none (schnell)"
     lora_targets = (
         *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
         *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),

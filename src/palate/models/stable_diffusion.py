@@ -17,6 +17,8 @@ from palate.models.conditioning import Conditioning
 class StableDiffusion(Adapter):
     """A `Denoiser` over a `StableDiffusionPipeline`."""
 
+    title = "Stable Diffusion 1 and 2"
+    native_sizes = (512, 768)
     part = "unet"
 
     def __init__(self, pipeline: Any) -> None:

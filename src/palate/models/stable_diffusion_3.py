@@ -20,6 +20,7 @@ from palate.models.sizes import Sizes
 class StableDiffusion3(Adapter):
     """A `Denoiser` over a `StableDiffusion3Pipeline`."""
 
+    title = "Stable Diffusion 3 and 3.5"
     part = "transformer"
     parametrization = Parametrization.VELOCITY
 

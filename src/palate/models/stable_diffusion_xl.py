@@ -19,6 +19,9 @@ class StableDiffusionXL(StableDiffusion):
     Reference: Podell et al. 2023 (arXiv:2307.01952), section 2.2 for the conditioning on size and crop.
     """
 
+    title = "Stable Diffusion XL"
+    native_sizes = (1024,)
+
     @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
         """The conditioning of B prompts, as the pipeline computes it.
