@@ -153,6 +153,14 @@ def check_lora(file: Path) -> list[str]:
     return names
 
 
+def lora_settings(file: Path) -> dict[str, Any]:
+    """Peft's settings of a LoRA by `<part>.<setting>`, such as `unet.lora_alpha`; empty where its file has none."""
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        entries = json.loads(stream.read(length)).get("__metadata__", {})
+    return json.loads(entries.get("lora_adapter_metadata", "{}"))
+
+
 def _check_files(part: Path, weights: Mapping[str, list[Path]], variant: str) -> None:
     """Checks the files of one variant: each is readable, and every shard that their index names exists."""
     here = {file.name for file in weights.get(variant, [])}

@@ -1,0 +1,20 @@
+"""`palate export`: an aligned model in the format of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from palate.core.config import parse
+
+DESCRIPTION = (
+    "Writes an aligned model for other programs: a LoRA file for diffusers or with kohya's names, or the base model "
+    "with all its LoRAs as one pipeline; with a model card, and on the hub where you ask for it."
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs `palate export` on its arguments."""
+    from palate.models.export import ExportConfig, export
+
+    print(export(parse(ExportConfig, argv, prog="palate export", description=DESCRIPTION)))
+    return 0
