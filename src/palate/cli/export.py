@@ -14,7 +14,7 @@ DESCRIPTION = (
 
 def run(argv: Sequence[str]) -> int:
     """Runs `palate export` on its arguments."""
-    from palate.models.export import ExportConfig, export
+    from palate.models.model_export import ModelExportConfig, export_model
 
-    print(export(parse(ExportConfig, argv, prog="palate export", description=DESCRIPTION)))
+    print(export_model(parse(ModelExportConfig, argv, prog="palate export", description=DESCRIPTION)))
     return 0

@@ -23,7 +23,7 @@ README = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ModelExportConfig:
     """What to export, and in which format."""
 
     model: str
@@ -32,14 +32,14 @@ class ExportConfig:
     """New folder for the result."""
     to: Literal["diffusers", "kohya", "merged"] = "diffusers"
     """diffusers: the LoRA file that `load_lora_weights` reads, or the pipeline; kohya: a LoRA of a UNet with kohya's
-    names, for ComfyUI, AUTOMATIC1111 and similar programs; merged: the base model with all its LoRAs, as one pipeline."""
+    names, for ComfyUI, AUTOMATIC1111 and similar programs; merged: the base model with all its LoRAs, as a pipeline."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights of a merged model."""
     push: str | None = None
     """Also upload the folder to the hub as this repository, owner/name; needs `hf auth login`."""
 
 
-def export(config: ExportConfig) -> Path:
+def export_model(config: ModelExportConfig) -> Path:
     """Writes an aligned model in another format, completely or not at all.
 
     Returns:
@@ -61,7 +61,7 @@ def export(config: ExportConfig) -> Path:
     return config.out
 
 
-def _write_diffusers(source: ModelSource, folder: Path, config: ExportConfig) -> None:
+def _write_diffusers(source: ModelSource, folder: Path, config: ModelExportConfig) -> None:
     source.check()
     if len(source.loras) > 1:
         fix = "give --to merged, which has them all"
@@ -72,7 +72,7 @@ def _write_diffusers(source: ModelSource, folder: Path, config: ExportConfig) ->
         shutil.copytree(source.folder, folder, dirs_exist_ok=True)
 
 
-def _write_merged(source: ModelSource, folder: Path, config: ExportConfig) -> None:
+def _write_merged(source: ModelSource, folder: Path, config: ModelExportConfig) -> None:
     import torch
 
     pipeline = load_pipeline(source, dtype=getattr(torch, config.dtype))
@@ -80,7 +80,7 @@ def _write_merged(source: ModelSource, folder: Path, config: ExportConfig) -> No
         pipeline.save_pretrained(folder)
 
 
-def _write_kohya(source: ModelSource, folder: Path, config: ExportConfig) -> None:
+def _write_kohya(source: ModelSource, folder: Path, config: ModelExportConfig) -> None:
     from safetensors.torch import load_file, save_file
 
     if len(source.loras) != 1:
@@ -134,7 +134,7 @@ def _kohya_metadata(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     return {"ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}", "ss_network_module": "networks.lora"}
 
 
-def model_card(source: ModelSource, config: ExportConfig) -> str:
+def model_card(source: ModelSource, config: ModelExportConfig) -> str:
     """The README of an exported model, with the hub's metadata."""
     made = read_json(source.loras[-1] / CARD) if source.loras else source.card
     base, lora = made.get("base", source.base), bool(source.loras) and config.to != "merged"
@@ -155,7 +155,7 @@ def model_card(source: ModelSource, config: ExportConfig) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _usage(base: str, config: ExportConfig, lora: bool) -> list[str]:
+def _usage(base: str, config: ModelExportConfig, lora: bool) -> list[str]:
     if config.to == "kohya":
         return [f"`{KOHYA_FILE}` goes into the folder of LoRAs of ComfyUI, AUTOMATIC1111 or a similar program."]
     load = [f'pipe = DiffusionPipeline.from_pretrained("{base}")', 'pipe.load_lora_weights(".")']

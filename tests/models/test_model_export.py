@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 from palate.cli.main import main
 from palate.core.errors import InputError, PalateError
-from palate.models.export import KOHYA_FILE, ExportConfig, export
 from palate.models.load import load_denoiser, load_pipeline
 from palate.models.lora import add_lora, save_lora
+from palate.models.model_export import KOHYA_FILE, ModelExportConfig, export_model
 
 ALPHA, RANK = 6.0, 4
 
@@ -46,7 +46,7 @@ def aligned(models, tmp_path_factory):
 
 
 def exported(model, out, **changes):
-    return export(ExportConfig(model=str(model), out=out, **changes))
+    return export_model(ModelExportConfig(model=str(model), out=out, **changes))
 
 
 @pytest.mark.parametrize("family", ["eps", "sdxl"])
