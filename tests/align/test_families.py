@@ -23,6 +23,11 @@ pytestmark = [
 COMMON = {"steps": 2, "batch": 2, "log_every": 1, "prompt_dropout": 0.5}
 
 
+def tiny(twins: Any, name: str, **more: Any) -> dict[str, Any]:
+    """The settings of a short run on a twin, with its smallest square images."""
+    return {**COMMON, "model": str(twins[name]), "resolution": TWINS[name].square, **more}
+
+
 def prediction(denoiser: Any) -> torch.Tensor:
     """What a denoiser predicts of one noise and prompt."""
     shape = denoiser.encode(torch.zeros(1, 3, 16, 16)).shape
@@ -45,14 +50,14 @@ def prediction(denoiser: Any) -> torch.Tensor:
     ids=["lora", "full-bf16-streamed", "lora-bf16-streamed", "full"],
 )
 def test_dpo_begins_at_its_reference_and_changes_the_network(dpo_config, twins, name, train, more):
-    first, last = lines(run(dpo_config(model=str(twins[name]), train=train, **COMMON, beta=100.0, **more)))
+    first, last = lines(run(dpo_config(**tiny(twins, name, train=train, beta=100.0, **more))))
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-6) and first["margin"] == 0
     assert last["loss"] != first["loss"]
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_a_saved_lora_is_loaded_by_plain_diffusers_and_predicts_what_was_trained(dpo_config, twins, name):
-    folder = run(dpo_config(model=str(twins[name]), train="lora", **COMMON))
+    folder = run(dpo_config(**tiny(twins, name, train="lora")))
     plain = load_pipeline(twins[name])
     plain.load_lora_weights(folder / "model")
     ours, theirs = load_denoiser(folder), load_denoiser(twins[name])
@@ -64,7 +69,7 @@ def test_a_saved_lora_is_loaded_by_plain_diffusers_and_predicts_what_was_trained
 
 @pytest.mark.parametrize("name", TWINS)
 def test_a_saved_pipeline_is_opened_by_plain_diffusers_and_nothing_but_its_network_has_changed(sft_config, twins, name):
-    folder = run(sft_config(model=str(twins[name]), train="full", **COMMON))
+    folder = run(sft_config(**tiny(twins, name, train="full")))
     source = resolve(twins[name])
     pipeline = DiffusionPipeline.from_pretrained(folder / "model", **absent(source))
     base = load_pipeline(twins[name])
@@ -84,5 +89,5 @@ def absent(source: Any) -> dict[str, None]:
 @pytest.mark.parametrize("name", TWINS)
 def test_kto_and_sft_train_it_by_lora(config_of, sft_config, world, twins, name, tmp_path):
     for number, config in enumerate([config_of(KTOConfig, preferences=str(world["thumbs"])), sft_config()]):
-        changed = type(config)(**{**vars(config), "model": str(twins[name]), "out": tmp_path / str(number), **COMMON})
+        changed = type(config)(**{**vars(config), **tiny(twins, name, out=tmp_path / str(number))})
         assert any(value.abs().max() > 0 for key, value in weights(run(changed)).items() if "lora_B" in key)

@@ -1,6 +1,6 @@
 """Small twins of the families' own pipelines: the same classes with random weights, by name. A new one is a line."""
 
-from twins import flux, stable_diffusion
+from twins import flux, stable_diffusion, z_image
 from twins.twin import Twin
 
 TWINS: dict[str, Twin] = {
@@ -11,4 +11,5 @@ TWINS: dict[str, Twin] = {
     "sd3": stable_diffusion.three,
     "sd3-t5": stable_diffusion.three_with_t5,
     "sdxl": stable_diffusion.xl,
+    "z-image": z_image.turbo_and_base,
 }

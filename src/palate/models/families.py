@@ -18,6 +18,7 @@ FAMILIES = {
     "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "FluxPipeline": "palate.models.flux:Flux",
+    "ZImagePipeline": "palate.models.z_image:ZImage",
 }
 """The adapter, as `module:class`, by the name of the pipeline's class."""
 

@@ -1,0 +1,38 @@
+"""Small language models as text encoders, and a tokenizer with a chat template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import Qwen3Config
+
+from twins.twin import seeded
+
+CHAT = (
+    "{% for message in messages %}<{{ message.role }}>"
+    "{% if message.content is string %}{{ message.content }}{% else %}{{ message.content[0].text }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def chat_tokenizer() -> Any:
+    """The tokenizer of all twins with a chat template."""
+    tokenizer = seeded()
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def qwen3(tokenizer: Any, layers: int) -> Qwen3Config:
+    """The configuration of a language model of Qwen3's class, 16 wide."""
+    return Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
