@@ -18,6 +18,7 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -87,17 +88,59 @@ def random_stable_diffusion(
     return Path(folder)
 
 
-def random_sdxl(folder: Path, seed: int = 0, force_zeros: bool = True, prediction_type: str = "epsilon") -> Path:
+def random_sdxl(
+    folder: Path, seed: int = 0, force_zeros: bool = True, prediction_type: str = "epsilon", spacing: str = "leading"
+) -> Path:
     """A random `StableDiffusionXLPipeline` in `folder`.
 
     Args:
         folder: where to save it; made when it is absent.
         force_zeros: whether no prompt is embedded as zeros, as in the release.
         prediction_type: as diffusers spells it.
+        spacing: of the scheduler's timesteps; `trailing` in models for few steps.
     """
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
-    unet = UNet2DConditionModel(
+    StableDiffusionXLPipeline(
+        unet=_tiny_xl_unet(width=32, ids=6),  # as wide as both text encoders together
+        vae=_tiny_vae(RESOLUTION),
+        text_encoder=CLIPTextModel(_tiny_text_config(tokenizer)),
+        tokenizer=tokenizer,
+        text_encoder_2=CLIPTextModelWithProjection(_tiny_text_config(tokenizer)),
+        tokenizer_2=tokenizer,
+        scheduler=_xl_scheduler(prediction_type=prediction_type, timestep_spacing=spacing),
+        force_zeros_for_empty_prompt=force_zeros,
+        add_watermarker=False,
+    ).save_pretrained(folder)
+    return Path(folder)
+
+
+def random_sdxl_refiner(folder: Path, scored: bool = True) -> Path:
+    """A random `StableDiffusionXLImg2ImgPipeline` with the second text encoder alone in `folder`.
+
+    Args:
+        folder: where to save it; made when it is absent.
+        scored: whether its network takes an aesthetic score instead of the target size, as in the release.
+    """
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    StableDiffusionXLImg2ImgPipeline(
+        unet=_tiny_xl_unet(width=16, ids=5 if scored else 6),
+        text_encoder=None,  # type: ignore[arg-type]  # as in the release
+        tokenizer=None,  # type: ignore[arg-type]
+        text_encoder_2=CLIPTextModelWithProjection(_tiny_text_config(tokenizer)),
+        tokenizer_2=tokenizer,
+        vae=_tiny_vae(RESOLUTION),
+        scheduler=_xl_scheduler(),
+        requires_aesthetics_score=scored,
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    ).save_pretrained(folder)
+    return Path(folder)
+
+
+def _tiny_xl_unet(width: int, ids: int) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
         sample_size=8,
         in_channels=4,
         out_channels=4,
@@ -106,28 +149,20 @@ def random_sdxl(folder: Path, seed: int = 0, force_zeros: bool = True, predictio
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         transformer_layers_per_block=(1, 2),  # pyright: ignore[reportArgumentType]
-        cross_attention_dim=32,  # of both encoders
+        cross_attention_dim=width,
         attention_head_dim=2,
         norm_num_groups=4,
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 16,
+        projection_class_embeddings_input_dim=ids * 8 + 16,
     )
+
+
+def _xl_scheduler(**changes: Any) -> EulerDiscreteScheduler:
     schedule: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
     schedule |= {"timestep_spacing": "leading", "steps_offset": 1, "interpolation_type": "linear"}
-    StableDiffusionXLPipeline(
-        vae=_tiny_vae(RESOLUTION),
-        text_encoder=CLIPTextModel(_tiny_text_config(tokenizer)),
-        tokenizer=tokenizer,
-        text_encoder_2=CLIPTextModelWithProjection(_tiny_text_config(tokenizer)),
-        tokenizer_2=tokenizer,
-        unet=unet,
-        scheduler=EulerDiscreteScheduler(**schedule, prediction_type=prediction_type),  # pyright: ignore[reportArgumentType]
-        force_zeros_for_empty_prompt=force_zeros,
-        add_watermarker=False,
-    ).save_pretrained(folder)
-    return Path(folder)
+    return EulerDiscreteScheduler(**{**schedule, **changes})
 
 
 def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, t5: bool = False, **schedule: Any) -> Path:

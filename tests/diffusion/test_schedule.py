@@ -44,6 +44,23 @@ def test_variance_schedule_visits_every_timestep_equally(ddim):
     assert torch.equal(t.bincount(), torch.full((1000,), 4))
 
 
+def test_a_schedule_of_few_steps_visits_these_alone_and_equally(ddim):
+    schedule = VarianceSchedule.of_few_steps(ddim.alphas_cumprod, (249, 499, 749, 999))
+    t = schedule.sample_t((torch.arange(8, dtype=torch.float64) + 0.5) / 8)
+    assert t.tolist() == [249, 249, 499, 499, 749, 749, 999, 999]
+
+
+def test_a_schedule_of_few_steps_with_the_last_has_pure_noise_there_as_diffusers_rescales_it(ddim):
+    zero = DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True
+    ).alphas_cumprod
+    found = VarianceSchedule.of_few_steps(ddim.alphas_cumprod, (249, 999))
+    torch.testing.assert_close(found.alphas_cumprod, zero, atol=1e-6, rtol=1e-5)
+    assert torch.equal(found.add_noise(X_0, EPS, torch.tensor([999] * 3)), EPS)
+    without = VarianceSchedule.of_few_steps(ddim.alphas_cumprod, (249, 499))
+    assert torch.equal(without.alphas_cumprod, ddim.alphas_cumprod)
+
+
 def test_flow_schedule_visits_shifted_logit_normal_sigmas():
     sigma = FlowSchedule(shift=3.0).sample_t(torch.tensor([0.5, 0.841344746, 0.158655254], dtype=torch.float64))
     # The median and one deviation to either side: sigmoid(0, 1, -1) = 1/2, 0.7310586, 0.2689414; then 3s / (1 + 2s).

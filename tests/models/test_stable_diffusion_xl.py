@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_pipelines import random_sdxl
+from tiny_pipelines import random_sdxl, random_sdxl_refiner
 
+from palate.core.errors import InputError
+from palate.generate.sampler import Sampler
 from palate.models.frames import Frames
 from palate.models.load import load_denoiser, load_pipeline, resolve
 
@@ -75,3 +77,29 @@ def test_pipelines_that_encode_no_prompt_differently_do_not_share_cached_embeddi
     zeros, encoded = (resolve(random_sdxl(tmp_path / str(force), force_zeros=force)) for force in (True, False))
     assert zeros.fingerprint("unet") == encoded.fingerprint("unet")
     assert zeros.fingerprint(*zeros.readers()) != encoded.fingerprint(*encoded.readers())
+
+
+def test_the_refiner_is_trained_on_the_first_200_timesteps_as_its_authors_did(twins):
+    schedule = load_denoiser(twins["sdxl-refiner"]).schedule((8, 8))
+    t = schedule.sample_t((torch.arange(400, dtype=torch.float64) + 0.5) / 400)
+    assert torch.equal(t.bincount(), torch.full((200,), 2))
+
+
+def test_the_refiner_takes_a_high_score_for_a_prompt_and_a_low_one_for_none_after_the_crop(twins):
+    denoiser = load_denoiser(twins["sdxl-refiner"])
+    frames = denoiser.image_conditioning(Frames.squares([(1500, 1000), (640, 700)], 16))
+    found = denoiser.time_ids(denoiser.encode_prompt(["a star", None]).merged(frames))
+    assert found.tolist() == [[1000, 1500, 0, 4, 6.0], [700, 640, 1, 0, 2.5]]
+
+
+def test_a_base_model_saved_as_the_refiner_s_pipeline_is_trained_as_the_base(tmp_path):
+    denoiser = load_denoiser(random_sdxl_refiner(tmp_path, scored=False))
+    assert denoiser.schedule((8, 8)).sample_t(torch.tensor([0.9995])).item() == 999
+    assert "score" not in denoiser.encode_prompt(["a star"]).tensors
+    with torch.no_grad():
+        denoiser.predict(torch.zeros(1, 4, 8, 8), torch.tensor([500]), denoiser.encode_prompt(["a star"]))
+
+
+def test_the_refiner_is_not_asked_for_a_picture_of_a_prompt(twins):
+    with pytest.raises(InputError, match="Stable Diffusion XL refiner.* draws none from a prompt"):
+        Sampler(twins["sdxl-refiner"], device="cpu")

@@ -11,5 +11,6 @@ TWINS: dict[str, Twin] = {
     "sd3": stable_diffusion.three,
     "sd3-t5": stable_diffusion.three_with_t5,
     "sdxl": stable_diffusion.xl,
+    "sdxl-refiner": stable_diffusion.refiner,
     "z-image": z_image.turbo_and_base,
 }

@@ -25,6 +25,8 @@ class Twin:
         guidance: the call's arguments of each way to guide, with the scale by which the adapter is to guide.
         size: (height, width) in pixels of a picture that is not square.
         square: pixels a side of the smallest picture that is.
+        frame: the call's arguments that give the height and width of the picture.
+        draws: whether the pipeline draws from a prompt alone.
     """
 
     build: Callable[[Path], Path]
@@ -36,6 +38,8 @@ class Twin:
     size: tuple[int, int] = (16, 24)
     square: int = 16
     options: Mapping[str, Any] = field(default_factory=dict)
+    frame: Callable[[int, int], Mapping[str, Any]] = lambda height, width: {"height": height, "width": width}
+    draws: bool = True
 
 
 def flow_vae(**options: Any) -> AutoencoderKL:

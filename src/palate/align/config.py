@@ -46,6 +46,9 @@ class AlignConfig(TrainingConfig):
     weights of the last step."""
     resolution: int | None = None
     """Width and height in pixels that images are resized and cropped to; the model's own when left out."""
+    timesteps: tuple[int, ...] = ()
+    """The only timesteps that are trained, for a model that draws in a few steps: 249 499 749 999 for SDXL-Turbo and
+    others of four steps. When left out, those in the model's `palate.json`, or else all."""
     steps: int = 2000
     """Optimiser steps; 2000 in Wallace et al. 2023 (Diffusion-DPO), section 5.1."""
     batch: int = 64
@@ -96,6 +99,8 @@ class AlignConfig(TrainingConfig):
             yield f"ema must be at least 0 and below 1, not {self.ema}"
         if self.train == "full" and (self.dora or self.rank_stabilized):
             yield "dora and rank_stabilized are forms of a low-rank adapter; give --train lora, or leave them out"
+        if self.adversarial and self.timesteps:
+            yield "adversarial estimates clean images at every timestep; leave it out, or timesteps"
         if self.targets == ():
             yield "targets must name at least one layer, such as to_q"
 

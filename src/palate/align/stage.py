@@ -22,11 +22,13 @@ from palate.align.plan import TrainingPlan
 from palate.align.prepare import Needed, Prepared, prepare_cached, prepare_streamed
 from palate.align.reference_errors import measure_errors
 from palate.align.trainer import Trainer
+from palate.core.progress import note
 from palate.core.runs import RunFolder
 from palate.core.user_code import class_digest
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
 from palate.models.families import adapter_of, sizes_of
+from palate.models.few_steps import few_steps, few_steps_notes
 from palate.models.frames import Frames
 from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
@@ -65,6 +67,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     method = method or config.method()
     source = resolve(config.model)
     adapter_of(source)
+    timesteps = few_steps(source, config.timesteps)
     source.check()
     sizes = sizes_of(source)
     sizes.require(config.resolution or sizes.native)
@@ -77,6 +80,9 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
         return run.path
     cut = cut_off(examples.prompts, text_limits(source)) if accelerator.is_main_process else []
     counted = note_cut_off(cut, config.model)
+    if accelerator.is_main_process:
+        for line in few_steps_notes(source, timesteps):
+            note(line)
     with explain_memory("a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"):
         with abandoned_on_error(run):
             trainer = assemble(config, method, source, examples, run, accelerator)
@@ -84,6 +90,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
             trainer.train()
     if accelerator.is_main_process:
         made = {"method": method.name, "training_steps": config.steps, "palate": __version__}
+        made |= {"timesteps": list(timesteps)} if timesteps else {}
         save_model(run.path / "model", trainer.denoiser, trainer.network, config, source, made)
         run.finish({**_summary(config, method, examples, run), **counted})
     accelerator.wait_for_everyone()
@@ -116,7 +123,8 @@ def assemble(
     del encoders  # out of memory before the network is loaded, unless `prepared` still needs them
     gc.collect()
     weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
-    denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders())
+    few = few_steps(source, config.timesteps)
+    denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders(), timesteps=few)
     _, height, width = prepared.latents.shape
     plain = use_plain_attention(denoiser.network, height * width, accelerator.device.type, dtype)
     batches = Batches(
@@ -129,8 +137,7 @@ def assemble(
     )
     reference = None
     if method.reference:
-        model = source.fingerprint(source.network, "scheduler")
-        identity = digest(model, str(weights), plain, prepared.identity)
+        identity = digest(source.fingerprint(source.network, "scheduler"), str(weights), plain, prepared.identity, *few)
         at_once = REFERENCE_AT_ONCE * micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         with run.timer("reference"):
             wanted = [examples.view[visited].ravel() for visited in plan.visits(config.steps)]

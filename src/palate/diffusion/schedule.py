@@ -54,11 +54,27 @@ class VarianceSchedule(_GaussianPath):
 
     Args:
         alphas_cumprod: signal^2 [T], as in a diffusers scheduler.
+        trained: the only timesteps of training; all T when left out.
 
     Reference: Ho et al. 2020 (arXiv:2006.11239), equation 4.
     """
 
     alphas_cumprod: Tensor
+    trained: tuple[int, ...] = ()
+
+    @classmethod
+    def of_few_steps(cls, alphas_cumprod: Tensor, trained: tuple[int, ...]) -> VarianceSchedule:
+        """The schedule of a model that draws in a few steps, and that is trained at the timesteps of these alone.
+
+        If the last timestep T - 1 is one of them it becomes pure noise, from which such a model starts, and the others
+        move with it: signal is shifted to 0 at T - 1 and scaled to what it was at 0.
+
+        Reference: Lin et al. 2023 (arXiv:2305.08891), algorithm 1; so does the code of Diffusion-DPO for SDXL-Turbo.
+        """
+        if len(alphas_cumprod) - 1 not in trained:
+            return cls(alphas_cumprod, trained)
+        signal = alphas_cumprod.sqrt()
+        return cls(((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])) ** 2, trained)
 
     def signal(self, t: Tensor) -> Tensor:
         """sqrt(alphas_cumprod[t]) [B]."""
@@ -69,8 +85,10 @@ class VarianceSchedule(_GaussianPath):
         return (1 - self._signal_squared(t)).sqrt()
 
     def sample_t(self, u: Tensor) -> Tensor:
-        """Uniform over 0 .. T-1, as Diffusion-DPO (arXiv:2311.12908, equation 14)."""
-        return (u * len(self.alphas_cumprod)).long()
+        """Uniform over 0 .. T-1, as Diffusion-DPO (arXiv:2311.12908, equation 14), or over those that are trained."""
+        if not self.trained:
+            return (u * len(self.alphas_cumprod)).long()
+        return torch.tensor(self.trained, device=u.device)[(u * len(self.trained)).long()]
 
     def _signal_squared(self, t: Tensor) -> Tensor:
         return self.alphas_cumprod.to(t.device)[t].float()

@@ -80,6 +80,9 @@ class Sampler:
         width: int | None = None,
     ) -> None:
         source = resolve(model)
+        adapter: Any = find_adapter(source)
+        if adapter and not adapter.draws_from_prompt:
+            raise InputError(f"{model} ({adapter.title}) changes another model's images and draws none from a prompt")
         device = pick_device(device)
         self.dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
         if self.dtype not in DTYPES:
@@ -90,7 +93,6 @@ class Sampler:
         self._size = {name: side for name, side in (("height", height), ("width", width)) if side}
         self.pipeline = load_pipeline(source, device=device, dtype=DTYPES[self.dtype])
         self.pipeline.set_progress_bar_config(disable=True)
-        adapter: Any = find_adapter(source)
         self._denoiser: Denoiser | None = adapter(self.pipeline) if adapter else None
         defaults = inspect.signature(self.pipeline.__call__).parameters
         self._guidance_name = self._denoiser.guidance_name if self._denoiser else "guidance_scale"

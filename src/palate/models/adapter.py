@@ -41,6 +41,10 @@ class Adapter:
     diffusers' own training scripts."""
     guidance_name: ClassVar[str] = "guidance_scale"
     """The name of the guidance scale among the pipeline's arguments."""
+    takes_timesteps: ClassVar[bool] = False
+    """Whether training can be limited to some timesteps, by a method `train_only`; see `models.few_steps`."""
+    draws_from_prompt: ClassVar[bool] = True
+    """Whether the pipeline draws from a prompt alone."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline

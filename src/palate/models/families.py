@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FAMILIES = {
     "StableDiffusionPipeline": "palate.models.stable_diffusion:StableDiffusion",
     "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
+    "StableDiffusionXLImg2ImgPipeline": "palate.models.stable_diffusion_xl_refiner:StableDiffusionXLRefiner",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "FluxPipeline": "palate.models.flux:Flux",
     "ZImagePipeline": "palate.models.z_image:ZImage",

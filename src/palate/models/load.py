@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
 from palate.models.families import adapter_of
+from palate.models.few_steps import few_steps
 from palate.models.fuse import fuse_lora
 from palate.models.source import LORA_FILE, UNUSED, ModelSource, builtin_models, resolve
 
@@ -69,18 +70,26 @@ def load_denoiser(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     without: Collection[str] = (),
+    timesteps: Sequence[int] = (),
 ) -> Denoiser:
-    """The model as a `Denoiser`; for arguments and errors see `load_pipeline`.
+    """The model as a `Denoiser`; for other arguments and errors see `load_pipeline`.
+
+    Args:
+        timesteps: the only ones that are trained; see `few_steps`.
 
     Raises:
-        InputError: also if Palate cannot train the model's family.
+        InputError: also if Palate cannot train the model's family, or not at these timesteps.
     """
     source = name if isinstance(name, ModelSource) else resolve(name)
     adapter: Any = adapter_of(source)
+    chosen = few_steps(source, timesteps)
     pipeline = load_pipeline(source, device=device, dtype=dtype, without=(*UNUSED, *without))
     if source.network in without:  # Stable Diffusion 3 reads its transformer's configuration to embed a prompt
         setattr(pipeline, source.network, SimpleNamespace(config=SimpleNamespace(**source.config(source.network))))
-    return adapter(pipeline)
+    denoiser = adapter(pipeline)
+    if chosen:
+        denoiser.train_only(chosen)
+    return denoiser
 
 
 def _require_finite_weights(pipeline: Any, source: ModelSource, given: Collection[str]) -> None:

@@ -57,6 +57,19 @@ class ModelSource:
         path = self.folder / CARD
         return read_json(path) if path.exists() else {}
 
+    @cached_property
+    def timesteps(self) -> tuple[int, ...]:
+        """The only timesteps at which the model is trained, from the last `palate.json` that has them; or empty.
+
+        Raises:
+            InputError: they are not whole numbers.
+        """
+        cards = [read_json(lora / CARD) for lora in reversed(self.loras) if (lora / CARD).exists()]
+        found = next((card["timesteps"] for card in (*cards, self.card) if "timesteps" in card), [])
+        if not isinstance(found, list) or not all(type(each) is int for each in found):
+            raise InputError(f"the timesteps in the {CARD} of {self.base} are {found!r}; give a list, [249, 499]")
+        return tuple(found)
+
     def origin(self) -> ModelSource:
         """The model from which this one was aligned.
 

@@ -20,11 +20,16 @@ class StableDiffusion(Adapter):
     title = "Stable Diffusion 1 and 2"
     native_sizes = (512, 768)
     part = "unet"
+    takes_timesteps = True
 
     def __init__(self, pipeline: Any) -> None:
         super().__init__(pipeline)
         self._schedule = VarianceSchedule(pipeline.scheduler.alphas_cumprod)
         self.parametrization = Parametrization(pipeline.scheduler.config.prediction_type)
+
+    def train_only(self, timesteps: tuple[int, ...]) -> None:
+        """Limits training to some timesteps, as a model needs that draws in a few steps."""
+        self._schedule = VarianceSchedule.of_few_steps(self.pipeline.scheduler.alphas_cumprod, timesteps)
 
     def schedule(self, cells: tuple[int, int]) -> VarianceSchedule:
         """The scheduler's noise schedule, the same for every size."""

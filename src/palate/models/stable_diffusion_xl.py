@@ -55,9 +55,13 @@ class StableDiffusionXL(StableDiffusion):
             x_t,
             t,
             encoder_hidden_states=conditioning.dense("embeddings"),
-            added_cond_kwargs={"text_embeds": conditioning.dense("pooled"), "time_ids": conditioning.dense("time_ids")},
+            added_cond_kwargs={"text_embeds": conditioning.dense("pooled"), "time_ids": self.time_ids(conditioning)},
             return_dict=False,
         )[0]
+
+    def time_ids(self, conditioning: Conditioning) -> Tensor:
+        """What the network takes about the images themselves [B, 6]."""
+        return conditioning.dense("time_ids")
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
         """The arguments of `StableDiffusionXLPipeline`, which computes the rest from the size of the image."""

@@ -56,7 +56,8 @@ class ImplicitScorer:
         self.name, self._device, self._draws = f"implicit:{run}", torch.device(pick_device(device)), draws
         self._aligned = load_denoiser(aligned, device=self._device)
         self.text_limits = text_limits(aligned)
-        self._base = load_denoiser(origin, device=self._device, without=origin.encoders())
+        without, timesteps = origin.encoders(), aligned.timesteps
+        self._base = load_denoiser(origin, device=self._device, without=without, timesteps=timesteps)
         self._resolution = sizes_of(aligned).native
         self._fingerprint = f"{aligned.fingerprint(*aligned.parts())} {origin.fingerprint(origin.network)} {draws}"
 
