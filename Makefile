@@ -1,11 +1,13 @@
-# `make demo` and `make test` do all the set-up on a machine with Python 3.10 or newer and pip.
+# `make demo` and `make test` do all the set-up on a machine with Python 3.11 or newer and pip.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := .venv-lowest
+NEWEST := .venv-newest
 
-.PHONY: setup demo test lint types pytest slow gpu wheel-test docs clean
+.PHONY: setup demo test lint types pytest slow gpu wheel-test lowest newest docs clean
 
 setup: $(READY)  ## a virtual environment with the tested versions
 
@@ -33,6 +35,14 @@ gpu: $(READY)  ## the tests that need a CUDA device
 wheel-test: $(READY)  ## the built wheel, from another folder
 	$(BIN)/python -m pytest tests/test_wheel.py
 
+# Old releases use what newer releases of their own dependencies deprecate: that fails no test here.
+lowest: $(LOWEST)/.ready  ## the tests with the lowest versions that pyproject.toml permits
+	$(LOWEST)/bin/python -m pytest -n auto --dist loadfile \
+		-W ignore::DeprecationWarning -W ignore::FutureWarning -W ignore::PendingDeprecationWarning $(TESTS)
+
+newest: $(NEWEST)/.ready  ## the tests with the newest versions that there are, but for torch; TESTS=... runs a part
+	$(NEWEST)/bin/python -m pytest -n auto --dist loadfile $(TESTS)
+
 docs: $(READY)  ## the generated pages
 	$(BIN)/python -m palate.cli.reference > docs/cli.md
 
@@ -43,6 +53,23 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# A new pip, as older ones download whole packages to learn what those need.
+$(LOWEST)/.ready: pyproject.toml constraints.txt tests/floors.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/pip install --upgrade pip
+	$(LOWEST)/bin/pip install --constraint constraints.txt torch
+	$(LOWEST)/bin/python tests/floors.py > $(LOWEST)/floors.txt
+	$(LOWEST)/bin/pip install --constraint $(LOWEST)/floors.txt --editable '.[dev]'
+	touch $@
+
+$(NEWEST)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/pip install --upgrade pip
+	grep '^torch==' constraints.txt > $(NEWEST)/torch.txt
+	$(NEWEST)/bin/pip install --constraint $(NEWEST)/torch.txt torch
+	$(NEWEST)/bin/pip install --constraint $(NEWEST)/torch.txt --upgrade --upgrade-strategy eager --editable '.[dev]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) dist .pytest_cache .ruff_cache
 	find src tests recipes benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

@@ -21,9 +21,9 @@ from palate.models.prompt_length import COUNT
 from palate.prefer.relabel import RelabelConfig, relabel
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
-from palate.reward.config import BradleyTerryConfig
+from palate.reward.config import BradleyTerryConfig, RewardTestConfig
 from palate.reward.stage import train_reward
-from palate.reward.testing import RewardTestConfig, test_rewards
+from palate.reward.testing import test_rewards
 from palate.score.stage import ScoreConfig, score
 
 LONG, SHORT = "a" * (PROMPT_LENGTH - 1), "a" * (PROMPT_LENGTH - 2)

@@ -26,9 +26,9 @@ from palate.prefer.simulate import SimulateConfig, simulate_preferences
 from palate.records.jsonlines import JsonLines
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
-from palate.reward.config import BradleyTerryConfig
+from palate.reward.config import BradleyTerryConfig, RewardTestConfig
 from palate.reward.stage import train_reward
-from palate.reward.testing import RewardTestConfig, test_rewards
+from palate.reward.testing import test_rewards
 from palate.score.filter import FilterConfig, filter_images
 from palate.score.stage import ScoreConfig, read_scores, score
 

@@ -53,6 +53,7 @@ def test_help_lists_the_stages_in_the_order_of_the_loop(capsys):
         "export",
         "cache",
         "demo",
+        "completion",
     ]
     assert listed == stages
 

@@ -52,6 +52,10 @@ COMMANDS = [
     "palate cache list",
     "palate cache prune",
     "palate demo",
+    "palate completion",
+    "palate completion bash",
+    "palate completion zsh",
+    "palate completion fish",
 ]
 
 

@@ -31,8 +31,7 @@ from palate.prefer.from_scores import FromScoresConfig
 from palate.prefer.grading import GradeConfig
 from palate.prefer.importing import ImportConfig
 from palate.prefer.relabel import RelabelConfig
-from palate.reward.config import BradleyTerryConfig, RegressionConfig
-from palate.reward.testing import RewardTestConfig
+from palate.reward.config import BradleyTerryConfig, RegressionConfig, RewardTestConfig
 from palate.score.filter import FilterConfig
 from palate.score.stage import ScoreConfig
 

@@ -19,9 +19,9 @@ from palate.generate.stage import GenerateConfig, generate
 from palate.prefer.grades import load_graded, write_graded
 from palate.prefer.simulate import SimulateConfig, simulate_preferences
 from palate.records.graded_image import GradedImage
-from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig
+from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig, RewardTestConfig
 from palate.reward.stage import train_reward
-from palate.reward.testing import RewardTestConfig, test_rewards
+from palate.reward.testing import test_rewards
 from palate.score.filter import FilterConfig, filter_images
 from palate.score.load import load_scorer
 from palate.score.stage import ScoreConfig, score

@@ -18,8 +18,9 @@ from palate.prefer.load import load_preferences
 from palate.records.graded_image import GradedImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
+from palate.reward.config import RewardTestConfig
 from palate.reward.stage import train_reward
-from palate.reward.testing import RewardTestConfig, prompts_of_scorer, test_rewards
+from palate.reward.testing import prompts_of_scorer, test_rewards
 from palate.score.reward import load_reward
 
 

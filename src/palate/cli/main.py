@@ -35,8 +35,15 @@ MODULES = {
     "export": ("palate.cli.export", "write an aligned model for other programs, or upload it"),
     "cache": ("palate.cli.cache", "list and delete what runs keep for later runs"),
     "demo": ("palate.cli.demo", "run the whole loop on the built-in tiny model"),
+    "completion": ("palate.cli.completion", "print a shell's completion of these commands and their flags"),
 }
 COMMANDS = {name: _lazy(module, help) for name, (module, help) in MODULES.items()}
+
+
+def every_command() -> dict[str, Command]:
+    """`COMMANDS` with the commands below each, for which the module of each is imported."""
+    below = {name: getattr(importlib.import_module(module), "COMMANDS", {}) for name, (module, _) in MODULES.items()}
+    return {name: command._replace(commands=below[name]) for name, command in COMMANDS.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 from collections.abc import Iterator, Mapping
 
 from palate.cli.dispatch import Command
-from palate.cli.main import COMMANDS, MODULES, main
+from palate.cli.main import every_command, main
 
 _HEAD = """# Command line
 
@@ -25,9 +24,7 @@ def reference_page() -> str:
 
 def _commands() -> Iterator[tuple[str, ...]]:
     yield ()
-    for name in COMMANDS:
-        yield (name,)
-        yield from _below((name,), getattr(importlib.import_module(MODULES[name][0]), "COMMANDS", {}))
+    yield from _below((), every_command())
 
 
 def _below(words: tuple[str, ...], commands: Mapping[str, Command]) -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,13 @@ from typing import Any
 
 from palate.cli.dispatch import Command, dispatch
 from palate.core.config import parse
-from palate.reward.config import BradleyTerryConfig, DiscriminatorConfig, RegressionConfig, RewardConfig
+from palate.reward.config import (
+    BradleyTerryConfig,
+    DiscriminatorConfig,
+    RegressionConfig,
+    RewardConfig,
+    RewardTestConfig,
+)
 
 DESCRIPTION = "Learns rewards from feedback, and says how far they can be trusted."
 TRAIN = "Learns a reward; it is then a scorer, reward:<run>, wherever a scorer is asked for."
@@ -55,10 +61,9 @@ def _train(name: str, argv: Sequence[str]) -> int:
 
 
 def _test(argv: Sequence[str]) -> int:
-    from palate.reward.testing import CHART, RewardTestConfig, test_rewards
-
     config = parse(RewardTestConfig, argv, prog="palate reward test", description=TEST)
     from palate.core.runs import RunFolder
+    from palate.reward.testing import CHART, test_rewards
 
     folder = test_rewards(config)
     summary = RunFolder(folder).finished or {}

@@ -16,7 +16,7 @@ wrong type, and what the class's own `__post_init__` refuses. A field's docstrin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, get_type_hints
 
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 HEADER = ("stage", "palate", "inputs")  # keys that a run folder adds to its config.yaml; not part of a configuration
 
 C = TypeVar("C", bound="DataclassInstance")
+
+_ASK = "--\0"  # in place of flags; nobody can type it, as no argument of a program holds a NUL
+
+
+class _Asked(BaseException):
+    """Ends a command that was asked which configuration it reads; its argument is the class."""
 
 
 def parse(cls: type[C], argv: Sequence[str], *, prog: str, description: str) -> C:
@@ -49,6 +55,8 @@ def parse(cls: type[C], argv: Sequence[str], *, prog: str, description: str) -> 
     Raises:
         ConfigError: lists all problems, each by its flag or, for a value from the file, by its key.
     """
+    if _ASK in argv:
+        raise _Asked(cls)
     if {"--help", "-h"} & set(argv):
         show_help(cls, prog, description)
         raise SystemExit(0)
@@ -64,6 +72,20 @@ def parse(cls: type[C], argv: Sequence[str], *, prog: str, description: str) -> 
         command = prog.partition(" ")[2] or prog
         _refuse(f"{command}: {path}" if path else command, misused)
     return config
+
+
+def configuration_of(command: Callable[[Sequence[str]], Any]) -> type[DataclassInstance] | None:
+    """The class that a command, a function of its flags, hands to `parse`; the command itself does not run.
+
+    None where it reads no flags, or cannot before a package is installed.
+    """
+    try:
+        command([_ASK])
+    except _Asked as asked:
+        return asked.args[0]
+    except PalateError:
+        pass
+    return None
 
 
 def from_mapping(cls: type[C], mapping: Mapping[str, Any], *, source: str | None = None) -> C:

@@ -15,7 +15,7 @@ Every parametrization is a linear combination of data and noise, `p x_0 + q eps`
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from torch import Tensor
 from palate.diffusion.schedule import Schedule, broadcast
 
 
-class Parametrization(str, Enum):
+class Parametrization(StrEnum):
     """The meaning of a network's raw output; the first three have the names of diffusers' `prediction_type`."""
 
     EPSILON = "epsilon"

@@ -161,3 +161,29 @@ class DiscriminatorConfig(RewardConfig):
         from palate.reward.tasks import Realism
 
         return Realism(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardTestConfig:
+    """The settings of `palate reward test`."""
+
+    scorer: tuple[str, ...]
+    """One scorer or more: reward:<run>, implicit:<run>, clip:<model>, image:<measure> or
+    python:<module>:<factory>."""
+    preferences: str
+    """Rankings, as `palate align` takes them."""
+    out: Path
+    """Run folder."""
+    prompts: Literal["unseen", "all"] = "unseen"
+    """unseen leaves out every prompt that one of the scorers was trained on, as far as their runs list them; all keeps
+    every prompt."""
+    batch: int = 64
+    """Images scored at once."""
+    device: str | None = None
+    """Such as cpu or cuda; the best one there is when left out."""
+
+    def __post_init__(self) -> None:
+        if not self.scorer:
+            raise ValueError("scorer must name at least one, such as reward:runs/reward")
+        if self.batch <= 0:
+            raise ValueError(f"batch must be above zero, not {self.batch}")

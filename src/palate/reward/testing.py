@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from palate.records.columns import Rankings
 from palate.records.ranked import RankedSet
 from palate.reward.chart import draw_calibration
 from palate.reward.comparisons import Comparisons, TieThreshold, spearman
+from palate.reward.config import RewardTestConfig
 from palate.reward.stage import FOLDS, HELD_OUT, PROMPTS, TRAINED
 from palate.score.base import note_prompts_cut_off, require_score, score_images
 from palate.score.load import fingerprints, load_scorer
@@ -32,32 +32,6 @@ CHART = "calibration.png"
 OF_TRAINING = {"folds": "the folds of its training", "held out": "prompts held out of its training"}
 """The descriptions of the pairs on which a reward's own threshold of ties was chosen."""
 FREE = frozenset({"out", "batch", "device"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewardTestConfig:
-    """The settings of `palate reward test`."""
-
-    scorer: tuple[str, ...]
-    """One scorer or more: reward:<run>, implicit:<run>, clip:<model>, image:<measure> or
-    python:<module>:<factory>."""
-    preferences: str
-    """Rankings, as `palate align` takes them."""
-    out: Path
-    """Run folder."""
-    prompts: Literal["unseen", "all"] = "unseen"
-    """unseen leaves out every prompt that one of the scorers was trained on, as far as their runs list them; all keeps
-    every prompt."""
-    batch: int = 64
-    """Images scored at once."""
-    device: str | None = None
-    """Such as cpu or cuda; the best one there is when left out."""
-
-    def __post_init__(self) -> None:
-        if not self.scorer:
-            raise ValueError("scorer must name at least one, such as reward:runs/reward")
-        if self.batch <= 0:
-            raise ValueError(f"batch must be above zero, not {self.batch}")
 
 
 def test_rewards(config: RewardTestConfig) -> Path:

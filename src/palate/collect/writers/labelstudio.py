@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -60,7 +60,7 @@ def _task(asked: Asked, task: Task, control: str) -> dict[str, Any]:
 def _annotation(ballot: Ballot, item: int, task: Task, control: str, keys: Sequence[str]) -> dict[str, Any]:
     kind, value = _value(ballot, task, keys)
     said = {"from_name": control, "to_name": LIST if task == "ranking" else keys[0], "type": kind, "value": value}
-    made = datetime.fromtimestamp(ballot.created, timezone.utc).isoformat()
+    made = datetime.fromtimestamp(ballot.created, UTC).isoformat()
     return {
         "id": ballot.vote,
         "result": [{"id": f"vote{ballot.vote}", **said, "meta": {RATER: ballot.rater}}],
