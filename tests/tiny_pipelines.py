@@ -205,12 +205,12 @@ def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, t5: bool = False
     return Path(folder)
 
 
-def tiny_tokenizer() -> CLIPTokenizer:
+def tiny_tokenizer(**options: Any) -> CLIPTokenizer:
     """A `CLIPTokenizer` whose words are single characters, built without a download."""
     alphabet = sorted(ByteLevel.alphabet())
     words = [*alphabet, *(f"{character}</w>" for character in alphabet), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: number for number, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=PROMPT_LENGTH)
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=PROMPT_LENGTH, **options)
 
 
 def _tiny_text_config(tokenizer: Any) -> CLIPTextConfig:

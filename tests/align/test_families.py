@@ -28,9 +28,9 @@ def tiny(twins: Any, name: str, **more: Any) -> dict[str, Any]:
     return {**COMMON, "model": str(twins[name]), "resolution": TWINS[name].square, **more}
 
 
-def prediction(denoiser: Any) -> torch.Tensor:
-    """What a denoiser predicts of one noise and prompt."""
-    shape = denoiser.encode(torch.zeros(1, 3, 16, 16)).shape
+def prediction(denoiser: Any, square: int) -> torch.Tensor:
+    """What a denoiser predicts of one noise and prompt, for a picture of a width and height in pixels."""
+    shape = denoiser.encode(torch.zeros(1, 3, square, square)).shape
     x_t = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     u = torch.tensor([0.6])
     with torch.no_grad():
@@ -61,10 +61,11 @@ def test_a_saved_lora_is_loaded_by_plain_diffusers_and_predicts_what_was_trained
     plain = load_pipeline(twins[name])
     plain.load_lora_weights(folder / "model")
     ours, theirs = load_denoiser(folder), load_denoiser(twins[name])
-    base = prediction(theirs)
+    square = TWINS[name].square
+    base = prediction(theirs, square)
     theirs = type(theirs)(plain)
-    torch.testing.assert_close(prediction(theirs), prediction(ours), atol=1e-5, rtol=1e-4)
-    assert (prediction(ours) - base).abs().max() > 1e-4
+    torch.testing.assert_close(prediction(theirs, square), prediction(ours, square), atol=1e-5, rtol=1e-4)
+    assert (prediction(ours, square) - base).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -78,7 +79,9 @@ def test_a_saved_pipeline_is_opened_by_plain_diffusers_and_nothing_but_its_netwo
             before, after = getattr(base, part).state_dict(), getattr(pipeline, part).state_dict()
             same = all(torch.equal(value, after[key]) for key, value in before.items())
             assert same == (part != source.network), part
-    torch.testing.assert_close(prediction(adapter_of(source)(pipeline)), prediction(load_denoiser(folder)))
+    square = TWINS[name].square
+    ours, theirs = load_denoiser(folder), adapter_of(source)(pipeline)
+    torch.testing.assert_close(prediction(theirs, square), prediction(ours, square))
 
 
 def absent(source: Any) -> dict[str, None]:

@@ -64,9 +64,9 @@ def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidan
     twin = TWINS[name]
     pipeline, denoiser = load_pipeline(twins[name]), load_denoiser(twins[name])
     with steps_watched(pipeline) as taken:
-        draw(twin, pipeline, PROMPTS, way, twin.size, output_type="latent")
+        draw(twin, pipeline, list(twin.prompts), way, twin.size, output_type="latent")
     scale = twin.guidance[way][1]
-    positive, negative = denoiser.encode_prompt(PROMPTS), denoiser.encode_prompt([None, None])
+    positive, negative = denoiser.encode_prompt(twin.prompts), denoiser.encode_prompt([None, None])
     embedded = Conditioning({"guidance": torch.full((2,), scale)})
     assert len(taken) == STEPS
     integers = isinstance(denoiser.schedule((8, 8)), VarianceSchedule)
@@ -159,14 +159,29 @@ def rows_of(value: torch.Tensor | Ragged) -> list[torch.Tensor]:
     return value.rows() if isinstance(value, Ragged) else list(value)
 
 
+@pytest.mark.parametrize("name", TWINS)
+def test_a_prediction_does_not_depend_on_the_prompts_beside_it_which_may_be_longer(twins, name):
+    denoiser = load_denoiser(twins[name])
+    conditioning = denoiser.encode_prompt([*PROMPTS, None])
+    shape = denoiser.encode(torch.zeros(1, 3, *TWINS[name].size)).shape[1:]
+    x_t = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    t = denoiser.schedule((shape[-2], shape[-1])).sample_t(torch.tensor([0.2, 0.5, 0.8]))
+    with torch.no_grad():
+        together = denoiser.predict(x_t, t, conditioning)
+        for row in range(3):
+            one = slice(row, row + 1)
+            alone = denoiser.predict(x_t[one], t[one], conditioning[one])
+            torch.testing.assert_close(alone, together[one], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", [name for name, twin in TWINS.items() if twin.draws])
 def test_a_picture_is_the_plain_pipeline_s_for_the_same_prompt_and_seed(twins, name):
     twin = TWINS[name]
     sampler = Sampler(
         twins[name], device="cpu", steps=STEPS, guidance=twin.guidance[-1][1], height=twin.size[0], width=twin.size[1]
     )
-    ours = np.stack([np.asarray(image) for image in sampler.sample(PROMPTS, [0, 1])])
-    theirs = np.stack(draw(twin, load_pipeline(twins[name]), PROMPTS, len(twin.guidance) - 1, twin.size))
+    ours = np.stack([np.asarray(image) for image in sampler.sample(twin.prompts, [0, 1])])
+    theirs = np.stack(draw(twin, load_pipeline(twins[name]), list(twin.prompts), len(twin.guidance) - 1, twin.size))
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
 
 

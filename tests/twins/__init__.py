@@ -1,11 +1,14 @@
 """Small twins of the families' own pipelines: the same classes with random weights, by name. A new one is a line."""
 
-from twins import flux, stable_diffusion, z_image
+from twins import auraflow, cogview_4, flux, lumina_2, stable_diffusion, z_image
 from twins.twin import Twin
 
 TWINS: dict[str, Twin] = {
+    "auraflow": auraflow.plain,
+    "cogview-4": cogview_4.plain,
     "flux-dev": flux.dev,
     "flux-schnell": flux.schnell,
+    "lumina-2": lumina_2.plain,
     "sd-eps": stable_diffusion.eps,
     "sd-v": stable_diffusion.v,
     "sd3": stable_diffusion.three,

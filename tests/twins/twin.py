@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL
 from tiny_pipelines import PROMPT_LENGTH, tiny_tokenizer
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+from transformers import CLIPTextConfig, CLIPTextModel, Gemma2Config, Gemma2Model, T5Config, T5EncoderModel
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Twin:
         guidance: the call's arguments of each way to guide, with the scale by which the adapter is to guide.
         size: (height, width) in pixels of a picture that is not square.
         square: pixels a side of the smallest picture that is.
+        options: more arguments of the call.
+        prompts: two prompts of unequal length.
         frame: the call's arguments that give the height and width of the picture.
         draws: whether the pipeline draws from a prompt alone.
     """
@@ -38,6 +40,7 @@ class Twin:
     size: tuple[int, int] = (16, 24)
     square: int = 16
     options: Mapping[str, Any] = field(default_factory=dict)
+    prompts: tuple[str, str] = ("two red circles", "a blue star on a green background")
     frame: Callable[[int, int], Mapping[str, Any]] = lambda height, width: {"height": height, "width": width}
     draws: bool = True
 
@@ -59,6 +62,32 @@ def flow_vae(**options: Any) -> AutoencoderKL:
         shift_factor=0.1159,
     )
     return AutoencoderKL(**{**settings, **options})
+
+
+def eight_fold_vae(**options: Any) -> AutoencoderKL:
+    """As `flow_vae`, of factor 8."""
+    levels = 4
+    return flow_vae(
+        block_out_channels=(4,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        **options,
+    )
+
+
+def tiny_gemma_2(vocabulary: int) -> Gemma2Model:
+    """A text encoder of Gemma 2's class, 32 wide."""
+    return Gemma2Model(
+        Gemma2Config(
+            vocab_size=vocabulary,
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+        )
+    )
 
 
 def tiny_clip_text(tokenizer: Any) -> CLIPTextModel:
@@ -87,7 +116,7 @@ def tiny_t5(vocabulary: int) -> T5EncoderModel:
     )
 
 
-def seeded() -> Any:
+def seeded(**options: Any) -> Any:
     """The tokenizer of all twins, after torch's generator was seeded for their weights."""
     torch.manual_seed(0)
-    return tiny_tokenizer()
+    return tiny_tokenizer(**options)

@@ -127,6 +127,13 @@ class Sampler:
             raise InputError(
                 f"a seed must be a whole number from 0 to {SEEDS - 1}, as torch uses only 32 bits, not {wrong[0]}"
             )
+        drawn: dict[int, Sampled] = {}
+        for rows in self._batches(prompts):
+            drawn |= zip(rows, self._draw([prompts[row] for row in rows], [seeds[row] for row in rows]), strict=True)
+        return [drawn[row] for row in range(len(prompts))]
+
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
+        """The images of one call of the pipeline."""
         with _decoder_watched(self.pipeline) as decoded, np.errstate(invalid="ignore"):  # NaN is checked below
             found = self.pipeline(
                 **self._inputs(prompts),
@@ -141,6 +148,15 @@ class Sampler:
         images = processor.numpy_to_pil(processor.pt_to_numpy(found.images))
         flags = getattr(found, "nsfw_content_detected", None) or [False] * len(images)
         return [Sampled(image, _why_blocked(image, flag)) for image, flag in zip(images, flags, strict=True)]
+
+    def _batches(self, prompts: Sequence[str]) -> list[list[int]]:
+        """The places of the prompts of each call: one for all, or one for each length if the pipeline needs that."""
+        if self._denoiser is None or not self._denoiser.one_length:
+            return [list(range(len(prompts)))]
+        batches: dict[int, list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            batches.setdefault(int(self._encode(prompt).ragged("embeddings").length), []).append(place)
+        return list(batches.values())
 
     def _inputs(self, prompts: Sequence[str]) -> Mapping[str, Any]:
         """The pipeline's arguments for the prompts of a batch."""

@@ -45,6 +45,8 @@ class Adapter:
     """Whether training can be limited to some timesteps, by a method `train_only`; see `models.few_steps`."""
     draws_from_prompt: ClassVar[bool] = True
     """Whether the pipeline draws from a prompt alone."""
+    one_length: ClassVar[bool] = False
+    """Whether the pipeline takes only prompts of one length in a batch, because the network attends to padding."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline

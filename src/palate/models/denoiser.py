@@ -30,6 +30,8 @@ class Denoiser(Protocol):
     """Endings of the names of the layers that get a LoRA by default."""
     guidance_name: ClassVar[str]
     """The name of the guidance scale among the pipeline's arguments."""
+    one_length: ClassVar[bool]
+    """Whether the pipeline takes only prompts of one length in a batch, because the network attends to padding."""
 
     def schedule(self, cells: tuple[int, int]) -> Schedule:
         """The noise schedule for latents of (h, w) cells; in some families it depends on the size of the image."""

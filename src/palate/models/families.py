@@ -20,6 +20,9 @@ FAMILIES = {
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "FluxPipeline": "palate.models.flux:Flux",
     "ZImagePipeline": "palate.models.z_image:ZImage",
+    "AuraFlowPipeline": "palate.models.auraflow:AuraFlow",
+    "CogView4Pipeline": "palate.models.cogview_4:CogView4",
+    "Lumina2Pipeline": "palate.models.lumina_2:Lumina2",
 }
 """The adapter, as `module:class`, by the name of the pipeline's class."""
 
