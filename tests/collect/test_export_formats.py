@@ -123,7 +123,7 @@ def test_pick_a_pic_has_its_columns_and_says_what_it_lost(tmp_path: Path) -> Non
         "rows": 9,
         "of them ties": 3,
         "raters": 2,
-        "votes merged into what their raters came to": 6,
+        "votes merged into one result for each pair": 6,
         "seeds without a place": 9,
         "sets of more than two images, taken apart into pairs": 3,
     }

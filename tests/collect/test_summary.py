@@ -83,7 +83,7 @@ def test_a_system_that_has_won_everything_is_named(study):
     made = study(items=8, raters=2, mirror=0.0)
     answer_all(made, first)
     assert doubts(quality(made).standings[0]) == [
-        "base has won every comparison so far: the values lean on a weak prior and have no interval yet."
+        "base has won every comparison so far: the values depend on a weak prior and have no interval yet."
     ]
 
 

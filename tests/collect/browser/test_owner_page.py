@@ -68,7 +68,7 @@ def test_a_rater_who_is_added_elsewhere_has_a_row_after_the_next_refresh(owner, 
 
 def test_a_quarantine_is_put_on_and_taken_off_with_the_keyboard(owner, served):
     mine = f'{QUARANTINE}[data-name="rater 1"]'
-    for words, said in (("Count again rater 1", "count nowhere"), ("Quarantine rater 1", "count again")):
+    for words, said in (("Count again rater 1", "no longer counted"), ("Quarantine rater 1", "counted again")):
         focus(owner, mine)
         owner.keys(Keys.ENTER)
         owner.wait("the page says so", lambda said=said: said in owner.text("#say"))

@@ -58,7 +58,7 @@ def test_minutes_go_by_the_raters_own_pace(page, serve: Serve):
 
 def test_who_has_answered_all_is_told_whether_the_study_is_finished(page, serve: Serve):
     served = serve(prompts=2, raters_per_item=2)
-    for title, why in (("all for you", "needs somebody who has not seen it"), ("the last one", "has all the answers")):
+    for title, why in (("all for you", "need people who have not seen them"), ("the last one", "has all the answers")):
         page.open(served.invite())
         seen = page.screen()
         page.keys("1")

@@ -1,1 +1,1 @@
-"""Alembic's scripts: how a study's database came to be what it is."""
+"""Alembic's scripts, which create and update a study's database."""

@@ -1,1 +1,1 @@
-"""How good a study's votes are: progress, agreement, raters, systems."""
+"""The quality of a study's votes: progress, agreement, raters, systems."""

@@ -1,4 +1,4 @@
-"""Measures a study in another process, because that takes part of a second, in which votes must not wait."""
+"""Measures a study in another process, so that votes do not wait while it computes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from palate.collect.quality.study_quality import Quality, quality
 from palate.collect.study import OpenStudy, open_study
 
 NICE = 10
-"""By how much the process gives way to others."""
+"""The niceness of the process: above 0, other processes run first."""
 PATIENCE = 10.0
-"""Seconds that it is given to end by itself."""
+"""The time in seconds in which it can end by itself before it is killed."""
 
 
 class Apart:
-    """`quality`, measured elsewhere.
+    """The function `quality`, computed in another process.
 
-    The process is started when it is first needed, and again where it was stopped. It ends with this one, however that
-    ends: it reads from a pipe whose other end nobody else has.
+    The process is started when it is first needed, and again if it was stopped. It ends when this process ends, for
+    whatever reason: it reads from a pipe, and only this process has the other end.
     """
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class Apart:
         self._running: tuple[Connection, BaseProcess] | None = None
 
     def __call__(self, study: OpenStudy) -> Quality:
-        """Measures a study, the same one each time, as it stands."""
+        """Measures the present state of a study, which must be the same one at every call."""
         with self._lock:
             try:
                 found = self._ask(study.folder)
-            except (EOFError, OSError):  # it was stopped from outside, or ran out of memory: once more
+            except (EOFError, OSError):  # it was stopped from outside, or ran out of memory: try again once
                 self._stop()
                 found = self._ask(study.folder)
         if isinstance(found, Exception):
@@ -55,7 +55,7 @@ class Apart:
     def _stop(self) -> None:
         if self._running is not None:
             pipe, process = self._running
-            pipe.close()  # at which it ends, once it has measured what it is about to
+            pipe.close()  # then the process ends, after its current measurement
             process.join(PATIENCE)
             process.kill()
         self._running = None
@@ -80,7 +80,7 @@ def _work(pipe: Connection, folder: Path) -> None:
         while pipe.recv():
             try:
                 pipe.send(quality(study))
-            except Exception as error:  # for whoever asked
+            except Exception as error:  # raised again in the process that asked
                 pipe.send(error)
     except (EOFError, OSError):
         pass

@@ -14,10 +14,10 @@ class Labels:
     """M labels that measured answers give to units; raters agree where they give a unit one label.
 
     Attributes:
-        answer: [M] the answer that says so; of a comparison of two ratings, the first of the two.
-        unit: [M] what is labelled; the same for all raters.
-        prompt: [M] of the unit.
-        label: [M].
+        answer: [M] the number of the answer that gives the label; of a comparison of two ratings, the first of the two.
+        unit: [M] the number of the thing that is labelled; the same for all raters.
+        prompt: [M] the number of the unit's prompt.
+        label: [M] the label.
     """
 
     answer: np.ndarray
@@ -26,7 +26,7 @@ class Labels:
     label: np.ndarray
 
     def of(self, chosen: np.ndarray) -> Labels:
-        """Those of chosen answers [V]."""
+        """The labels of chosen answers [V]."""
         rows = chosen[self.answer]
         return Labels(self.answer[rows], self.unit[rows], self.prompt[rows], self.label[rows])
 
@@ -36,7 +36,7 @@ class Compared(Labels):
     """Labels of two images each: 1 where the first is better, -1 where the second is, 0 of a tie.
 
     Attributes:
-        first, second: [M] systems, or UNKNOWN.
+        first, second: [M] the systems of the two images, or UNKNOWN.
     """
 
     first: np.ndarray
@@ -44,13 +44,13 @@ class Compared(Labels):
 
 
 def choices(ranks: np.ndarray) -> np.ndarray:
-    """The place [V] of the one image of rank 1 in ranks [V, n]; n where there is none, of a tie."""
+    """The place [V] of the only image with rank 1 in ranks [V, n]; n for a tie, where several have it."""
     best = ranks == 1
     return np.where(best.sum(1) == 1, best.argmax(1), ranks.shape[1])
 
 
 def opinions(record: Record, question: str) -> Labels:
-    """What alpha is of: which place is best or a tie, each image's rank, or its stars."""
+    """The labels that alpha is computed from: the best place (or a tie), each image's rank, or its stars."""
     if record.task != "ranking":
         stars = record.answers.stars.get(question)
         ranks = record.answers.ranks[question]
@@ -63,17 +63,17 @@ def opinions(record: Record, question: str) -> Labels:
 
 
 def verdicts(record: Record, question: str) -> Labels:
-    """What a majority is of: which place is best or a tie, or which of two images is better."""
+    """The labels that a majority is computed from: the best place (or a tie), or the better of two images."""
     if record.task in ("pairwise", "best"):
         return _of_items(record, choices(record.answers.ranks[question]))
     return compared(record, question)
 
 
 def compared(record: Record, question: str) -> Compared:
-    """What answers say of pairs of images.
+    """The comparisons of two images that the answers contain.
 
-    A ranking is all its pairs. Of a best of n the images that were not chosen are not compared with each other. A
-    rating is compared with the same rater's ratings of the same prompt.
+    A ranking gives all its pairs. In a best of n, images that were not chosen are not compared with each other. A
+    rating is compared with the same rater's other ratings of the same prompt.
     """
     rows = np.flatnonzero(record.measured)
     if record.task == "rating":
@@ -92,7 +92,7 @@ def compared(record: Record, question: str) -> Compared:
 
 
 def between_systems(found: Compared) -> np.ndarray:
-    """[M] Whether a comparison is of two systems that are known and differ."""
+    """[M] Whether a comparison is between two different systems, both known."""
     return (found.first != UNKNOWN) & (found.second != UNKNOWN) & (found.first != found.second)
 
 
@@ -105,7 +105,7 @@ def _of_items(record: Record, label: np.ndarray) -> Labels:
 def _of_stars(record: Record, rows: np.ndarray, stars: np.ndarray) -> Compared:
     items, rater, item = record.items, record.answers.rater, record.answers.item
     rows = rows[np.lexsort((item[rows], items.prompt[item[rows]], rater[rows]))]
-    group = rater[rows] * len(items.prompts) + items.prompt[item[rows]]  # of one rater and prompt, side by side
+    group = rater[rows] * len(items.prompts) + items.prompt[item[rows]]  # rows of one rater and prompt
     pairs, apart = [], 1
     while (alike := np.flatnonzero(group[apart:] == group[:-apart])).size:
         pairs.append((rows[alike], rows[alike + apart]))

@@ -1,9 +1,9 @@
 """Measures of agreement and of strength, with their uncertainty.
 
 Every measure here is a function of sums over prompts: coincidences of labels, wins of one system over another, counts.
-So an interval that resamples prompts needs them only once; each resample weights them. The estimates themselves are
-evalica's; it has no bootstrap over prompts, and 4,000 of its fits take seconds where an owner's page has tenths, so the
-resamples go through the same formulas written for many at once (tested against it).
+So an interval that resamples prompts computes these sums only once; each resample weights them. evalica computes the
+estimates. It has no bootstrap over prompts, and 4,000 of its fits take seconds, but the owner's page must answer within
+tenths of a second. So the same formulas are written here for many resamples at once (tests compare them with evalica).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from palate.core.statistics import CONFIDENCE, ENOUGH, RESAMPLES, Estimate, expa
 
 Distance = Literal["nominal", "ordinal"]
 BATCH = 2**22
-"""Numbers that resampling holds at once."""
+"""The maximum number of array elements that resampling holds at once."""
 ALIKE = 1e-6
-"""Width of an interval below which all resamples were the same but for rounding."""
+"""An interval narrower than this means that all resamples are equal up to rounding."""
 PRECISION, ROUNDS = 1e-4, 500
-"""Of the resampled log-strengths: far below the width of any interval; and how many rounds may be spent on it."""
+"""The precision of resampled log-strengths, far below the width of any interval, and the maximum number of rounds."""
 
 
 def alpha(unit: np.ndarray, label: np.ndarray, distance: Distance) -> float:
-    """Krippendorff's alpha of labels [M], each said of a unit [M]: 1 is full agreement, 0 is chance.
+    """Krippendorff's alpha of labels [M], each given to a unit [M]: 1 is full agreement, 0 is chance.
 
-    NaN where nobody labelled what another did, or all labels are the same: there is nothing to agree on.
+    NaN where no unit has two labels, or where all labels are the same: then agreement is not defined.
 
     Reference: Krippendorff, "Content Analysis: An Introduction to Its Methodology", 2018, chapter 12.
     """
@@ -44,7 +44,7 @@ def alpha(unit: np.ndarray, label: np.ndarray, distance: Distance) -> float:
     if len(np.unique(label[paired])) < 2:
         return math.nan
     by_unit = np.argsort(unit, kind="stable")
-    row = np.empty_like(unit)  # alpha does not ask who said it: the k-th of a unit goes to row k
+    row = np.empty_like(unit)  # alpha does not depend on who gave a label: the k-th of a unit goes to row k
     row[by_unit] = np.arange(len(unit)) - np.repeat(np.cumsum(count) - count, count)
     table = np.full((count.max(), len(count)), np.nan)
     table[row, unit] = label
@@ -52,11 +52,11 @@ def alpha(unit: np.ndarray, label: np.ndarray, distance: Distance) -> float:
 
 
 def coincidences(unit: np.ndarray, label: np.ndarray, prompt: np.ndarray, prompts: int) -> np.ndarray:
-    """[P, K, K] How often two answers about one unit said labels c and k, each unit's weighed by 1 / (its answers - 1).
+    """[P, K, K] How often two answers gave labels c and k to one unit, weighted by 1 / (answers to the unit - 1).
 
     Args:
-        unit, label, prompt: [M]; all of a unit have one prompt.
-        prompts: P.
+        unit, label, prompt: [M]; all labels of a unit have the same prompt.
+        prompts: the number of prompts, P.
     """
     labels, label = np.unique(label, return_inverse=True)
     units, first, unit = np.unique(unit, return_index=True, return_inverse=True)
@@ -71,7 +71,7 @@ def coincidences(unit: np.ndarray, label: np.ndarray, prompt: np.ndarray, prompt
 
 
 def alphas(totals: np.ndarray, distance: Distance) -> np.ndarray:
-    """Alpha [B] of summed coincidences [B, K, K]; NaN where there is nothing to agree on."""
+    """Alpha [B] of summed coincidences [B, K, K]; NaN where agreement is not defined (see `alpha`)."""
     count = totals.sum(2)  # [B, K]
     if distance == "nominal":
         delta = 1.0 - np.eye(count.shape[1])
@@ -84,13 +84,13 @@ def alphas(totals: np.ndarray, distance: Distance) -> np.ndarray:
 
 
 def with_majority(unit: np.ndarray, label: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the others have a majority on a label's unit, and whether the label is that one: two arrays [M].
+    """Whether the other labels of a unit have a majority, and whether the label is that majority: two arrays [M].
 
-    The majority is the label that most of the others gave; where two labels draw there is none.
+    The majority is the label that most of the other raters gave; where two labels are equally frequent there is none.
 
     Args:
-        unit, label: [M], one of each rater and unit.
-        counted: [M] whether it has a say for others; one that has none is compared with all that have.
+        unit, label: [M], at most one for each rater and unit.
+        counted: [M] whether the label counts towards a majority; one that does not is compared with all that do.
     """
     _, unit = np.unique(unit, return_inverse=True)
     labels, label = np.unique(label, return_inverse=True)
@@ -107,10 +107,10 @@ def with_majority(unit: np.ndarray, label: np.ndarray, counted: np.ndarray) -> t
 def wins(
     first: np.ndarray, second: np.ndarray, sign: np.ndarray, prompt: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """[P, S, S] How often system a beat system b; a tie is half a win of each.
+    """[P, S, S] How often system a won against system b; a tie is half a win for each.
 
     Args:
-        first, second, sign, prompt: [M], as of `labels.Compared`, systems known and distinct.
+        first, second, sign, prompt: [M], as in `labels.Compared`; both systems are known and different.
         shape: P and S.
     """
     found = np.zeros((*shape, shape[1]))
@@ -121,7 +121,7 @@ def wins(
 
 
 def settled(wins: np.ndarray) -> bool:
-    """Whether wins [S, S] determine strengths: no group of systems won, or lost, everything against the others.
+    """Whether wins [S, S] determine strengths: no group of systems won, or lost, all comparisons with the others.
 
     Reference: Ford, "Solution of a ranking problem from binary comparisons", American Mathematical Monthly 1957.
     """
@@ -129,15 +129,15 @@ def settled(wins: np.ndarray) -> bool:
 
 
 def connected(compared: np.ndarray) -> bool:
-    """Whether every system of symmetric counts [S, S] was compared with every other, through others if need be."""
+    """Whether every system of symmetric counts [S, S] was compared with every other, directly or through others."""
     return connected_components(compared > 0, directed=False)[0] == 1
 
 
 def bradley_terry_strengths(wins: np.ndarray) -> np.ndarray:
-    """Log-strengths [S] with mean 0: a beats b with the odds `exp(strength[a] - strength[b])`.
+    """Log-strengths [S] with mean 0: the odds that a wins against b are `exp(strength[a] - strength[b])`.
 
-    Where wins [S, S] do not determine them, each system has a win and a loss more against a phantom, which keeps them
-    finite (Newman 2023, section 2.2's prior).
+    Where wins [S, S] do not determine them, each system gets one more win and one more loss, against an imaginary
+    opponent, which keeps them finite (the prior of Newman 2023, section 2.2).
 
     Reference: Bradley and Terry, Biometrika 1952; Newman, "Efficient computation of rankings from pairwise
     comparisons", JMLR 2023.
@@ -157,9 +157,9 @@ def bradley_terry_strengths(wins: np.ndarray) -> np.ndarray:
 
 
 def strengths(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """`bradley_terry` of many wins [B, S, S] at once, from a first guess [S]: log-strengths [B, S].
+    """`bradley_terry_strengths` of many wins [B, S, S] at once, from initial values [S]: log-strengths [B, S].
 
-    NaN for a system that was compared with none.
+    NaN for a system that was not compared with another one.
     """
     systems, open_ended = wins.shape[1], ~_all_settled(wins)
     found = np.empty(wins.shape[:2])
@@ -170,7 +170,7 @@ def strengths(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def _solved(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Newman's iteration: `pi_i <- sum_j(w_ij pi_j / (pi_i + pi_j)) / sum_j(w_ji / (pi_i + pi_j))`, one i at a time."""
+    """Newman's iteration, each i in turn: `pi_i <- sum_j(w_ij pi_j / (pi_i + pi_j)) / sum_j(w_ji / (pi_i + pi_j))`."""
     log_pi = np.broadcast_to(start, wins.shape[:2]).copy()
     going = np.arange(len(wins))
     for _ in range(ROUNDS):
@@ -189,7 +189,7 @@ def _solved(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def _all_settled(wins: np.ndarray) -> np.ndarray:
-    """[B] `settled` of each: whether every system is reached from every other along wins."""
+    """[B] `settled` for each: whether a path of wins leads from every system to every other."""
     reached = ((wins > 0) | np.eye(wins.shape[1], dtype=bool)).astype(np.float32)
     for _ in range(max(1, math.ceil(math.log2(wins.shape[1])))):
         reached = (reached @ reached > 0).astype(np.float32)
@@ -205,17 +205,17 @@ def _with_phantom(wins: np.ndarray) -> np.ndarray:
 def resampled(
     sums: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the 95% interval of a statistic that resamples prompts; NaN where it cannot be known.
+    """The ends of the 95% interval of a statistic, from resampled prompts; NaN where they cannot be known.
 
-    Expanded percentiles, as of `core.statistics`: their levels make up for the narrowness of plain ones with few
-    prompts (Hesterberg 2015). With fewer prompts than `ENOUGH`, where more resamples than lie beyond an end have no
-    value, or where all of them are alike, there are no ends: an interval of no width would claim to leave nothing to
-    chance.
+    The percentiles are expanded as in `core.statistics`, because plain percentiles are too narrow with few prompts
+    (Hesterberg 2015). There are no ends in three cases: with fewer prompts than `ENOUGH`; where the resamples without a
+    value are more than those beyond an end; and where all resamples are equal, because an interval of width zero would
+    claim certainty.
 
     Args:
-        sums: [P, ...] of each prompt.
-        statistic: of the summed [B, ...]: [B] or [B, S].
-        seed: of the draws.
+        sums: [P, ...] the sums of each prompt.
+        statistic: maps sums over resampled prompts [B, ...] to [B] or [B, S].
+        seed: of the resampling.
     """
     prompts = len(sums)
     if prompts < ENOUGH:
@@ -233,7 +233,7 @@ def resampled(
     values = np.concatenate(found)
     beyond = expanded_tail(prompts)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # nothing but NaN: unknown, and said to be below
+        warnings.simplefilter("ignore", RuntimeWarning)  # all values are NaN: the result below is NaN too
         low, high = np.nanquantile(values, [beyond, 1 - beyond], axis=0)
     unknown = (np.isnan(values).mean(0) > beyond) | (high - low < ALIKE)
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
@@ -242,13 +242,13 @@ def resampled(
 def prompt_share(sums: np.ndarray) -> Estimate:
     """A share over prompts, with Wilson's interval on the effective count.
 
-    That is the number of independent trials that would know as much, `p (1 - p) / var`, where the variance of the ratio
-    is estimated from the prompts' residuals `hits - p trials` and shrunk by `(z / t)^2` for the error of that estimate
-    (Korn and Graubard 1998). Where all prompts agree each counts once, which is the cautious end. With fewer prompts
-    than `ENOUGH` there are no ends.
+    The effective count is the number of independent trials with the same variance, `p (1 - p) / var`. The variance of
+    the ratio is estimated from the prompts' residuals `hits - p trials`; the count is multiplied by `(z / t)^2` for the
+    error of that estimate (Korn and Graubard 1998). Where all prompts agree, each counts as one trial, which is the
+    cautious choice. With fewer prompts than `ENOUGH` there are no ends.
 
     Args:
-        sums: [P, 2] hits and trials of each prompt, whole numbers; each prompt has a trial.
+        sums: [P, 2] hits and trials of each prompt, whole numbers; each prompt has at least one trial.
     """
     hits, trials = sums.sum(0)
     prompts = len(sums)
@@ -266,7 +266,7 @@ def prompt_share(sums: np.ndarray) -> Estimate:
 def estimate(
     value: float, sums: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], n: int, seed: int
 ) -> Estimate:
-    """A number with its interval over prompts; see `resampled`."""
+    """A number with its interval from resampled prompts; see `resampled`."""
     if not math.isfinite(value):
         return Estimate(value, math.nan, math.nan, n)
     low, high = resampled(sums, statistic, seed)

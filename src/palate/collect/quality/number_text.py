@@ -9,10 +9,10 @@ from palate.core.statistics import ENOUGH, Estimate
 
 UNKNOWN = "unknown"
 NONE = "–"
-"""The text for a share of nothing."""
+"""The text where there is nothing to compute a share of."""
 MINUS = "\N{MINUS SIGN}"
 SMALL = 20
-"""Counts below which a share is written as a count: a percentage of few would claim more than is known."""
+"""Below this number, a share is written as a count: a percentage would look more precise than it is."""
 FEW = f"fewer than {({6: 'six'}).get(ENOUGH, ENOUGH)} prompts"
 ALIKE = "the prompts differ too little"
 
@@ -43,10 +43,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def share_of(value: float, n: int, what: str = "screen") -> str:
-    """A share of n things: 0.84 of 120 -> 84% of 120; of few of them, how many: 0.5 of 2 -> 1 of 2.
+    """A share of n things: 0.84 of 120 -> 84% of 120. With fewer things than `SMALL`, a count: 0.5 of 2 -> 1 of 2.
 
-    A share of few that is no count of them, such as the mean of the shares of two screens, is a percentage, and says of
-    how many `what` it is: 33% on 2 screens. A tie is half of one: 0.75 of 2 -> 1½ of 2.
+    A tie counts as a half: 0.75 of 2 -> 1½ of 2. A share that is not a count of halves, such as the mean of the shares
+    of two screens, is a percentage of so many `what`: 33% on 2 screens.
     """
     if not n or not math.isfinite(value):
         return NONE
@@ -60,14 +60,14 @@ def share_of(value: float, n: int, what: str = "screen") -> str:
 
 
 def interval_ends(found: Estimate, write: Callable[[float], str] = decimals) -> str:
-    """The interval, `0.67 to 0.78`; a unit is said once."""
+    """The interval, `0.67 to 0.78`; a unit is written only once, at the end."""
     if not math.isfinite(found.low) or not math.isfinite(found.high):
         return UNKNOWN
     return f"{write(found.low).rstrip('%')} to {write(found.high)}"
 
 
 def interval_or_reason(found: Estimate, prompts: int, write: Callable[[float], str] = decimals) -> str:
-    """The interval of what rests on so many prompts, or why it is not known: `unknown: fewer than six prompts`."""
+    """The interval of an estimate from so many prompts, or why it is not known: `unknown: fewer than six prompts`."""
     written = interval_ends(found, write)
     return written if written != UNKNOWN else f"{UNKNOWN}: {FEW if prompts < ENOUGH else ALIKE}"
 

@@ -15,42 +15,44 @@ from palate.collect.quality.study_record import Record
 from palate.core.statistics import Estimate, wilson
 
 LEAST = 20
-"""Answers without which nothing is said of a rater's pace, sides, agreement or skips: 17 of 20 on one side come of
-chance alone to fewer than one careful rater in 300, and that is the least that `LEANING` takes of a pair."""
+"""The minimum number of answers for a judgement of a rater's pace, sides, agreement or skips. With pairs, `LEANING`
+needs at least 17 of 20 on one side, which happens by chance to fewer than one careful rater in 300."""
 FEW = 4
-"""Gold or mirrored repeats without which nothing is said of them: one slip, or two, may befall anybody."""
+"""The minimum number of gold items or mirrored repeats for a judgement: anybody may make one mistake, or two."""
 HASTY = 1.0
-"""Seconds. People read some four words a second (238 a minute: Brysbaert 2019, Journal of Memory and Language 109), so
-within one nobody has read a prompt and looked at two images."""
+"""An answer in less time than this, in seconds, is hasty. People read about four words a second (238 a minute:
+Brysbaert 2019, Journal of Memory and Language 109), so in one second nobody reads a prompt and looks at two images."""
 LEANING = 0.1
-"""How far above chance the whole interval of a position's share must lie; sides are balanced, so that a rater who looks
-has no reason to lean."""
+"""A rater leans to a position if the whole interval of its share is more than this above chance. Sides are balanced, so
+a rater who looks at the images has no reason to prefer one."""
 ALWAYS = 0.95
-"""A share of one position from which on the images cannot have mattered; the rest is slips of the finger."""
+"""From this share of one position on, the images cannot have mattered; the other answers are taken for mistakes."""
 PEOPLE = 0.84
 """How often one person agrees with the majority of nine others on which of two images is better (HPDv2's test set)."""
 GOLD = 0.8
-"""Below this, interval and all, gold is failed: it is meant to be easier than the ordinary pairs of `PEOPLE`."""
+"""A rater fails gold if the whole interval of the share is below this. Gold is meant to be easier than the ordinary
+pairs of `PEOPLE`."""
 APART = 0.15
-"""How far below all raters' mean agreement the whole interval of a rater's must lie: half way to a guesser, who agrees
-on 0.5 of pairs where people do on `PEOPLE`. A taste of one's own does not go so far."""
+"""A rater disagrees with the others if the whole interval of their agreement is more than this below the mean of all
+raters. It is about half the distance from people, who agree on `PEOPLE` of pairs, to somebody who guesses, who agrees
+on 0.5. A different taste alone does not cause so large a difference."""
 SKIPPING = 0.3
-"""Share of skips and flags from which on a rater leaves the work to others."""
+"""A rater skips often if the share of skips and flags is above this."""
 
 
 @dataclass(frozen=True)
 class RaterQuality:
-    """One rater, by answers that are neither gold nor repeats where nothing else is said.
+    """The quality of one rater's answers; unless stated otherwise, of those that are neither gold nor repeats.
 
     Attributes:
-        votes: answers.
-        seconds: their median.
-        hasty: share of those with a time that took less than `HASTY`.
-        first: share in which the best image was at the first (left) position, ties left out.
-        gold: share of gold that was answered as known, by the first question.
-        mirror: share of mirrored repeats with the same answer by place; of stars, one apart is the same.
-        agreement: share of verdicts that are those of most others; its interval counts screens, not pairs.
-        skips, flags: of all screens.
+        votes: the number of answers.
+        seconds: the median time of an answer.
+        hasty: the share, of answers with a known time, that took less than `HASTY`.
+        first: the share of answers in which the best image was at the first (left) position, without ties.
+        gold: the share of gold items with the known answer, by the first question.
+        mirror: the share of mirrored repeats with the same answer by place; stars that differ by one are the same.
+        agreement: the share of verdicts that are those of most others; its interval counts screens, not pairs.
+        skips, flags: how many there were, on all screens.
         words: the reasons to look at the rater; empty for most.
     """
 
@@ -70,7 +72,7 @@ class RaterQuality:
 
 @dataclass(frozen=True)
 class _Shares:
-    """[V] what an answer shows, NaN where it shows nothing; `position` is [V, n]."""
+    """[V] what each answer contributes to a measure, NaN where it contributes nothing; `position` is [V, n]."""
 
     position: np.ndarray
     gold: np.ndarray
@@ -96,7 +98,7 @@ def raters(record: Record) -> tuple[RaterQuality, ...]:
 def _rater(
     record: Record, shares: _Shares, number: int, mine: np.ndarray, usual: float, asides: tuple[int, int]
 ) -> RaterQuality:
-    """One row; `mine` are the numbers of the rater's answers, `asides` how many skips and flags they gave."""
+    """One row; `mine` are the numbers of the rater's answers, `asides` the counts of their skips and flags."""
     own = mine[record.measured[mine]]
     position, judged = shares.position[own], own[shares.judged[own] > 0]
     positions = [share(column) for column in position[~np.isnan(position[:, 0])].T]
@@ -146,9 +148,9 @@ def _side(position: int, n: int, found: Estimate) -> str:
 
 
 def steady(task: Task, n: int) -> float:
-    """The share of repeats below which, interval and all, a rater contradicts themselves.
+    """A rater contradicts themselves if the whole interval of the share of equal repeats is below this.
 
-    Half way from a guesser, who hits on the same of n images again by chance, to how `PEOPLE` repeat each other.
+    It is half way between guessing, which gives the same of n images again by chance, and the agreement of `PEOPLE`.
     """
     chance = 1 / n if task == "best" else 0.5
     return (chance + PEOPLE) / 2
@@ -172,7 +174,7 @@ def _ratio(some: np.ndarray, every: np.ndarray) -> float:
 
 
 def _positions(record: Record) -> np.ndarray:
-    """[V, n] Share of an answer's questions whose one best image was at each position; NaN where all were ties."""
+    """[V, n] The share of an answer's questions whose single best image was at each position; NaN if all were ties."""
     answers = record.answers
     n = answers.order.shape[1]
     if n == 1:
@@ -184,7 +186,7 @@ def _positions(record: Record) -> np.ndarray:
 
 
 def _gold(record: Record) -> np.ndarray:
-    """[V] Whether gold was answered as known; of a ranking, the share of its pairs."""
+    """[V] Whether a gold item got its known answer; for a ranking, the share of its pairs that did."""
     answers, found = record.answers, np.full(len(record.answers), np.nan)
     rows = np.flatnonzero(record.items.gold[answers.item])
     if not len(rows):
@@ -200,7 +202,7 @@ def _gold(record: Record) -> np.ndarray:
 
 
 def _mirror(record: Record) -> np.ndarray:
-    """[V] How much of a mirrored repeat is as it was the first time, over all questions."""
+    """[V] The share of a mirrored repeat's answers that are the same as the first time, over all questions."""
     answers, found = record.answers, np.full(len(record.answers), np.nan)
     key = answers.rater * len(record.items.ids) + answers.item
     again, before = np.flatnonzero(answers.repeat), np.flatnonzero(~answers.repeat)
@@ -214,7 +216,7 @@ def _same(record: Record, question: str, again: np.ndarray, before: np.ndarray) 
     answers = record.answers
     if record.task == "rating":
         apart = answers.stars[question][again] - answers.stars[question][before]
-        return (np.abs(apart) <= 1).mean(1)  # a guesser is within one of five in 0.52 of cases, as on pairs in 0.5
+        return (np.abs(apart) <= 1).mean(1)  # a guess is within one star in 0.52 of cases; in pairs, 0.5
     first, second = answers.ranks[question][before], answers.ranks[question][again]
     if record.task == "best":
         return (choices(first) == choices(second)).astype(float)
@@ -222,7 +224,7 @@ def _same(record: Record, question: str, again: np.ndarray, before: np.ndarray) 
 
 
 def _agreement(record: Record) -> tuple[np.ndarray, np.ndarray]:
-    """[V] How many of an answer's verdicts are those of most others, and how many others have a majority on."""
+    """[V] How many of an answer's verdicts are those of most others, and for how many the others have a majority."""
     agreed, judged = np.zeros(len(record.answers)), np.zeros(len(record.answers))
     for question in record.questions:
         found = verdicts(record, question)
@@ -233,6 +235,6 @@ def _agreement(record: Record) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _signs(ranks: np.ndarray) -> np.ndarray:
-    """[V, pairs] Which of each two places of ranks [V, n] is better."""
+    """[V, pairs] The better of every two places of ranks [V, n], as a sign."""
     a, b = np.triu_indices(ranks.shape[1], 1)
     return np.sign(ranks[:, b] - ranks[:, a])

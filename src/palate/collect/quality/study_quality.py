@@ -1,7 +1,7 @@
 """The quality of a study's answers, from its database: progress, agreement, raters and systems.
 
-What counts: answers that no other vote supersedes, of raters who are not quarantined, to screens that are neither gold
-nor a mirrored repeat. Those two count in their own measures, and a quarantined rater in their own row.
+An answer counts if no other vote supersedes it, its rater is not quarantined, and its screen is neither gold nor a
+mirrored repeat. Gold and repeats have their own measures; a quarantined rater's answers count only in that rater's row.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ class Progress:
     """The progress of a study.
 
     Attributes:
-        items: that are asked, gold aside.
-        wanted: votes, `raters_per_item` of each item; none of live ones, which only their own rater sees.
-        votes: that count.
-        missing: votes that items still lack; those beyond `raters_per_item` of one item make up for no other's.
-        complete: items that lack none.
-        out_of_reach: votes of `missing` that none of the raters who count can give: they have answered, skipped or
-            flagged the item. `raters_short` is how many more raters would give them all.
-        leases: screens that raters have open.
-        skips, flags: how often each reason was given, on whatever screen.
+        items: how many items are asked, without gold.
+        wanted: how many votes are needed, `raters_per_item` for each item; none for live items, which only their own
+            rater sees.
+        votes: how many votes count.
+        missing: how many votes items still need; surplus votes of one item do not replace another's missing ones.
+        complete: how many items need no more votes.
+        out_of_reach: how many of the `missing` votes no rater who counts can give, because all of them have answered,
+            skipped or flagged the item. `raters_short` is how many more raters could give all of these.
+        leases: how many screens raters have open.
+        skips, flags: how often each reason was given, on any screen.
     """
 
     items: int
@@ -53,15 +54,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far raters agree on one question.
+    """The agreement of raters on one question.
 
     Attributes:
-        distance: of alpha: nominal of a choice, ordinal of ranks and stars.
-        alpha: Krippendorff's; 1 is full agreement, 0 is chance, below is worse. `n` counts what two raters or more
-            labelled.
-        majority: how often a rater's verdict is that of most others; `n` counts verdicts.
-        prompts: that alpha rests on: with an item that two raters or more answered.
-        judged: prompts that `majority` rests on.
+        distance: alpha's distance between labels: nominal for a choice, ordinal for ranks and stars.
+        alpha: Krippendorff's alpha; 1 is full agreement, 0 is chance, below 0 is worse than chance. `n` is the number
+            of units that two or more raters labelled.
+        majority: the share of verdicts that are those of most others; `n` is the number of verdicts.
+        prompts: how many prompts alpha is computed from: those with an item that two or more raters answered.
+        judged: how many prompts `majority` is computed from.
     """
 
     question: str
@@ -74,7 +75,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Flagged:
-    """An item that raters flagged: how often for each reason, and what they said of it."""
+    """An item that raters flagged: how often for each reason, and their remarks."""
 
     item: int
     prompt: str
@@ -87,7 +88,7 @@ class Flagged:
 
 @dataclass(frozen=True)
 class Quality:
-    """All of it; intervals are 95% ones, and those of a study's measures resample prompts."""
+    """All measures of a study. Intervals are 95% intervals; those of the whole study's measures resample prompts."""
 
     task: str
     progress: Progress
@@ -137,7 +138,7 @@ def _progress(record: Record) -> Progress:
 
 
 def _able(record: Record) -> np.ndarray:
-    """[I] How many of the raters who count can still be asked each item: all but those who have dealt with it."""
+    """[I] How many of the raters who count can still be asked each item: those who have not dealt with it yet."""
     items, asides = len(record.items.ids), record.asides
     rater = np.append(record.answers.rater, [each.rater for each in asides]).astype(int)
     item = np.append(record.answers.item, [each.item for each in asides]).astype(int)
@@ -159,7 +160,7 @@ def _agreement(record: Record, question: str) -> Agreement:
 
 
 def _verdicts(record: Record, question: str) -> np.ndarray:
-    """[P, 2] Of each prompt how many verdicts are those of most others, and on how many others have a majority."""
+    """[P, 2] For each prompt, how many verdicts are those of most others, and for how many there is a majority."""
     found = verdicts(record, question).of(record.counted)
     known, agrees = with_majority(found.unit, found.label, np.ones(len(found.unit), bool))
     prompt, prompts = _numbered(found)
@@ -168,13 +169,13 @@ def _verdicts(record: Record, question: str) -> np.ndarray:
 
 
 def _numbered(labels: Labels) -> tuple[np.ndarray, int]:
-    """The prompts that have labels, numbered from 0, and how many there are."""
+    """[M] the prompts of labels, renumbered from 0 without gaps, and the number of different prompts."""
     prompts, prompt = np.unique(labels.prompt, return_inverse=True)
     return prompt, len(prompts)
 
 
 def _flagged(record: Record) -> tuple[Flagged, ...]:
-    """Items that were flagged, most often flagged first."""
+    """The flagged items, the most often flagged first."""
     items, by_item = record.items, {}
     for each in record.heard():
         if each.kind == "flag":

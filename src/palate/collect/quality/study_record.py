@@ -24,15 +24,15 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Items:
-    """What is asked, I items of n images.
+    """The I items of a study, each of n images.
 
     Attributes:
         ids, prompt: [I] the item's id, and the number of its prompt.
-        prompts: of every number.
-        gold, real: [I] whether its answer is known; whether it was asked from the start (a live one was not).
-        answer: [I, n] the ranks of gold by place, else zeros.
-        images, system: [I, n] ids, and numbers of `systems`, or UNKNOWN.
-        systems: names, sorted.
+        prompts: the text of each numbered prompt.
+        gold, real: [I] whether its answer is known; whether it was there from the start (a live item was not).
+        answer: [I, n] the known ranks of a gold item by place, else zeros.
+        images, system: [I, n] the images' ids, and the numbers of their systems in `systems`, or UNKNOWN.
+        systems: the names of the systems, sorted.
     """
 
     ids: np.ndarray
@@ -51,11 +51,11 @@ class Answers:
     """V answers that no other vote supersedes.
 
     Attributes:
-        rater, item: [V] numbers of raters and items.
-        repeat: [V] whether it is a mirrored repeat.
-        seconds: [V], NaN where the client sent none.
+        rater, item: [V] the numbers of its rater and item.
+        repeat: [V] whether its screen was a mirrored repeat.
+        seconds: [V] the time it took, NaN where the client sent none.
         order: [V, n] the place at each position of the screen.
-        ranks, stars: of each question [V, n] by place, 1 is best; stars only in a rating.
+        ranks, stars: for each question, [V, n] by place; rank 1 is best, and only ratings have stars.
     """
 
     rater: np.ndarray
@@ -72,7 +72,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Aside:
-    """A skip or a flag: whose, of which item, and why; `remark` is what was said in words of one's own."""
+    """A skip or a flag: its rater, item and reason; `remark` is what the rater typed, if anything."""
 
     rater: int
     item: int
@@ -83,11 +83,11 @@ class Aside:
 
 @dataclass(frozen=True)
 class Record:
-    """A study, read once.
+    """The contents of a study at one moment.
 
     Attributes:
-        raters, quarantined: [R].
-        leases: screens that raters who count have before them.
+        raters, quarantined: [R] each rater's name, and whether they are quarantined.
+        leases: the number of screens that raters who count have open.
     """
 
     task: Task
@@ -103,24 +103,24 @@ class Record:
 
     @cached_property
     def measured(self) -> np.ndarray:
-        """[V] Answers to screens that are neither gold nor a repeat."""
+        """[V] Whether an answer's screen is neither gold nor a repeat."""
         return ~self.answers.repeat & ~self.items.gold[self.answers.item]
 
     @cached_property
     def counted(self) -> np.ndarray:
-        """[V] Those of raters who are not quarantined: what every measure of the study rests on."""
+        """[V] Whether it is also of a rater who is not quarantined: these count in every measure of the study."""
         return self.measured & ~self.quarantined[self.answers.rater]
 
     def heard(self) -> tuple[Aside, ...]:
-        """Skips and flags of raters who are not quarantined, on whatever screen: they are messages, not measures."""
+        """The skips and flags of raters who are not quarantined, on any screen, gold and repeats too."""
         return tuple(each for each in self.asides if not self.quarantined[each.rater])
 
 
 def read_record(study: OpenStudy) -> Record:
-    """Everything that counts, in a few queries."""
+    """Reads everything that the measures need, in a few queries."""
     config = study.config
     with study.database.read() as session:
-        answers, asides = _votes(session, config)  # first: what a vote points at is never removed
+        answers, asides = _votes(session, config)  # read first: the items and raters of a vote are never removed
         people = session.execute(select(RaterRow.id, RaterRow.name, RaterRow.quarantined).order_by(RaterRow.id)).all()
         items = _items(session, config.per_screen)
         leased = select(func.count(AssignmentRow.id)).join(RaterRow, RaterRow.id == AssignmentRow.rater_id)
@@ -142,7 +142,7 @@ def read_record(study: OpenStudy) -> Record:
 
 
 def _votes(session: Session, config: StudyConfig) -> tuple[list[tuple[float, ...]], list[Any]]:
-    """Answers, a row of numbers each (see `_answers`), and skips and flags as they are stored."""
+    """The answers, one row of numbers each (see `_answers`), and the skips and flags as they are stored."""
     query = standing_votes_query().join(AssignmentRow, AssignmentRow.id == VoteRow.assignment_id).order_by(VoteRow.id)
     columns = (VoteRow.rater_id, VoteRow.item_id, VoteRow.kind, VoteRow.said, VoteRow.seconds, AssignmentRow.repeat)
     answers, asides = [], []
@@ -159,7 +159,7 @@ def _votes(session: Session, config: StudyConfig) -> tuple[list[tuple[float, ...
 
 
 def _answers(config: StudyConfig, rows: list[tuple[float, ...]], raters: np.ndarray, items: np.ndarray) -> Answers:
-    """Rows are rater, item, repeat, seconds, order, the ranks of each question, and the stars of each in a rating."""
+    """A row has rater, item, repeat, seconds, order, the ranks of each question, and in a rating the stars of each."""
     n, questions = config.per_screen, config.questions
     rated = questions if config.task == "rating" else ()
     table = np.array(rows, float).reshape(len(rows), 4 + n * (1 + len(questions) + len(rated)))

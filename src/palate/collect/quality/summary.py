@@ -1,4 +1,4 @@
-"""A study's quality in lines for a terminal; `palate collect status` prints them."""
+"""A study's quality as lines for a terminal, which `palate collect status` prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from palate.collect.quality.study_quality import Agreement, Progress, Quality
 from palate.collect.quality.systems import Standing
 from palate.core.statistics import ENOUGH, Estimate
 
-PRIOR = "the values lean on a weak prior and have no interval yet"
+PRIOR = "the values depend on a weak prior and have no interval yet"
 
 
 def summary(found: Quality) -> list[str]:
@@ -38,7 +38,7 @@ def summary(found: Quality) -> list[str]:
 def _progress(progress: Progress) -> Iterator[str]:
     yield f"votes: {progress.votes:,} of {progress.wanted:,}" if progress.wanted else f"votes: {progress.votes:,}"
     yield f"items: {progress.items:,}, of which {progress.complete:,} with all their votes"
-    yield f"before raters now: {progress.leases:,}"
+    yield f"open on raters' screens now: {progress.leases:,}"
     if progress.out_of_reach:
         yield f"{shortage(progress)}; `palate collect invite` makes a link"
     for name, counts in (("skips", progress.skips), ("flags", progress.flags)):
@@ -69,13 +69,13 @@ def _standing(found: Standing) -> Iterator[str]:
 
 
 def spread(found: Standing, value: Estimate) -> str:
-    """The interval of a system's value, or why it is not known; what `doubts` says is not said again."""
+    """The interval of a system's value, or why it is not known, unless `doubts` says that already."""
     doubtful = found.prompts < ENOUGH or not (found.stars or found.state == "settled")
     return interval_ends(value) if doubtful else interval_or_reason(value, found.prompts)
 
 
 def shortage(progress: Progress) -> str:
-    """How many votes none of the present raters can give: `18 votes need another rater`."""
+    """The text for votes that none of the present raters can give: `18 votes need another rater`."""
     short = progress.raters_short
     need = "needs" if progress.out_of_reach == 1 else "need"
     raters = "another rater" if short == 1 else f"{short} more raters"
@@ -88,7 +88,7 @@ def without_alpha(found: Agreement) -> str:
 
 
 def doubts(found: Standing) -> list[str]:
-    """Why less can be said of systems than their values seem to say, a sentence each."""
+    """The reasons why the systems' values are less certain than they look, one sentence each."""
     rated = bool(found.stars)
     if not any(each.n for each in found.stars or found.strengths):
         return [f"No answer {'rates' if rated else 'compares'} these systems yet."]
@@ -101,7 +101,7 @@ def doubts(found: Standing) -> list[str]:
 
 
 def _sweep(found: Standing) -> str:
-    """Who has won, or lost, everything."""
+    """A sentence about the systems that have won, or lost, every comparison."""
     rows = list(zip(found.systems, found.win_rates, found.comparisons))
     for rate, verb in ((1.0, "won"), (0.0, "lost")):
         names = [name for name, rates, counts in rows if any(counts) and _all(rates, counts, rate)]

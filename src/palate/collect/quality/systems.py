@@ -1,4 +1,4 @@
-"""The comparison of the systems (generators): strengths, win rates and stars, from the answers that count."""
+"""The comparison of the systems (the image generators): strengths, win rates and stars, from the answers that count."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ State = Literal["empty", "apart", "swept", "settled"]
 
 @dataclass(frozen=True)
 class Standing:
-    """The S systems by one question, the best first.
+    """The S systems compared by one question, the best first.
 
     Attributes:
-        systems: names.
-        strengths: Bradley-Terry's, natural logarithms with mean 0; the interval resamples prompts. `n` counts
-            comparisons; a system without one has no strength.
-        prompts: that the values rest on.
-        state: whether the comparisons determine strengths: `settled` if they do. There are none yet if it is `empty`.
-            Groups of systems were never compared with each other if it is `apart`, and one of them has won everything
-            against the others if it is `swept`: the values then lean on a weak prior and have no interval.
-        win_rates: [S, S] share of comparisons that the row's system won against the column's, ties halved.
-        comparisons: [S, S] how many.
-        stars: mean of a rating, else empty.
+        systems: their names.
+        strengths: Bradley-Terry log-strengths with mean 0; the interval resamples prompts. `n` is the number of
+            comparisons; a system without comparisons has no strength.
+        prompts: how many prompts the values are computed from.
+        state: whether the comparisons determine the strengths. `empty`: there are no comparisons yet. `apart`: groups
+            of systems were never compared with each other. `swept`: one group has won every comparison with the others.
+            `settled`: none of these. In `apart` and `swept` the values depend on a weak prior and have no interval.
+        win_rates: [S, S] the share of comparisons that the row's system won against the column's; a tie is half a win.
+        comparisons: [S, S] how many comparisons there are.
+        stars: the mean stars in a rating, else empty.
     """
 
     question: str
@@ -44,7 +44,7 @@ class Standing:
 
 
 def standing_of(record: Record, question: str) -> Standing | None:
-    """The comparison of the systems by one question; None where fewer than two have names."""
+    """Compares the systems by one question; None where fewer than two have names."""
     named = np.unique(record.items.system[~record.items.gold])
     named = named[named != UNKNOWN]
     if len(named) < 2:
@@ -70,13 +70,13 @@ def standing_of(record: Record, question: str) -> Standing | None:
 
 
 def _best_first(estimates: list[Estimate], total: np.ndarray) -> list[int]:
-    """Numbers of systems; those without a value last."""
+    """The numbers of the systems, the best first; those without a value are last."""
     values = [each.value if math.isfinite(each.value) else -math.inf for each in estimates]
     return sorted(range(len(total)), key=lambda i: -values[i])
 
 
 def _wins(record: Record, question: str, named: np.ndarray) -> np.ndarray:
-    """[P, S, S] Wins by prompt; only prompts with a comparison."""
+    """[P, S, S] The wins of each prompt that has a comparison."""
     found = compared(record, question)
     chosen = record.counted[found.answer] & between_systems(found)
     prompts, prompt = np.unique(found.prompt[chosen], return_inverse=True)
@@ -128,6 +128,6 @@ def _stars(record: Record, question: str, named: np.ndarray) -> tuple[list[Estim
 
 
 def _means(sums: np.ndarray) -> np.ndarray:
-    """[B, S] of sums and counts [B, 2, S]."""
+    """The means [B, S] of sums and counts [B, 2, S]."""
     total, count = sums[:, 0], sums[:, 1]
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

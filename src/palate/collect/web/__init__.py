@@ -1,1 +1,1 @@
-"""A study in the browser: the raters' page, the owner's page, and what both ask for over HTTP."""
+"""A study in the browser: the raters' page, the owner's page, and their HTTP interface."""

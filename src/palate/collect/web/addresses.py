@@ -1,4 +1,4 @@
-"""Network addresses: of clients, of servers in front, and of this machine."""
+"""Network addresses: of clients, of proxies, and of this machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ IPV6_NETWORK = 64
 
 
 class Trusted:
-    """Addresses and networks whose word about a client's address is taken.
+    """Addresses and networks of proxies that are trusted to name a client's address.
 
     Args:
         names: such as `127.0.0.1` or `10.0.0.0/8`.
 
     Raises:
-        ValueError: one is no address and no network.
+        ValueError: a name is neither an address nor a network.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -34,12 +34,12 @@ class Trusted:
 
 
 def client_of(peer: str, forwarded: str, trusted: Trusted) -> str:
-    """The address of the client: the last one in X-Forwarded-For that is not of a trusted server.
+    """The address of the client: the last one in X-Forwarded-For that is not of a trusted proxy.
 
     Args:
-        peer: the address at the other end of the connection; the answer, where it is no trusted server.
-        forwarded: all that the request has as X-Forwarded-For, joined by commas.
-        trusted: the servers in front.
+        peer: the address at the other end of the connection, which is returned if it is not a trusted proxy.
+        forwarded: the values of all X-Forwarded-For headers of the request, joined by commas.
+        trusted: the trusted proxies.
     """
     if peer not in trusted:
         return peer
@@ -55,7 +55,7 @@ def client_of(peer: str, forwarded: str, trusted: Trusted) -> str:
 
 @lru_cache(maxsize=4096)
 def group_of(host: str) -> str:
-    """What an address is counted under: an IPv4 address alone, an IPv6 address with its network."""
+    """The group in which an address is counted: an IPv4 address itself, the network of an IPv6 address."""
     address = _parsed(host)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(address), IPV6_NETWORK), strict=False))
@@ -63,12 +63,12 @@ def group_of(host: str) -> str:
 
 
 def reachable(host: str, family: socket.AddressFamily) -> list[str]:
-    """The hosts, as parts of a URL, under which a server that listens on `host` can be reached.
+    """The hosts, as parts of a URL, at which a server that listens on `host` can be reached.
 
-    `host` itself, unless it means every address of the machine: then those that can be found, or the machine's own
+    This is `host` itself, unless it means every address of the machine: then the addresses that can be found, or the
     loopback address where none can.
     """
-    if host not in ("0.0.0.0", "::", ""):  # it is asked, not listened on
+    if host not in ("0.0.0.0", "::", ""):  # compared only, nothing listens there
         return [_in_url(host)]
     families = (socket.AF_INET, socket.AF_INET6) if family == socket.AF_INET6 else (socket.AF_INET,)
     found = [*_outward(families), *_of_name(families)]
@@ -77,7 +77,7 @@ def reachable(host: str, family: socket.AddressFamily) -> list[str]:
 
 
 def _outward(families: Sequence[socket.AddressFamily]) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The addresses from which this machine would speak to others; connecting a UDP socket sends nothing."""
+    """The addresses from which this machine would send packets to others; connecting a UDP socket sends nothing."""
     found = []
     for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         if family in families:

@@ -30,7 +30,7 @@ mimetypes.add_type("text/javascript", ".js")  # some systems have another type f
 
 
 class Refused(BaseModel):
-    """Why a request is refused, in a sentence."""
+    """The reason why a request is refused, one sentence."""
 
     detail: str
 
@@ -44,12 +44,12 @@ def create_app(study: OpenStudy, serve: ServeConfig, measure: Callable[[OpenStud
     """The app that serves a study.
 
     Args:
-        study: what is asked, and where votes go.
-        serve: the address that it is reached by, and the limits.
-        measure: measures how good the answers are, for the owner.
+        study: the study, which has the items and receives the votes.
+        serve: the address at which it is reached, and the limits.
+        measure: computes the quality of the votes, for the owner's page.
 
     Raises:
-        InputError: the model of a study in live mode is not there.
+        InputError: the model of a study in live mode does not exist.
     """
     about: dict[str, Any] = {"title": "Palate collect", "version": __version__, "responses": REFUSALS}
     app = FastAPI(**about, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
@@ -79,21 +79,21 @@ def _malformed(request: Request, error: Any) -> Response:
 
 
 def _http(request: Request, error: Any) -> Response:
-    nowhere = error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase  # what Starlette says by itself
+    nowhere = error.status_code == 404 and error.detail == HTTPStatus.NOT_FOUND.phrase  # Starlette's own text
     response = _said(request, error.status_code, NOWHERE if nowhere else str(error.detail))
     response.headers.update(error.headers or {})
     return response
 
 
 def _failed(request: Request, error: Any) -> Response:
-    """A fault of ours, which the server's log has; it is answered outside the guard, so headers are added here."""
+    """The answer after an unexpected error, which the log has; it bypasses the guard, so headers are added here."""
     response = _said(request, 500, "the server failed; what it has confirmed is safe")
     response.headers.update(ADDED)
     return response
 
 
 def _said(request: Request, status: int, message: str) -> Response:
-    """A refusal as a page for a person, as JSON for a script."""
+    """A refusal: a page for a person, JSON for a script."""
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return session.render_page(request, "refusal.html.jinja", status, message=message)
     return JSONResponse({"detail": message}, status)

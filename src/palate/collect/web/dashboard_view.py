@@ -28,12 +28,12 @@ from palate.collect.quality.systems import Standing
 from palate.core.statistics import Estimate
 
 SHOWN = 40
-"""Flagged items on the page, the most often flagged; the numbers of all of them are in the JSON."""
+"""The maximum number of flagged items on the page, the most often flagged first; the JSON has all of them."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A label under an axis: its position in per cent from the left, and SVG's `text-anchor`."""
+    """A label under an axis: its text, its position in per cent from the left, and SVG's `text-anchor`."""
 
     at: float
     label: str
@@ -70,7 +70,7 @@ class AxisMark:
 
 @dataclass(frozen=True)
 class Opinion:
-    """How far raters agree on one question; `mark` is alpha's, and `sentence` says what is known of it."""
+    """The agreement of raters on one question; `mark` is alpha on its axis, `sentence` names it with its interval."""
 
     question: str
     alpha: str
@@ -82,7 +82,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class SystemRow:
-    """A system on the page; `rates` are its win rates against each of the others."""
+    """A system on the page; `rates` are its win rates against each other system."""
 
     name: str
     value: str
@@ -93,7 +93,7 @@ class SystemRow:
 
 @dataclass(frozen=True)
 class SystemTable:
-    """The systems by one question; without rows where nothing is known of them. `doubts` are sentences."""
+    """The systems by one question, without rows where nothing is known; `doubts` are sentences on uncertainty."""
 
     question: str
     measure: str
@@ -103,7 +103,7 @@ class SystemTable:
 
 
 def dashboard_values(found: Quality, config: StudyConfig, made: Mapping[str, Any]) -> dict[str, Any]:
-    """The template's values; `made` is what `palate collect new` has counted."""
+    """The template's values; `made` has the counts of `palate collect new`."""
     words = {
         "percent": whole_percent,
         "duration": short_duration,
@@ -131,7 +131,7 @@ def dashboard_values(found: Quality, config: StudyConfig, made: Mapping[str, Any
 
 
 def _sizes(made: Mapping[str, Any]) -> str:
-    """What became of images of several sizes, where there were any."""
+    """A sentence about images of several sizes, where there are any."""
     if smaller := made.get(MADE_SMALLER):
         were = f"{count_of(smaller, 'image')} {'was' if smaller == 1 else 'were'}"
         return f"{were} made smaller, to the smallest size on the same screen, so that no size identifies a system."
@@ -142,7 +142,7 @@ def _sizes(made: Mapping[str, Any]) -> str:
 
 
 def alpha_axis(alphas: Sequence[Estimate]) -> Axis:
-    """An axis from 0, which is chance, to 1; it begins at a lower multiple of a half if any value or end is below 0."""
+    """An axis from 0, which is chance, to 1; if a value or end is below 0, it begins at a lower multiple of a half."""
     least = min((x for each in alphas for x in (each.value, each.low) if math.isfinite(x)), default=0.0)
     low = min(0.0, math.floor(2 * least) / 2)
     zero = 100 * -low / (1 - low)
@@ -156,7 +156,7 @@ def alpha_axis(alphas: Sequence[Estimate]) -> Axis:
 
 
 def strength_axis(values: Sequence[Estimate]) -> Axis:
-    """About zero, with round ends that hold all values and intervals."""
+    """An axis with zero in the middle, and round ends, that contains all values and intervals."""
     numbers = [abs(x) for each in values for x in (each.value, each.low, each.high) if math.isfinite(x)]
     most = _round_up(max(numbers, default=0.0)) or 1.0
     ticks = (Tick(0, _round(-most), "start"), Tick(50, "0", "middle"), Tick(100, _round(most), "end"))
@@ -217,7 +217,7 @@ def _table(standing: Standing) -> SystemTable:
 
 
 def meanings(config: StudyConfig) -> tuple[tuple[str, str], ...]:
-    """What each word means, by the thresholds of `raters`."""
+    """The words about raters, each with its meaning, by the thresholds of `rater_quality`."""
     same = steady(config.task, config.per_screen)
     return (
         ("always left", f"{ALWAYS:.0%} or more of {LEAST} answers or more, ties aside, chose one side or position."),

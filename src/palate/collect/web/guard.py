@@ -18,14 +18,14 @@ from palate.collect.web.addresses import Trusted, client_of, group_of
 from palate.collect.web.rates import Buckets, Tokens
 
 FILES = ("/static", "/owner/static")
-"""Where the pages' own files are, for raters and for the owner."""
+"""The paths of the pages' own files, for raters and for the owner."""
 LARGEST_BODY = 64 * 1024
 STRANGERS = 5
-"""Requests of all those together who show no valid token, as a multiple of what one client may send."""
+"""The limit for all clients without a valid token together, as a multiple of the limit for one client."""
 TOO_LARGE = f"a request has at most {LARGEST_BODY} bytes"
 TOO_MANY = "too many requests; wait a moment, then reload the page"
 AGAIN = "2"
-"""Seconds after which who was refused is to ask again."""
+"""Seconds after which a client that was refused may try again (the header Retry-After)."""
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -37,7 +37,7 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 ADDED = {**HEADERS, "cache-control": "no-store"}
-"""What every answer has that says nothing else itself."""
+"""The headers that are added to every answer that lacks them."""
 _ADDED = [(name.encode(), value.encode()) for name, value in ADDED.items()]
 _LINK = re.compile(r"/(?:r|owner/enter)/([\w-]{43})", re.ASCII)
 
@@ -46,16 +46,16 @@ Refuse = Callable[[Request, int, str], Response]
 
 
 class Guard:
-    """An ASGI app around another.
+    """An ASGI app that checks each request before it passes it to another ASGI app.
 
-    A client with a valid token, in a cookie or a link, is counted alone. All other clients of one address are counted
-    together, and so are those of all addresses: they can block each other, but no client with a valid token.
+    A client with a valid token, in a cookie or a link, has a limit of its own. All other clients of one address share a
+    limit, and those of all addresses share another: they can block each other, but no client with a valid token.
 
     Args:
-        app: the other.
-        study: whose tokens are valid.
-        serve: the limits, the servers in front, and the path that all addresses begin with.
-        refuse: makes the answer to a request that is refused, from its status and a sentence.
+        app: the other app.
+        study: the study whose tokens are valid.
+        serve: the limits, the proxies, and the common beginning of all paths.
+        refuse: makes the answer to a refused request from a status and a sentence.
     """
 
     def __init__(self, app: ASGIApp, study: OpenStudy, serve: ServeConfig, refuse: Refuse) -> None:
@@ -88,8 +88,8 @@ class Guard:
             await self.app(scope, _counted(receive), with_headers)
 
     def _as_raters_see_it(self, scope: Scope) -> Scope:
-        """The request with the study's own path, whether or not a server in front took the common part away, and with
-        the scheme that a server in front was asked by, if its word is taken."""
+        """The request with the study's own path, whether or not a proxy removed the common beginning, and with the
+        scheme that the client used, as a trusted proxy states it."""
         path, scheme = scope["path"], scope["scheme"]
         raw: bytes = scope.get("raw_path") or b""
         if self.path and (path == self.path or path.startswith(self.path + "/")):
@@ -101,13 +101,13 @@ class Guard:
 
     async def _admitted(self, request: Request) -> bool:
         path = request.scope["path"]
-        files = " files" if path.startswith(FILES) else ""  # who is refused is to see a page with style
+        files = " files" if path.startswith(FILES) else ""  # a client that is refused still gets the page's style
         if (token := self._token(request, path)) and (known := await self._tokens.known(token)):
             return self._clients.take(known + files)
         return self._clients.take(self._address(request) + files) and self._strangers.take("all" + files)
 
     def _token(self, request: Request, path: str) -> str | None:
-        """What opens the study: the link that is opened just now, else the owner's cookie or a rater's, by the path."""
+        """The token of a request: of the link that it opens, else of the owner's or a rater's cookie, by the path."""
         if link := _LINK.fullmatch(path):
             return link[1]
         return request.cookies.get(self._cookies[path.startswith("/owner")])
@@ -130,7 +130,7 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _counted(receive: Receive) -> Receive:
-    """Refuses a body that turns out to be longer than it said."""
+    """Refuses a body that is longer than the maximum, whatever its header states."""
     taken = 0
 
     async def counted() -> Message:

@@ -1,4 +1,4 @@
-"""What requests may carry: names in addresses, and bodies that hold what is known and nothing else."""
+"""The valid inputs of requests: names in addresses, and bodies with known fields only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 
 class In(BaseModel):
-    """A body; an unknown field, a value of another type, or a number that is not finite, is refused."""
+    """The body of a request; an unknown field, a value of another type, or a number that is not finite is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

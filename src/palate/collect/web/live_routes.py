@@ -1,4 +1,4 @@
-"""Live mode over HTTP: a prompt goes in, a screen comes out."""
+"""Live mode over HTTP: a rater sends a prompt and gets a screen."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Paints = Annotated[Painter, Depends(painter)]
 
 
 class PromptIn(In):
-    """What a rater wants to see."""
+    """A rater's prompt."""
 
     prompt: str = Field(min_length=1, max_length=LONGEST_PROMPT)
 
 
 class JobOut(BaseModel):
-    """The name under which to ask for the drawing."""
+    """The name of the drawing, with which its state is requested."""
 
     job: str
 
 
 class DrawingOut(BaseModel):
-    """How far a drawing is; once it is ready, its screen is among the screens."""
+    """The state of a drawing; once it is ready, its screen is among the rater's screens."""
 
     state: Literal["waiting", "drawing", "ready", "failed"]
     message: str
@@ -48,12 +48,12 @@ class DrawingOut(BaseModel):
 
 @router.post("/api/live", dependencies=[Depends(session.csrf)])
 def ask(who: Who, paints: Paints, wish: PromptIn) -> JobOut:
-    """Has a prompt drawn."""
+    """Requests a drawing of a prompt."""
     return JobOut(job=paints.ask(who, wish.prompt))
 
 
 @router.get("/api/live/{job}")
 def drawing(who: Who, paints: Paints, job: Annotated[str, HANDLE]) -> DrawingOut:
-    """How far it is."""
+    """The state of a drawing."""
     found = paints.job(who, job)
     return DrawingOut(state=found.state, message=found.message)

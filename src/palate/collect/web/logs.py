@@ -15,25 +15,26 @@ from pathlib import Path
 
 FILE = "serve.log"
 LARGEST = 1_000_000
-"""Bytes of the file, after which it is put aside under another name."""
+"""The maximum size of the file in bytes; a full file is renamed, and a new one begun."""
 KEPT = 3
-"""Files that were put aside and are kept."""
+"""How many renamed files are kept."""
 OFTEN = 5
-"""Messages of one kind in a minute that are written; the others are counted."""
+"""How many messages of one kind are written in a minute; the others are only counted."""
 MINUTE = 60.0
 LOGGERS = ("palate", "uvicorn.error", "asyncio")
 _TOKEN = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])")
-"""What a rater's or the owner's link ends in (see `secrets.new_token`)."""
+"""The token at the end of a rater's or the owner's link (see `secrets.new_token`)."""
 
 
 class Throttled(logging.Handler):
-    """Passes messages on to other handlers, of each kind a few in a minute.
+    """Passes messages on to other handlers, only a few of each kind in a minute.
 
-    A kind is a logger with a message before anything is put into it, so that nobody can make up new kinds.
+    A kind is a logger with a message before values are inserted into it, so that no client can create new kinds.
 
     Args:
         targets: the handlers.
-        often: messages of one kind in a minute; how many more there were is said with the next one after that.
+        often: the maximum number of messages of one kind in a minute; the next one after that states how many were left
+            out.
     """
 
     def __init__(self, targets: Sequence[logging.Handler], often: int = OFTEN) -> None:
@@ -73,7 +74,7 @@ class Throttled(logging.Handler):
 
 
 class _File(RotatingFileHandler):
-    """A file that only its owner can read; a disk that is full ends no request and fills no screen."""
+    """A log file that only its owner can read; an error in writing it, such as a full disk, is ignored."""
 
     def _open(self):  # as logging has it
         def private(name: str, flags: int) -> int:
@@ -86,7 +87,7 @@ class _File(RotatingFileHandler):
 
 
 class _Full(logging.Formatter):
-    """A message with its time and its traceback, one line each, without tokens and control characters."""
+    """Formats a message with its time and traceback, without tokens and control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         first, *rest = super().format(record).rstrip().splitlines()
@@ -94,7 +95,7 @@ class _Full(logging.Formatter):
 
 
 class _Short(logging.Formatter):
-    """A message, and of an exception its last line: the file has the rest."""
+    """Formats a message, and the last line of an exception; the file has the full traceback."""
 
     def __init__(self, file: Path | None) -> None:
         super().__init__()
@@ -109,8 +110,8 @@ class _Short(logging.Formatter):
 
 @contextmanager
 def logging_to(folder: Path) -> Iterator[None]:
-    """Writes what the server has to say into a file of the study's folder while the block lasts, and warnings on the
-    screen too; where the file cannot be written, on the screen alone."""
+    """Writes the server's messages into a file in the study's folder during the block, and warnings to the screen
+    too; to the screen only, where the file cannot be written."""
     screen = logging.StreamHandler(sys.stderr)
     screen.setLevel(logging.WARNING)
     targets: list[logging.Handler] = [screen]
@@ -139,5 +140,5 @@ def logging_to(folder: Path) -> Iterator[None]:
 
 
 def _plain(line: str) -> str:
-    """A line that writes nothing but itself to a terminal, and no token."""
+    """A line without tokens and without characters that control a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in _TOKEN.sub("(token)", line))

@@ -28,26 +28,26 @@ NAME = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00-\x1f\x7f]*
 
 
 class RaterIn(In):
-    """Whom a link is for."""
+    """The name of the rater whom a link is for."""
 
     name: str = NAME
 
 
 class LinkOut(BaseModel):
-    """A rater's link, which is shown this once."""
+    """A rater's link, which is shown only once."""
 
     link: str
 
 
 class QuarantineIn(In):
-    """Whose votes are to count nowhere, or to count again."""
+    """The rater whose votes must not count, or must count again."""
 
     name: str = NAME
     on: bool
 
 
 class QuarantineOut(BaseModel):
-    """How it now is."""
+    """Whether the rater is quarantined now."""
 
     name: str
     quarantined: bool
@@ -64,7 +64,7 @@ def open_owner_link(request: Request, study: Study, token: Annotated[str, TOKEN]
 @router.get("", include_in_schema=False, dependencies=OWNER)
 @router.get("/", include_in_schema=False, dependencies=OWNER)
 def dashboard(request: Request, study: Study) -> HTMLResponse:
-    """The page on which the owner follows a study."""
+    """The page on which the owner watches a study."""
     made = RunFolder(study.folder).finished or {}
     return session.render_page(
         request, "dashboard.html.jinja", **dashboard_values(request.app.state.measure(study), study.config, made)
@@ -89,7 +89,7 @@ def add(request: Request, study: Study, rater: RaterIn) -> LinkOut:
 
 @router.post("/api/raters/renew", dependencies=CHANGE)
 def renew(request: Request, study: Study, rater: RaterIn) -> LinkOut:
-    """Gives a rater a new link; the old one is void."""
+    """Gives a rater a new link; the old one is no longer valid."""
     try:
         token = study.renew_rater(rater.name)
     except InputError as error:
@@ -99,7 +99,7 @@ def renew(request: Request, study: Study, rater: RaterIn) -> LinkOut:
 
 @router.post("/api/quarantine", dependencies=CHANGE)
 def set_quarantine(study: Study, wish: QuarantineIn) -> QuarantineOut:
-    """Lets a rater's votes count nowhere, or count again; none is deleted."""
+    """Makes a rater's votes not count, or count again; none is deleted."""
     try:
         voting.quarantine(study, wish.name, wish.on)
     except InputError as error:

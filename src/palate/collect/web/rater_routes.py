@@ -24,8 +24,8 @@ from palate.collect.web.session import Study
 
 router = APIRouter()
 
-# Built once: building a statement takes longer than SQLite takes to answer it. For the same reason routes ask who is
-# there by themselves: a dependency would be one more thread.
+# Built once: building a statement takes longer than SQLite takes to answer it. For the same reason routes look up the
+# rater themselves: a dependency would run in one more thread.
 _FILE = select(ImageRow.file).join(HandleRow, HandleRow.image_id == ImageRow.id)
 _FILE = _FILE.join(AssignmentRow, AssignmentRow.id == HandleRow.assignment_id).join(
     RaterRow, RaterRow.id == AssignmentRow.rater_id
@@ -43,7 +43,7 @@ class ShownImage(BaseModel):
 
 
 class ScreenOut(BaseModel):
-    """What is shown."""
+    """A screen: the prompt and the images."""
 
     assignment: int
     prompt: str
@@ -51,7 +51,7 @@ class ScreenOut(BaseModel):
 
 
 class AheadOut(BaseModel):
-    """The remaining work of the rater; see `collect.remaining`. Live mode has no end: `screens` is null."""
+    """The rater's remaining screens; see `collect.remaining`. In live mode there is no end: `screens` is null."""
 
     screens: int | None
     pace: FiniteFloat | None
@@ -59,9 +59,9 @@ class AheadOut(BaseModel):
 
 
 class ScreensOut(BaseModel):
-    """The screens to answer, the first one now; none where there is no more to ask.
+    """The screens to answer, the first one now; empty where there are no more.
 
-    `done` is how many the rater has answered; `ahead` is there where it was asked for, and where there is no screen.
+    `done` is how many the rater has answered; `ahead` is given where it was asked for, and where there is no screen.
     """
 
     screens: list[ScreenOut]
@@ -70,7 +70,7 @@ class ScreensOut(BaseModel):
 
 
 class VoteIn(In):
-    """A vote; see `collect.answers` for what can be answered."""
+    """A vote; see `collect.answers` for the valid answers."""
 
     uuid: str = Field(pattern=UUID)
     assignment: int = Field(ge=1, lt=2**63)
@@ -81,14 +81,14 @@ class VoteIn(In):
 
 
 class UndoIn(In):
-    """A wish to take a vote back: that of the number `vote`, or the last one."""
+    """A request to take a vote back: the one with the number `vote`, or the last one."""
 
     uuid: str = Field(pattern=UUID)
     vote: str | None = Field(default=None, pattern=UUID)
 
 
 class ReceiptOut(BaseModel):
-    """Says that a vote is on disk; `new` is false where it was there already."""
+    """The confirmation that a vote is on disk; `new` is false where it was there already."""
 
     new: bool
     done: int
@@ -116,7 +116,7 @@ def page(request: Request, study: Study) -> HTMLResponse:
 def screens(
     request: Request, study: Study, count: Annotated[int, Query(ge=1, le=4)] = 2, ahead: bool = False
 ) -> ScreensOut:
-    """The screens that the rater is to answer: the first one now, the others to be loaded ahead."""
+    """The screens that the rater must answer: the first one now; the page loads the others ahead."""
     who = session.rater(request)
     found = next_screens(study, who, count)
     with study.database.read() as database:
@@ -151,15 +151,15 @@ def screen_image(request: Request, study: Study, handle: Annotated[str, HANDLE])
 
 
 def picture_response(study: OpenStudy, file: str, cache: str) -> Response:
-    """A file of the study's pictures, as it was written: it is named by its content.
+    """A file of the study's pictures; its name is a digest of its content, so a changed file is recognised.
 
     Raises:
-        Refusal: it is not there, a link leads out of the folder, or it was changed (404).
+        Refusal: the file is missing, a link leads out of the folder, or the file was changed (404).
     """
     try:
         path = (study.folder / file).resolve()
         data = path.read_bytes() if path.is_relative_to(study.images) and path.is_file() else None
-    except (OSError, RuntimeError):  # the latter is what Python before 3.13 says of links in a circle
+    except (OSError, RuntimeError):  # Python before 3.13 raises the latter for links in a circle
         data = None
     if data is None:
         raise Refusal(404, "this picture is missing; inform the study's owner")

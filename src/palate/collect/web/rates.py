@@ -14,13 +14,13 @@ from palate.collect.study import OpenStudy
 
 BURST_SECONDS = 10.0
 CLIENTS = 10_000
-"""How many clients' rates are remembered."""
+"""The maximum number of clients whose rates are stored."""
 REREAD = 1.0
-"""Seconds between two readings of the study's tokens, at least."""
+"""The minimum number of seconds between two readings of the study's tokens."""
 
 
 class Buckets:
-    """A token bucket for each client: `rate` requests a second on average, and ten seconds' worth at once.
+    """A token bucket for each client: `rate` requests a second on average, and those of ten seconds at once.
 
     Args:
         rate: requests a second.
@@ -31,7 +31,7 @@ class Buckets:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> bool:
-        """Whether a client may send a request now; it then has one less."""
+        """Whether a client may send a request now; if so, counts it."""
         now = time.monotonic()
         left, since = self._left.pop(client, (self.burst, now))
         left = min(self.burst, left + (now - since) * self.rate)
@@ -42,12 +42,12 @@ class Buckets:
 
 
 class Tokens:
-    """Which tokens belong to somebody, as far as limits go: whom they let in is asked of the database each time.
+    """The valid tokens of a study, for limits only: the database decides at each request who may do what.
 
-    All their hashes are kept in memory, so that those who make tokens up cost no query each.
+    The hashes of all tokens are kept in memory, so that invented tokens cause no query each.
 
     Args:
-        study: whose raters and owner.
+        study: the study of the raters and the owner.
     """
 
     def __init__(self, study: OpenStudy) -> None:
@@ -60,7 +60,7 @@ class Tokens:
         for longer where there are very many."""
         digest = token_hash(token)
         if digest not in self._hashes and (start := time.monotonic()) >= self._next:
-            self._next = start + REREAD  # nobody else begins with it meanwhile
+            self._next = start + REREAD  # so that no other task reads at the same time
             self._hashes = await run_in_threadpool(self._read)
             end = time.monotonic()
             self._next = end + max(REREAD, 20 * (end - start))

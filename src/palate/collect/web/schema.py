@@ -1,4 +1,4 @@
-"""The form of a study's quality over HTTP: the schema of `Quality.to_dict()`."""
+"""The schema of a study's quality over HTTP, which is that of `Quality.to_dict()`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class _Out(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)  # what is unknown is null
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)  # an unknown number is null
 
 
 class EstimateOut(_Out):
-    """A number and its 95% interval; null is "cannot be known"."""
+    """A number and its 95% interval; null where it is not known."""
 
     value: float | None
     low: float | None
@@ -36,7 +36,7 @@ class ProgressOut(_Out):
 
 
 class AgreementOut(_Out):
-    """How far raters agree on one question."""
+    """The agreement of raters on one question."""
 
     question: str
     distance: Literal["nominal", "ordinal"]
@@ -89,7 +89,7 @@ class FlaggedOut(_Out):
 
 
 class QualityOut(_Out):
-    """All of it; see `collect.quality`."""
+    """All measures of a study; see `collect.quality`."""
 
     task: Literal["pairwise", "best", "ranking", "rating"]
     progress: ProgressOut

@@ -1,4 +1,4 @@
-"""`palate collect serve`: the web app on an address, until somebody stops it."""
+"""`palate collect serve`: serves the web app at an address until it is stopped."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from palate.core.errors import PalateError
 
 SWITCH = 5e-4
 """Seconds that a thread keeps the interpreter while others wait for it, a tenth of Python's default: a request passes
-through several threads, and would wait that long at each turn."""
+through several threads and may wait that long for each of them."""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
 AT_ONCE = 64
-"""Connections that are accepted before the limit on them is looked at again; fewer than `affordable` reserves."""
+"""Connections that are accepted before their limit is checked again; fewer than `affordable` reserves."""
 
 LAST_ANSWERS = 10
-"""Seconds that requests are given to end when the server is stopped."""
+"""Seconds in which requests may end when the server is stopped."""
 
 log = logging.getLogger("palate.collect.server")
 
@@ -44,15 +44,15 @@ log = logging.getLogger("palate.collect.server")
 def serve(
     config: ServeConfig, ready: Callable[[OpenStudy, Sequence[str]], None] = lambda study, addresses: None
 ) -> None:
-    """Serves a study until Ctrl-C or SIGTERM; what goes wrong is written into `serve.log` in the study's folder.
+    """Serves a study until Ctrl-C or SIGTERM; errors are written into `serve.log` in the study's folder.
 
     Args:
-        config: where.
+        config: the study, the address and the limits.
         ready: is called with the study and its addresses, the best one first, once the server listens.
 
     Raises:
         InputError: there is no such study.
-        PalateError: the study is served already, or the address cannot be listened on.
+        PalateError: the study is served already, or the server cannot listen on the address.
     """
     with ExitStack() as stack:
         study = open_study(config.study)
@@ -78,7 +78,7 @@ def serve(
 
 
 def addresses_of(config: ServeConfig, wire: socket.socket) -> list[str]:
-    """The addresses that raters can open: the configured one, or all under which this machine can be reached."""
+    """The addresses that raters can open: the configured one, or all at which this machine can be reached."""
     if config.url:
         return [config.url.rstrip("/")]
     port = wire.getsockname()[1]
@@ -93,10 +93,10 @@ def listening(config: ServeConfig) -> socket.socket:
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        # With its protocol named, asyncio sends answers at once; else it does not know TCP, and each waits for 40 ms.
+        # With its protocol named, asyncio recognises TCP and sends answers at once; else each answer waits for 40 ms.
         wire = socket.socket(family, kind, socket.IPPROTO_TCP)
         try:
-            if os.name == "posix":  # elsewhere it would let two servers have one address
+            if os.name == "posix":  # on Windows it would let two servers listen on one address
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             wire.bind(address)
             wire.listen(BACKLOG)
@@ -121,8 +121,8 @@ def _switching_often() -> Iterator[None]:
 
 
 def _options(app: FastAPI, limits: Connections) -> uvicorn.Config:
-    """uvicorn's configuration: always the same loop and parser, whatever else is installed; no header of a server in
-    front is read, as `guard` does that; and logs are ours."""
+    """uvicorn's configuration: the same event loop and parser whatever else is installed, no reading of a proxy's
+    headers, because `guard` does that, and no logging settings of uvicorn's own."""
     return uvicorn.Config(
         app,
         loop="asyncio",
@@ -139,7 +139,7 @@ def _options(app: FastAPI, limits: Connections) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Says that it listens once it does, and closes connections that are overdue."""
+    """A server that calls `ready` once it listens, and closes connections that exceed a time limit."""
 
     def __init__(self, config: uvicorn.Config, limits: Connections, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -148,15 +148,15 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for wire in sockets or []:
-            wire.listen(BACKLOG)  # asyncio has set it to AT_ONCE, as it has one number for both
+            wire.listen(BACKLOG)  # asyncio has one setting for both and set this to AT_ONCE
         self._watching = asyncio.create_task(self._limits.watch())
         if self.started:
             self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends the server at Ctrl-C or SIGTERM, at once if Ctrl-C comes again.
+        """Ends the server at Ctrl-C or SIGTERM; a second Ctrl-C ends it at once.
 
-        uvicorn would also send the signal to the process again afterwards, which then ends before it has cleaned up.
+        uvicorn would also send the signal to the process once more, which would end it before it has cleaned up.
         """
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True

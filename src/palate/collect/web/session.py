@@ -1,8 +1,8 @@
 """The cookies of raters and of the owner, and the checks that a page of the study sent a request.
 
-A link holds a token. Opening it once moves the token into a cookie that scripts cannot read and other sites do not
-send, and takes it out of the address. Whatever changes something must also carry the CSRF token of the page and come
-from the study's own origin.
+A link contains a token. Opening it moves the token into a cookie that scripts cannot read and other sites cannot send,
+and removes it from the address. A request that changes something must also have the page's CSRF token and come from the
+study's own origin.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from palate.collect.secrets import authentication_code, equal_in_constant_time, 
 from palate.collect.study import OpenStudy
 
 RATER, OWNER = "rater", "owner"
-"""Whose cookies there are."""
+"""The two kinds of cookies, by who has them."""
 CSRF_HEADER = "x-csrf-token"
 WEEKS = 8 * 7 * 24 * 3600
 
@@ -41,7 +41,7 @@ def study_of(request: Request) -> OpenStudy:
 
 
 async def study(request: Request) -> OpenStudy:
-    """The same, for routes: a coroutine is called where it is needed, anything else in a thread of its own."""
+    """The same, as a dependency of routes: as a coroutine, it needs no thread of its own."""
     return study_of(request)
 
 
@@ -49,18 +49,18 @@ Study = Annotated[OpenStudy, Depends(study)]
 
 
 def cookie_of(study: OpenStudy, whose: str) -> str:
-    """The name of a study's cookie: browsers keep those of one host together, whatever the port, so each study has a
-    name of its own."""
+    """The name of a study's cookie. Browsers do not separate the cookies of a host by port, so each study has a name of
+    its own."""
     return f"palate_{whose}_{authentication_code(study.secret, 'cookie')[:12]}"
 
 
 def token_of(request: Request, whose: str) -> str:
-    """What the cookie of a rater, or of the owner, holds; "" where there is none."""
+    """The token in the cookie of a rater, or of the owner; "" where there is none."""
     return request.cookies.get(cookie_of(study_of(request), whose), "")
 
 
 def rater(request: Request) -> int:
-    """The number of the rater who asks.
+    """The number of the rater who sent a request.
 
     Raises:
         Refusal: there is no such rater (401).
@@ -73,10 +73,10 @@ def rater(request: Request) -> int:
 
 
 def owner(request: Request) -> None:
-    """Lets the study's owner pass.
+    """Checks that a request is from the study's owner.
 
     Raises:
-        Refusal: somebody else asks (401).
+        Refusal: it is from somebody else (401).
     """
     token = token_of(request, OWNER)
     if not token or not study_of(request).is_owner(token):
@@ -84,10 +84,10 @@ def owner(request: Request) -> None:
 
 
 async def csrf(request: Request) -> None:
-    """Lets a request pass that a page of this study made.
+    """Checks that a page of this study sent a request.
 
     Raises:
-        Refusal: another origin, or a missing or wrong CSRF token (403); no cookie, to which it belongs (401).
+        Refusal: the origin is another one, or the CSRF token is missing or wrong (403), or there is no cookie (401).
     """
     if request.headers.get("origin") != origin(request):
         raise Refusal(403, "this request comes from another page; reload the study's own")
@@ -98,7 +98,7 @@ async def csrf(request: Request) -> None:
 
 
 def csrf_token(request: Request) -> str:
-    """The token that a page must send back; it is bound to the cookie of the client."""
+    """The CSRF token that a page must send back; it depends on the client's cookie."""
     whose = _whose(request)
     return authentication_code(study_of(request).secret, "csrf", whose, token_hash(token_of(request, whose)))
 
@@ -116,14 +116,14 @@ def origin(request: Request) -> str:
 
 
 def origin_of(url: str) -> str:
-    """The origin of an address, as browsers write it: in lower case, without the port that the scheme has anyway."""
+    """The origin of an address, as browsers write it: in lower case, without the scheme's default port."""
     parts = urlsplit(url.lower())
     usual = {"http": ":80", "https": ":443"}[parts.scheme]
     return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}"
 
 
 def path_of(request: Request) -> str:
-    """The common beginning of the paths of all of the study's addresses; "" in most cases."""
+    """The common beginning of all the study's paths; usually ""."""
     return request.app.state.serve.path
 
 
@@ -134,7 +134,7 @@ def link_of(request: Request, token: str) -> str:
 
 
 def enter_session(request: Request, whose: str, token: str, to: str) -> Response:
-    """Moves a token from the address into a cookie, and goes on to a page."""
+    """Moves a token from the address into a cookie, and redirects to a page."""
     base = path_of(request)
     response = RedirectResponse(base + to, status_code=303)
     about = {"secure": origin(request).startswith("https://"), "httponly": True, "samesite": "lax", "max_age": WEEKS}
@@ -144,10 +144,11 @@ def enter_session(request: Request, whose: str, token: str, to: str) -> Response
 
 
 def render_page(request: Request, page: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page of `pages/`, everything put into it escaped."""
+    """A page of `pages/`, with all values escaped."""
     config = study_of(request).config
     base = path_of(request)
-    # The owner's browser sends its cookie to paths below /owner alone: its files are there, so that limits know it.
+    # The owner's browser sends its cookie only to paths below /owner: the page's files are there too, so that the
+    # limits recognise the owner.
     files = f"{base}/owner/static" if _whose(request) == OWNER else f"{base}/static"
     common = {"title": config.title, "csrf": csrf_token(request), "base": base, "files": files, "status": status}
     return HTMLResponse(_PAGES.get_template(page).render(**common | values), status)

@@ -1,1 +1,1 @@
-"""From a study's votes to what others read, one file a format; what has no place in a format is counted."""
+"""Writers of a study's votes, one file for each format; data that a format cannot represent is counted."""

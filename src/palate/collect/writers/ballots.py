@@ -1,4 +1,4 @@
-"""The votes of a study that an export is made of, and how many are not."""
+"""Reads the votes of a study that are exported, and counts those that are not."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ BOTH_BAD = ("both_bad", "all_bad")
 
 @dataclass(frozen=True)
 class Ballot:
-    """What one rater said of one item.
+    """The answer of one rater to one item.
 
     Attributes:
-        vote: its number in the study.
-        number: of the rater, from 1.
-        rater: their name, or `rater-<number>`.
-        ranks: by place [n], 1 is best.
-        stars: by place [n], of a rating.
-        tie: how a tie was called, `both_bad` or `all_bad` among it; "" where there is none.
-        seconds: that it took, where that is known.
-        created: when, in seconds since 1970.
+        vote: the number of the vote in the study.
+        number: the number of the rater, from 1.
+        rater: the rater's name, or `rater-<number>`.
+        ranks: the ranks by place [n], 1 is best.
+        stars: the stars by place [n], in a rating.
+        tie: the kind of tie, such as `both_bad` or `all_bad`; "" where there is none.
+        seconds: the time that it took, where that is known.
+        created: the time of the vote, in seconds since 1970.
     """
 
     vote: int
@@ -44,10 +44,10 @@ class Ballot:
 
 @dataclass(frozen=True)
 class Asked:
-    """An item with the ballots that count, in the order in which they came.
+    """An item with the ballots that count, in the order in which they were given.
 
     Attributes:
-        images, systems, seeds: by place [n]; the pictures are those that raters saw.
+        images, systems, seeds: by place [n]; the images are the pictures that raters saw.
     """
 
     item: int
@@ -67,10 +67,10 @@ def read_ballots(
     too few votes, and items that show one picture twice: two files of the same pixels are one picture to raters.
 
     Args:
-        question: which of the study's.
-        anonymous: call raters by numbers.
+        question: the question of the study whose answers are read.
+        anonymous: replace raters' names by numbers.
         counted: leave out the votes of raters who are quarantined.
-        least: votes that an item has at least.
+        least: the minimum number of votes of an item.
     """
     with study.database.read() as session:
         ballots = _ballots(session, study, question, tally, anonymous, counted)
@@ -115,7 +115,7 @@ def _ballots(
         VoteRow.created,
     )
     query = query.with_only_columns(*columns, AssignmentRow.repeat, ItemRow.purpose).order_by(VoteRow.id)
-    rows = session.execute(query).all()  # first: whom and what a vote is about is there before it
+    rows = session.execute(query).all()  # read first: the rater and item of a vote exist before it
     superseded = select(VoteRow.supersedes).where(VoteRow.supersedes.is_not(None))
     for kind in session.scalars(select(VoteRow.kind).where(VoteRow.id.in_(superseded))):
         tally.drop(f"{kind}s taken back")

@@ -15,10 +15,10 @@ from palate.records.tally import Tally
 
 
 def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, int]:
-    """Writes a row a set, its votes as `raw_annotations`, and the systems under a key of their own.
+    """Writes one row for each set, its votes as `raw_annotations`, and the systems under a key of their own.
 
-    Counted is what a row cannot represent: seeds, stars, and votes whose combination is not the ranking of their set
-    (too few votes for the winner, or ranks from stars), because readers of the row combine its votes again.
+    The tally counts what a row cannot represent: seeds, stars, and votes whose combination is not the ranking of their
+    set (too few votes for the winner, or ranks from stars), because readers of the row combine its votes again.
 
     Returns:
         How many rows there are.

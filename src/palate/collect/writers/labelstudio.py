@@ -1,9 +1,10 @@
 """Label Studio's JSON: `tasks.json`, its images in `images/`, and `config.xml`, the labelling interface of the tasks.
 
-A task is an item, an annotation a rater's vote. A pair and the best of n are Choices among the images' names, or
-`tie` or `both_bad`; a ranking is a Ranker with a bucket a rank, because an order has no place for ties; stars are a
-Rating. `meta` of a task has the systems and seeds, out of the annotators' sight, and `meta` of a result the rater:
-Label Studio takes no annotations by people without an account there, so `completed_by` cannot name them.
+Each item is a task, and each rater's vote an annotation. A pair and the best of n are Choices among the images' names,
+or `tie` or `both_bad`; a ranking is a Ranker with a bucket for each rank, because an ordered list has no ties;
+stars are a Rating. The `meta` of a task has the systems and seeds, which annotators do not see, and the `meta` of a
+result has the rater: Label Studio refuses annotations by people without an account there, so `completed_by` cannot name
+them.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ LIST = "images"
 
 
 def write(folder: Path, asked: Sequence[Asked], task: Task, question: str, wording: str) -> dict[str, int]:
-    """Writes every item with its votes; nothing that a rater said of this question is lost.
+    """Writes every item with its votes; no answer to this question is lost.
 
     Args:
-        question: its short name, of which the control's name is made.
-        wording: how raters read it.
+        question: the short name of the question, from which the control's name is made.
+        wording: the text that raters read.
 
     Returns:
         How many tasks and annotations there are.

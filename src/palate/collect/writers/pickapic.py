@@ -1,8 +1,8 @@
 """Pick-a-Pic v2's Parquet (Kirstain et al. 2023, arXiv:2305.01569), with the columns of `yuvalkirstain/pickapic_v2`.
 
-A row there is one user's choice between two images. A row here is what all raters of a pair came to, so the user and
-the date are null, as are URLs, which there are none of. Images stay PNG in `jpg_0` and `jpg_1`: whoever decodes these
-columns goes by the bytes, and a JPEG of what raters saw would be another picture.
+In Pick-a-Pic a row is one user's choice between two images. Here a row is the combined result of all raters of a pair,
+so the user and the date are null; URLs are null because there are none. Images in `jpg_0` and `jpg_1` stay PNG:
+decoders recognise the format from the bytes, and a JPEG would differ from the picture that raters saw.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FILE = "train-00000-of-00001.parquet"
 
 
 def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, int]:
-    """Writes every pair of images of every set; ties are kept as labels of a half each.
+    """Writes every pair of images of every set; the two labels of a tie are one half each.
 
-    Counted is what a row has no place for: single votes, seeds, stars, and that pairs came from a larger set.
+    The tally counts what a row cannot represent: single votes, seeds, stars, and that pairs came from a larger set.
 
     Returns:
-        How many rows there are, and how many of them are ties.
+        The number of rows, and how many of them are ties.
     """
-    tally.drop("votes merged into what their raters came to", sum(len(each.votes) for each in sets))
+    tally.drop("votes merged into one result for each pair", sum(len(each.votes) for each in sets))
     tally.drop("seeds without a place", sum(len(each.seeds) for each in sets))
     tally.drop("mean stars without a place", sum(len(values) for each in sets for values in each.scores.values()))
     tally.drop("sets of more than two images, taken apart into pairs", sum(len(each.images) > 2 for each in sets))
@@ -45,7 +45,7 @@ def write(folder: Path, sets: Sequence[RankedSet], tally: Tally) -> dict[str, in
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two places of the images of a set, which is known by its number."""
+    """Two places of the images of a set, with the set's number."""
 
     number: int
     ranked: RankedSet
@@ -54,7 +54,7 @@ class _Pair:
 
     @property
     def best(self) -> int | None:
-        """0 where the first place is above the second, 1 below it, None of a tie."""
+        """0 where the first place is better, 1 where the second is, None for a tie."""
         ranks = self.ranked.ranks or (1,) * len(self.ranked.images)
         return None if ranks[self.first] == ranks[self.second] else int(ranks[self.first] > ranks[self.second])
 

@@ -1,4 +1,4 @@
-"""From ballots to ranked sets, the canonical record that every other format is a projection of."""
+"""Combines ballots into ranked sets, Palate's own record, from which the other formats are derived."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from palate.records.tally import Tally
 
 
 def ranked_sets(asked: Iterable[Asked], task: Task, majority: int, tally: Tally) -> Iterator[RankedSet]:
-    """A ranked set an item, each ballot a vote; of ratings one a prompt, as `rated_sets` makes them of stars.
+    """One ranked set for each item, whose votes are the ballots; of ratings one for each prompt (see `rated_sets`).
 
     Args:
         majority: the fewest votes by which an image wins; with fewer, all images of the set share rank 1.
-        tally: what the record has no place for: that a tie meant that both were bad.
+        tally: counts what the record cannot represent: that a tie meant that all images were bad.
     """
     asked = list(asked)
     for ballot in (ballot for each in asked for ballot in each.ballots):
@@ -36,7 +36,7 @@ def ranked_sets(asked: Iterable[Asked], task: Task, majority: int, tally: Tally)
 
 
 def _won_by(ranks: tuple[int, ...], ballots: Iterable[Ballot]) -> int:
-    """How many put the winner, and it alone, first; 0 where there is no single winner."""
+    """How many ballots put the winner alone first; 0 where there is no single winner."""
     if ranks.count(1) > 1:
         return 0
     winner = ranks.index(1)

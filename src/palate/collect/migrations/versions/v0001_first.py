@@ -1,4 +1,4 @@
-"""The first tables, and the triggers by which votes are only ever added."""
+"""The first tables, and the triggers that refuse changes and deletions of votes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REFUSAL = "votes are only ever added"
 
 
 def upgrade() -> None:
-    """Makes everything."""
+    """Creates all tables and triggers."""
     _study()
     _items()
     _raters()

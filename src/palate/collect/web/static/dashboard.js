@@ -9,13 +9,13 @@ const EVERY = 10_000; // milliseconds
 let paused = false;
 let failing = false;
 
-/** Says something to whoever looks and to whoever listens; what went wrong stands out. */
+/** Shows a message, which screen readers read aloud; a message about an error looks different. */
 function say(text, trouble = false) {
   $("say").textContent = text;
   $("say").classList.toggle("trouble", trouble);
 }
 
-/** Puts the newest numbers into the page; what has the focus keeps it. */
+/** Puts the newest numbers into the page; the element that has the focus keeps it. */
 async function refresh() {
   try {
     const answer = await fetch(`${BASE}/owner`, { headers: { accept: "text/html" } });
@@ -33,12 +33,12 @@ async function refresh() {
   }
 }
 
-/** Has something changed; where the study refuses, says why. */
+/** Asks the server for a change; where it refuses, shows the reason. */
 async function change(path, body, refused = (why) => say(why, true)) {
   try {
     return await ask(path, body);
   } catch (error) {
-    refused(error instanceof Refused ? error.message : "The study does not answer; try again.");
+    refused(error instanceof Refused ? error.message : "The server does not answer; try again.");
     return null;
   }
 }
@@ -88,14 +88,14 @@ async function renew(name) {
 async function quarantine(name, on) {
   if (!(await change("/owner/api/quarantine", { name, on }))) return;
   await refresh();
-  say(on ? `The votes of ${isolated(name)} now count nowhere.` : `The votes of ${isolated(name)} count again.`);
+  say(on ? `The votes of ${isolated(name)} are no longer counted.` : `The votes of ${isolated(name)} are counted again.`);
 }
 
 async function copy() {
   try {
     await navigator.clipboard.writeText($("link").value);
   } catch {
-    $("link").select(); // without TLS there is no clipboard to write to, but the old way is left
+    $("link").select(); // without TLS there is no clipboard API; `execCommand` works there
     if (!document.execCommand("copy")) {
       $("copied").textContent = "This browser does not let the page copy; the link is selected: copy it with your keyboard.";
       return;

@@ -2,7 +2,7 @@
 
 import { $, anyOpenDialog, isTyping, keyOf } from "./tools.js";
 
-/** Opens a dialog; a click beside it closes it. */
+/** Opens a dialog; a click outside of it closes it. */
 export function open(dialog) {
   if (anyOpenDialog()) return;
   dialog.showModal();
@@ -13,7 +13,7 @@ for (const dialog of document.querySelectorAll("dialog.sheet")) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 }
 
-/** Instructions that were opened are closed by Escape, and by a click beside them. */
+/** Open instructions are closed by Escape, and by a click outside of them. */
 const instructions = $("instructions");
 addEventListener("click", (event) => {
   if (instructions && !instructions.contains(event.target)) instructions.open = false;
@@ -25,7 +25,7 @@ addEventListener("keydown", (event) => {
 });
 
 /**
- * A dialog that asks for a reason: a button or its number gives it, words of one's own go with it.
+ * A dialog that asks for a reason: a button or its number key gives it, with the rater's own remark, if any.
  * @param {string} kind `skip` or `flag`, the dialog's id
  * @param {function(string)} given
  */
@@ -43,7 +43,7 @@ export function askReason(kind, given) {
   dialog.addEventListener("close", () => (words.value = ""));
   dialog.addEventListener("keydown", (event) => {
     if (event.target === words && event.key === "Enter") {
-      event.preventDefault(); // not yet: which reason it is, is still open
+      event.preventDefault(); // the dialog stays open: no reason is chosen yet
       buttons[0].focus();
     } else if (!isTyping(event) && !event.repeat) {
       buttons[Number(keyOf(event)) - 1]?.click();
@@ -53,7 +53,7 @@ export function askReason(kind, given) {
 }
 
 /**
- * Shows the instructions to who has not seen them.
+ * Shows the instructions to a rater who has not seen them.
  * @param {import("./tools.js").Store} store
  * @param {function()} begun
  */

@@ -1,7 +1,7 @@
-// Ranking by dragging one image onto another. An extra: keys, clicks and lists do all that it does.
+// Ranking by dragging one image onto another. Keys, clicks and lists can do the same.
 
-const FAR = 8; // pixels that a mouse moves before it drags
-const HOLD = 350; // milliseconds that a finger rests before it drags; one that moves earlier scrolls
+const FAR = 8; // pixels that a mouse moves before a drag begins
+const HOLD = 350; // milliseconds that a finger rests before a drag begins; a finger that moves earlier scrolls the page
 const EDGE = 56; // pixels from the window's edges where a drag scrolls the page
 const SPEED = 6; // pixels a frame
 const SAYS = { better: "better than", tie: "ties with", worse: "worse than" };
@@ -14,14 +14,14 @@ export class Drag {
   constructor(stage, dropped) {
     this.stage = stage;
     this.dropped = dropped;
-    this.held = null; // {figure, id, timer, x, y} from the press on, `ghost` once it is a drag
+    this.held = null; // {figure, id, timer, x, y} from the press on; with `ghost` once it is a drag
     this.moved = false;
     stage.addEventListener("pointerdown", (event) => this.down(event));
     addEventListener("pointermove", (event) => this.move(event));
     addEventListener("pointerup", (event) => this.up(event));
     addEventListener("pointercancel", () => this.cancel());
     addEventListener("keydown", (event) => event.key === "Escape" && this.cancel());
-    // A drag neither scrolls nor opens a menu, and its end is no click.
+    // A drag neither scrolls nor opens a menu, and its end is not a click.
     stage.addEventListener("touchmove", (event) => this.held?.ghost && event.preventDefault(), { passive: false });
     stage.addEventListener("contextmenu", (event) => this.held?.ghost && event.preventDefault());
     stage.addEventListener("click", (event) => this.moved && event.stopPropagation(), true);
@@ -36,7 +36,7 @@ export class Drag {
     if (event.pointerType === "touch") this.held.timer = setTimeout(() => this.lift(), HOLD);
   }
 
-  /** From here on it is a drag. */
+  /** Begins the drag. */
   lift() {
     const { held } = this;
     held.ghost = document.createElement("div");
@@ -80,7 +80,7 @@ export class Drag {
     this.mark(over);
   }
 
-  /** The other image under a pointer: its left side is before it in the ranking, its middle beside, its right after. */
+  /** The other image under a pointer, and the part of it: the left third is better, the middle a tie, the right worse. */
   over(x, y) {
     const figure = document.elementFromPoint(x, y)?.closest("#stage figure");
     if (!figure || figure === this.held.figure) return null;

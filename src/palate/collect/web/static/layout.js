@@ -1,20 +1,21 @@
-// As large as the images can be: so many columns that all of them fit on the screen, if that leaves them large enough.
+// The layout of a screen's images: the number of columns that shows them largest and all at once, without scrolling, if
+// they are large enough then.
 
-const SMALLEST = { 1: 240, 2: 160 }; // pixels of width; below, the page is scrolled instead
+const SMALLEST = { 1: 240, 2: 160 }; // smallest width in pixels, by the number of images; else the page is scrolled
 const SMALL = 140;
 const TALLEST = 0.7; // of the window's height, where the page is scrolled
-const CAPTION = 1.6; // rem, the height of the line above an image that has its number; as in rater.css
-const BESIDE = 4; // rem, the width of a number and a rank beside an image
+const CAPTION = 1.6; // rem, the height of the line with an image's number above it; as in rater.css
+const BESIDE = 4; // rem, the width of a number and a rank at the left of an image
 
 /**
- * Images keep to columns of one width. Their numbers stand above them, or to the left of them where they are in one
- * column and that leaves them larger.
+ * All columns have the same width. The numbers are above the images, or at their left where there is one column and the
+ * images are larger that way.
  *
  * @param {{n: number, ratio: number, width: number, height: number, window: number, gap: number, caption: number,
- *   beside: number}} box `height` is what is left for the images, `window` what there is at all; `caption` is the height
- *   that a number takes above an image, `beside` the width that it takes on the left
- * @returns {{columns: number, cell: number, height: number, beside: boolean}} the width of an image, the height of them
- *   all, and whether their numbers stand beside them
+ *   beside: number}} box `height` is what is left for the images, `window` the whole height; `caption` is the height
+ *   that a number takes above an image, `beside` the width that it takes at the left
+ * @returns {{columns: number, cell: number, height: number, beside: boolean}} the width of an image, the height of
+ *   all of them, and whether the numbers are at their left
  */
 export function fit({ n, ratio, width, height, window = height, gap, caption, beside = Infinity }) {
   let best = { columns: 1, cell: 0, rows: n, beside: false };
@@ -39,7 +40,7 @@ export function fit({ n, ratio, width, height, window = height, gap, caption, be
   return { columns: best.columns, cell, height: tall, beside: best.beside };
 }
 
-/** Keeps the images of a stage fitted to the window. */
+/** Fits the images of a stage to the window, and again when its size changes. */
 export class Layout {
   constructor(root, stage) {
     this.root = root;

@@ -1,11 +1,11 @@
-// Live mode: the rater writes a prompt, the model draws, and its images are the next screen.
+// Live mode: the rater writes a prompt, the model generates images, and these are the next screen.
 
 import { Refused, ask, insist } from "./server.js";
 import { $, isForPage, keyOf, pause, sentence } from "./tools.js";
 
-const EVERY = 1000; // milliseconds between two looks at a drawing
+const EVERY = 1000; // milliseconds between two requests for the state of a drawing
 const WORDS = {
-  waiting: "Waiting for the model, which draws for others first…",
+  waiting: "Waiting for the model: it draws the prompts of others first…",
   drawing: "Drawing your images…",
   lost: "No connection, trying again…",
 };
@@ -42,7 +42,7 @@ export class Live {
     });
   }
 
-  /** There is nothing to answer: goes on with what is being drawn, or asks what to draw. */
+  /** Called where there is nothing to answer: waits for the drawing in progress, or asks for a prompt. */
   show() {
     this.panel.hidden = false;
     if (this.drawing) return;
@@ -67,7 +67,7 @@ export class Live {
     this.text.focus();
   }
 
-  /** @param {Element|null} part null while there is nothing to do but wait */
+  /** @param {Element|null} part null while the rater can only wait */
   turnTo(part) {
     this.form.hidden = part !== this.form;
     this.next.hidden = part !== this.next;
@@ -97,7 +97,7 @@ export class Live {
     }
   }
 
-  /** Looks at a drawing until it is ready. */
+  /** Asks for the state of a drawing until it is ready. */
   async follow(job) {
     if (this.drawing) return;
     this.drawing = true;
@@ -140,7 +140,7 @@ export class Live {
     }
     this.finish();
     if (error.status === 404) {
-      this.callbacks.ready(); // the server has forgotten the drawing; whatever it made of it is among the screens
+      this.callbacks.ready(); // the server no longer knows the drawing; if it is finished, its images are a screen
       return;
     }
     this.write();

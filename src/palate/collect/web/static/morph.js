@@ -1,10 +1,10 @@
-// Makes one part of the page like another, and touches only what differs: focus, selection and scrolling stay.
+// Makes one part of the page like another and changes only what differs: focus, selection and scroll position are kept.
 
-const KEPT = new Set(["open"]); // what the reader sets, not the server
+const KEPT = new Set(["open"]); // attributes that the reader sets, not the server
 
 /**
  * @param {Element} old in the page
- * @param {Element} fresh as it is to be; elements with the same `data-key` are the same one, wherever they stand
+ * @param {Element} fresh what it must become; elements with the same `data-key` are the same element, in any order
  */
 export function morph(old, fresh) {
   attributes(old, fresh);

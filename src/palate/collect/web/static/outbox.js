@@ -1,18 +1,18 @@
-// Votes on their way: one after another, each until the server has it, through reloads and lost connections.
+// The queue of unsent votes: each is sent again until the server confirms it, also after a reload or a lost connection.
 
 import { insist } from "./server.js";
 
 const NAME = "outbox";
 
 /**
- * A queue of `{uuid, path, body}`. What is in it is kept by the browser, shared by all tabs of a rater; an
- * entry that two tabs send counts once, because of its UUID.
+ * A queue of `{uuid, path, body}`. The browser stores it, and all tabs of a rater share it; an entry that two tabs send
+ * counts once, because of its UUID.
  */
 export class Outbox {
   /**
    * @param {import("./tools.js").Store} store
    * @param {{changed: function(), failed: function(Error), saved: function(object, object),
-   *   refused: function(object, Error), stopped: function(Error)}} callbacks `changed` where there is more or less to send
+   *   refused: function(object, Error), stopped: function(Error)}} callbacks `changed` when the queue changes
    */
   constructor(store, callbacks) {
     this.store = store;
@@ -20,14 +20,14 @@ export class Outbox {
     this.running = false;
     this.stopped = false;
     addEventListener("storage", (event) => {
-      if (event.key !== store.prefix + NAME) return; // of another tab
+      if (event.key !== store.prefix + NAME) return; // another key than the queue's, changed by another tab
       callbacks.changed();
       this.run();
     });
     addEventListener("beforeunload", (event) => {
       if (!this.entries.length) return;
       event.preventDefault();
-      event.returnValue = true; // what older browsers go by
+      event.returnValue = true; // for older browsers
     });
   }
 
@@ -47,7 +47,7 @@ export class Outbox {
     else this.store.remove(NAME);
   }
 
-  /** Sends what there is, oldest first: an undo must not overtake the vote that it takes back. */
+  /** Sends all entries, oldest first: an undo must arrive after the vote that it takes back. */
   async run() {
     if (this.running || this.stopped) return;
     this.running = true;
@@ -72,7 +72,7 @@ export class Outbox {
 
   refuse(entry, error) {
     if (error.status === 401 || error.status === 403) {
-      this.stopped = true; // kept; the page that the rater opens next sends it
+      this.stopped = true; // the entry is kept; the page that the rater opens next sends it
       this.callbacks.stopped(error);
       return;
     }

@@ -1,15 +1,15 @@
-// The questions of a screen, and what is answered so far.
+// The questions of a screen, and the answers so far.
 
 import { isolated } from "./tools.js";
 
-/** Whether Enter would press something else than what was answered last. */
+/** Whether the focus is on a button or link, which Enter would press. */
 const isOnButton = () => document.activeElement.closest("button, summary, a") !== null;
 
 const questionOf = (fieldset) => fieldset.querySelector("legend").firstChild.textContent.trim();
 
 const listed = (words) => words.join(", ").replace(/, ([^,]*)$/, " and $1");
 
-/** One of several answers, each a button. */
+/** A question with one answer of several, each a button. */
 class Choice {
   constructor(fieldset, changed) {
     this.fieldset = fieldset;
@@ -19,11 +19,11 @@ class Choice {
     for (const button of this.buttons) button.addEventListener("click", () => changed(this, button));
   }
 
-  /** @returns {boolean} whether the key meant something here */
+  /** @returns {boolean} whether the key has a meaning here */
   press(key) {
     const found = this.buttons.find((button) => button.getAttribute("aria-keyshortcuts").split(" ").includes(key));
     if (found) {
-      if (isOnButton()) found.focus(); // or Enter would press the one that has it
+      if (isOnButton()) found.focus(); // else Enter would press the button that has the focus
       found.click();
     } else if (key === "ArrowLeft" || key === "ArrowRight") {
       this.step(key === "ArrowLeft" ? -1 : 1);
@@ -31,7 +31,7 @@ class Choice {
     return found !== undefined || key.startsWith("Arrow");
   }
 
-  /** Clicks on an image choose it. */
+  /** A click on an image chooses it. */
   pick(position) {
     this.press(String(position + 1));
   }
@@ -59,7 +59,7 @@ class Choice {
     }
   }
 
-  /** What is still to do, in words. */
+  /** A text that names what is not answered yet. */
   get open() {
     return `Still to answer: ${isolated(questionOf(this.fieldset))}`;
   }
@@ -70,7 +70,7 @@ class Choice {
   }
 }
 
-/** A rank for each image: by clicks from the best to the worst, or by its list. */
+/** A question with a rank for each image: by clicks from the best to the worst, or by each image's list. */
 class Ranking {
   constructor(fieldset, changed) {
     this.fieldset = fieldset;
@@ -84,7 +84,7 @@ class Ranking {
     for (const [position, list] of this.lists.entries()) this.listen(position, list);
   }
 
-  /** A list that the mouse or a finger has changed gives the keys back: a number then means an image again, not a rank. */
+  /** A list that the mouse or a finger changed loses the focus, so that a number key means an image again, not a rank. */
   listen(position, list) {
     let pointed = false;
     list.addEventListener("pointerdown", () => (pointed = true));
@@ -113,14 +113,14 @@ class Ranking {
     return true;
   }
 
-  /** The image comes next; or it has no rank any more, if it had one. */
+  /** Gives the image the next rank; or removes its rank, if it has one. */
   pick(position) {
     const together = this.shared.getAttribute("aria-pressed") === "true" && this.last > 0;
     const next = Math.min(this.ranks.length, this.last + (together ? 0 : 1));
     this.rank(position, this.ranks[position] === null ? next : null);
   }
 
-  /** Puts an image before, beside or after another one, which comes last if it had no rank. */
+  /** Ranks an image before, equal to or after another one, which is first put last if it has no rank. */
   place(position, side, other) {
     const ranks = this.ranks.map((rank, at) => (at === position ? null : rank));
     ranks[other] ??= ranks.length + 1;
@@ -165,7 +165,7 @@ class Ranking {
   }
 }
 
-/** All questions; one of them is where keys and clicks on images go. */
+/** All questions; one of them gets the keys and the clicks on images. */
 export class Questions {
   /**
    * @param {HTMLFormElement} form
@@ -189,7 +189,7 @@ export class Questions {
   /** @param {Element|(number|null)[]} given the button that was pressed, or the new ranks */
   changed(field, given) {
     if (this.callbacks.locked()) {
-      field.show(); // a list shows what it was set to, whether that counts or not
+      field.show(); // a list shows what it was set to, even where no answer is taken: show the true state again
       return;
     }
     field.take(given);
@@ -233,7 +233,7 @@ export class Questions {
     if (!this.callbacks.locked()) this.active.place(position, side, other);
   }
 
-  /** Enter, or the button: sends what is complete, else goes to what is missing, where keys go on answering. */
+  /** Enter, or the button: sends a complete answer, else moves the focus to the question that is not answered. */
   submit() {
     if (this.callbacks.locked()) return;
     const missing = this.all.find((field) => field.value === null);
@@ -242,7 +242,7 @@ export class Questions {
       return;
     }
     this.turnTo(missing);
-    missing.fieldset.focus(); // and no button or list in it, which a second Enter or a number would change
+    missing.fieldset.focus(); // not a button or list in it, which a second Enter or a number key would change
     this.callbacks.missing(missing.open);
   }
 
@@ -250,7 +250,7 @@ export class Questions {
     return Object.fromEntries(this.all.map((field) => [field.name, field.value]));
   }
 
-  /** @param {object|null} answers of a screen that comes again, to be changed */
+  /** @param {object|null} answers the earlier answers of a screen that is shown again to be changed */
   restore(answers) {
     for (const field of this.all) field.set(this.atOnce ? null : (answers?.[field.name] ?? null));
     this.turnTo(this.all[0]);

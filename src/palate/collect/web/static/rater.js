@@ -1,4 +1,4 @@
-// The raters' page: shows a screen, takes an answer, shows the next one at once, and sees that every answer arrives.
+// The raters' page: shows a screen, takes an answer, shows the next one at once, and ensures that every answer arrives.
 
 import { askReason, open, welcome } from "./dialogs.js";
 import { Drag } from "./drag.js";
@@ -14,10 +14,10 @@ import { $, Stopwatch, Store, isForPage, keyOf, newUuid } from "./tools.js";
 import { Zoom } from "./zoom.js";
 
 const AHEAD = 2; // screens: the one to answer and the one after it
-const BACK = 12; // screens that are kept in memory, so that an undo shows at once
-const PATIENT = 1000; // milliseconds of waiting for the next screen until the page says for what
-const AGAIN = 30_000; // milliseconds until the page asks again for screens that others have before them
-const BLIND = 250; // milliseconds in which nobody can have judged: a double click answers once
+const BACK = 12; // answered screens that are kept in memory, so that an undo shows its screen at once
+const PATIENT = 1000; // milliseconds of waiting for the next screen until the page shows the reason
+const AGAIN = 30_000; // milliseconds until the page asks again for screens that other raters have open
+const BLIND = 250; // milliseconds after a screen appears in which answers are ignored: a double click answers once
 
 class Rater {
   constructor(root) {
@@ -117,7 +117,7 @@ class Rater {
       this.status.stopped(error);
       return;
     }
-    if (turn !== this.turn) return; // a later one is on its way
+    if (turn !== this.turn) return; // a later request replaces this one
     this.status.reached();
     this.progress.set(received);
     this.count();
@@ -141,7 +141,7 @@ class Rater {
     else this.finish();
   }
 
-  /** Shows a screen once all its images are there. */
+  /** Shows a screen once all its images are loaded. */
   async show(screen, answers = null) {
     this.view("ask");
     this.current = screen;
@@ -183,7 +183,7 @@ class Rater {
     $("prompt").tabIndex = clipped ? 0 : -1; // so that keys can scroll it
   }
 
-  /** The next screen is not known yet, as answers are still on their way. */
+  /** Called while the next screen is not known, because answers are not confirmed yet. */
   await() {
     this.view("ask");
     this.current = null;
@@ -218,7 +218,7 @@ class Rater {
     if (changed && name === "end") $("end-title").focus();
   }
 
-  /** Captions under the numbers of the images: a mark that one is chosen, or its rank. */
+  /** Writes the captions of the images: a mark on the chosen one, or each one's rank. */
   mark(captions) {
     this.status.hint("");
     for (const [position, figure] of $("stage").querySelectorAll("figure").entries()) {
@@ -256,7 +256,7 @@ class Rater {
     this.label = "Undone";
     this.outbox.add({ uuid, path: "/api/undo", body: { uuid, vote: last?.uuid ?? null } });
     this.count();
-    if (!last) return; // it was answered before this page was opened; the server knows its screen
+    if (!last) return; // it was answered before this page was opened; the server sends its screen
     this.answered.delete(last.screen.assignment);
     if (this.current) this.queue.unshift(this.current);
     this.current = null;
@@ -264,7 +264,7 @@ class Rater {
     this.refocus();
   }
 
-  /** After an answer, the prompt is read next, and the answers are one step of the Tab key further. */
+  /** After an answer the prompt has the focus: screen readers read it, and one press of Tab leads to the answers. */
   refocus() {
     scrollTo(0, 0);
     if (!$("ask").hidden) $("prompt").focus({ preventScroll: true });
@@ -286,7 +286,7 @@ class Rater {
     if (this.outbox.entries.length === 0) this.refill({ first: gone });
   }
 
-  /** Screens that are answered, those on their way too. */
+  /** Screens that are answered, with those whose answers are not confirmed yet. */
   get total() {
     const ways = this.outbox.entries.map((entry) => (entry.path === "/api/undo" ? -1 : 1));
     return Math.max(0, ways.reduce((sum, each) => sum + each, this.progress.done));

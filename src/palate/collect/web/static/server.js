@@ -1,14 +1,14 @@
-// How the page speaks to the study's server.
+// Requests to the study's server.
 
 import { pause } from "./tools.js";
 
-const PATIENCE = 15_000; // milliseconds until a request without an answer is given up and made again
+const PATIENCE = 15_000; // milliseconds until a request without an answer is cancelled and sent again
 const SLOWEST = 15_000; // milliseconds between two attempts, at most
 
-/** No answer, or none of the study's: worth another attempt. */
+/** There was no answer, or it was not the study's: another attempt may succeed. */
 export class Unreachable extends Error {}
 
-/** The study says no. */
+/** The study refused the request. */
 export class Refused extends Error {
   constructor(status, message, wait) {
     super(message);
@@ -17,13 +17,13 @@ export class Refused extends Error {
   }
 }
 
-/** What the paths of the study begin with, where it shares its host with others. */
+/** The common beginning of the study's paths, where it shares its host with others. */
 export const BASE = document.querySelector('meta[name="path"]').content;
 
 /**
- * Asks once.
+ * Sends one request.
  * @param {string} path within the study
- * @param {object=} body makes it a POST, which goes on when the page is closed meanwhile
+ * @param {object=} body makes it a POST, which the browser finishes also when the page is closed
  */
 export async function ask(path, body) {
   const giveUp = new AbortController();
@@ -50,7 +50,7 @@ function request(body) {
 }
 
 /**
- * Asks until there is an answer.
+ * Sends a request until there is an answer.
  * @param {function(Error)} failed called after every attempt that failed
  * @throws {Refused} with a status other than 429
  */
@@ -66,7 +66,7 @@ export async function insist(path, body, failed) {
   }
 }
 
-/** Milliseconds before the next attempt: twice as long each time, and not the same for everybody. */
+/** Milliseconds before the next attempt: twice as many each time, with a random factor. */
 export function backoff(attempt) {
   return Math.min(SLOWEST, 400 * 2 ** attempt) * (0.75 + Math.random() / 2);
 }

@@ -1,13 +1,13 @@
-// What the page says about itself: a line that says whether all answers are saved, a hint, and a notice.
+// The page's messages: a line that says whether all answers are saved, a hint, and a notice.
 
 import { Refused } from "./server.js";
 import { $, sentence } from "./tools.js";
 
-const QUICK = 250; // milliseconds in which an answer is usually saved: nothing is said before
+const QUICK = 250; // milliseconds in which an answer is usually saved: nothing is shown before
 const SLOW = 3000; // milliseconds after which the server is slow to confirm an answer
 const BRIEF = 5000; // milliseconds for which a remark stays
 
-/** Why there are no images to see. */
+/** Why no images are shown. */
 export const WAITS = {
   unseen: "The images do not load; trying again. You can skip or flag this screen.",
   lost: "The next screen comes once there is a connection. Your answers are kept here.",
@@ -17,25 +17,25 @@ export const WAITS = {
 const counted = (n) => (n === 1 ? "1 answer" : `${n} answers`);
 
 /**
- * The line never says "Saved" while an answer is on its way: it is written anew from what is known, and the number of
- * answers that the server has not confirmed (`unsaved`) comes first.
+ * The line never says "Saved" while an answer is not confirmed: the number of answers that the server has not confirmed
+ * (`unsaved`) decides first, each time that the line is written.
  */
 export class Status {
-  /** @param {function(): boolean} kept whether unsaved answers outlive this page */
+  /** @param {function(): boolean} kept whether unsaved answers are kept when this page is closed */
   constructor(kept) {
     this.kept = kept;
     this.line = $("status");
     this.notice = $("notice");
     this.unsaved = 0;
-    this.since = 0; // when the first of them was given, or the last one before it was confirmed
-    this.problem = null; // why the last attempt came to nothing
-    this.ended = false; // the server does not take this page's requests any more
-    this.last = ""; // what was saved last, or that there is a connection again
+    this.since = 0; // when the first of them was given, or when the answer before it was confirmed
+    this.problem = null; // why the last attempt failed
+    this.ended = false; // whether the server no longer accepts this page's requests
+    this.last = ""; // which answer was saved last, or that there is a connection again
     for (const event of ["offline", "online"]) addEventListener(event, () => this.write());
     this.notice.querySelector("button").addEventListener("click", () => this.pressed());
   }
 
-  /** So many answers are on their way; `progress` if one of them has just arrived. */
+  /** `unsaved` answers are not confirmed; `progress` if one more has just been. */
   sending(unsaved, progress = false) {
     if (progress || !this.unsaved) this.since = performance.now();
     if (unsaved) this.last = "";
@@ -43,14 +43,14 @@ export class Status {
     this.write();
   }
 
-  /** The server has confirmed an answer; `unsaved` others are on their way. */
+  /** The server has confirmed an answer; `unsaved` others are not confirmed yet. */
   saved(unsaved, label) {
     this.problem = null;
     this.last = label ? `Saved: ${label}` : "Saved";
     this.sending(unsaved, true);
   }
 
-  /** An attempt came to nothing; there will be another. */
+  /** An attempt failed; there will be another. */
   failed(error) {
     this.problem = error;
     this.write();
@@ -95,7 +95,7 @@ export class Status {
     return [this.last, this.last.startsWith("Saved") ? "saved" : ""];
   }
 
-  /** The server does not take this page's requests any more. */
+  /** The server no longer accepts this page's requests. */
   stopped(error) {
     const fate = this.kept() ? "unsaved answers are kept" : "answers that are not saved are lost when it is closed";
     if (error.status === 401) {
@@ -107,19 +107,19 @@ export class Status {
     this.write();
   }
 
-  /** A vote that does not count. */
+  /** The server refused a vote, which does not count. */
   refused(entry, error) {
     const what = entry.path === "/api/undo" ? "The last answer was not taken back" : "Your answer was not counted";
     this.notify(`${what}: ${error.message}. Here is what is open now.`, "OK", () => {});
   }
 
-  /** Where the images would be: why they are not there. */
+  /** Shows, in the place of the images, why they are not shown. */
   trouble(text) {
     $("trouble").hidden = !text;
     $("trouble").textContent = text;
   }
 
-  /** What the rater is to do next, above what they do it with; gone once they do something. */
+  /** Shows what the rater must do next, above the buttons for it, until they do something. */
   hint(text) {
     clearTimeout(this.fading);
     const above = document.querySelector(".single #questions:not([hidden] *)") ?? document.querySelector(".tools");
@@ -128,7 +128,7 @@ export class Status {
     $("hint").textContent = text;
   }
 
-  /** Something that a press of theirs came to; gone after a while. */
+  /** Shows the result of something that the rater pressed, for a few seconds. */
   remark(text) {
     this.hint(text);
     this.fading = setTimeout(() => this.hint(""), BRIEF);

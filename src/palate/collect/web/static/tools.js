@@ -1,10 +1,10 @@
-// Small things that every module needs.
+// Small functions that several modules need.
 
 export const $ = (id) => document.getElementById(id);
 
 export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
-/** A text within a sentence, whose own direction of writing does not spread to the words around it. */
+/** A text for use within a sentence, marked so that its direction of writing does not affect the other words. */
 export const isolated = (text) => `\u2068${text}\u2069`;
 
 export const pause = (milliseconds) =>
@@ -27,7 +27,7 @@ export function newUuid() {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }
 
-/** The key as `aria-keyshortcuts` names it, on any keyboard layout: by place where it writes no Latin letter or digit. */
+/** The key as `aria-keyshortcuts` names it; by its place on the keyboard where it types no Latin letter or digit. */
 export function keyOf(event) {
   const { key, code } = event;
   if (/^[a-z0-9]$/i.test(key)) return key.toUpperCase();
@@ -44,21 +44,21 @@ export function isTyping(event) {
   return busy || event.target.closest?.("input, textarea, select") != null;
 }
 
-/** Whether a key was meant for the page: for no dialog either, also if the key has just closed it. */
+/** Whether a key was meant for the page: not for a text or list, and not for a dialog, even one that the key closed. */
 export function isForPage(event) {
   return !isTyping(event) && !event.defaultPrevented && !event.target.closest?.("dialog") && !anyOpenDialog();
 }
 
 export const anyOpenDialog = () => document.querySelector("dialog[open]") !== null;
 
-/** What this browser keeps for a rater; in memory alone where it keeps nothing. */
+/** Values that this browser stores for a rater; where it stores nothing, they are only in memory. */
 export class Store {
   constructor(prefix) {
     this.prefix = prefix;
     this.memory = new Map();
   }
 
-  /** Whether the browser keeps what is set when this page is closed. */
+  /** Whether the values are kept when this page is closed. */
   get lasts() {
     return this.memory.size === 0;
   }
@@ -86,12 +86,12 @@ export class Store {
     try {
       localStorage.removeItem(this.prefix + name);
     } catch {
-      // nothing was kept
+      // nothing was stored
     }
   }
 }
 
-/** Seconds for which the page was in sight since `start`. */
+/** Seconds for which the page was visible since `start`. */
 export class Stopwatch {
   constructor() {
     this.start();

@@ -1,4 +1,4 @@
-// All images of a screen from near: what is done to one is done to all.
+// Zoom: all images of a screen are enlarged and moved together.
 
 import { $, keyOf } from "./tools.js";
 import { fit } from "./layout.js";
@@ -91,7 +91,7 @@ export class Zoom {
     const now = { x: event.clientX, y: event.clientY };
     const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
     this.pointers.set(event.pointerId, now);
-    const share = other ? 0.5 : 1; // of two fingers each moves the middle by half
+    const share = other ? 0.5 : 1; // the point between two fingers moves half as far as one of them
     this.shift((now.x - before.x) * share, (now.y - before.y) * share);
     if (other) {
       const apart = (a) => Math.hypot(a.x - other.x, a.y - other.y) || 1;
@@ -100,13 +100,13 @@ export class Zoom {
     }
   }
 
-  /** Where a pointer is, from the middle of its pane. */
+  /** The position of a pointer, from the middle of its pane. */
   at({ clientX, clientY, target }) {
     const box = (target.closest(".pane") ?? this.panes.firstElementChild).getBoundingClientRect();
     return { x: clientX - box.left - box.width / 2, y: clientY - box.top - box.height / 2 };
   }
 
-  /** Zooms by a factor about a point, which stays where it is; by 0, shows the whole images. */
+  /** Zooms by a factor about a point, which does not move; a factor of 0 shows the whole images. */
   by(factor, point) {
     const before = factor ? this.scale : 1;
     this.scale = factor ? Math.max(1, Math.min(CLOSEST, this.scale * factor)) : 1;
@@ -130,8 +130,8 @@ export class Zoom {
     });
     const widest = Math.max(...sizes.map(({ width }) => width));
     const tallest = Math.max(...sizes.map(({ height }) => height));
-    const clamp = (value, size, room) => {
-      const most = Math.max(0, (size * this.scale - room) / 2);
+    const clamp = (value, size, available) => {
+      const most = Math.max(0, (size * this.scale - available) / 2);
       return Math.max(-most, Math.min(most, value));
     };
     this.x = clamp(this.x, widest, pane.clientWidth);
