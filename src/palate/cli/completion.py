@@ -86,7 +86,7 @@ def _add_flag(parser: ArgumentParser, name: str, flag: Flag) -> None:
         parser.add_argument(name, "--no-" + name[2:], action="store_true", help=help)
         return
     members = list(_members(flag.kind))
-    names = () if Literal in map(get_origin, members) else _built_in(flag.key)
+    names = () if any(get_origin(each) is Literal for each in members) else _built_in(flag.key)
     files = Path in members or bool(names)
     # A list of files is completed as one value: after several, shtab would complete files where a flag begins.
     action = parser.add_argument(name, help=help, nargs="*" if repeated(flag.kind) and not files else None)
