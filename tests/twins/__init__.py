@@ -1,6 +1,6 @@
 """Small twins of the families' own pipelines: the same classes with random weights, by name. A new one is a line."""
 
-from twins import auraflow, cogview_4, flux, lumina_2, stable_diffusion, z_image
+from twins import auraflow, cogview_4, flux, hidream, lumina_2, stable_diffusion, z_image
 from twins.twin import Twin
 
 TWINS: dict[str, Twin] = {
@@ -8,6 +8,7 @@ TWINS: dict[str, Twin] = {
     "cogview-4": cogview_4.plain,
     "flux-dev": flux.dev,
     "flux-schnell": flux.schnell,
+    "hidream": hidream.full,
     "lumina-2": lumina_2.plain,
     "sd-eps": stable_diffusion.eps,
     "sd-v": stable_diffusion.v,

@@ -17,6 +17,7 @@ FAMILIES = {
     "StableDiffusionPipeline": "palate.models.stable_diffusion:StableDiffusion",
     "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
     "StableDiffusionXLImg2ImgPipeline": "palate.models.stable_diffusion_xl_refiner:StableDiffusionXLRefiner",
+    "HiDreamImagePipeline": "palate.models.hidream:HiDream",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "FluxPipeline": "palate.models.flux:Flux",
     "ZImagePipeline": "palate.models.z_image:ZImage",

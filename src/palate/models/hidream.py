@@ -1,0 +1,94 @@
+"""HiDream-I1: a transformer with routed experts that reads four text encoders, all layers of the last one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palate.diffusion.schedule import FlowSchedule
+from palate.models import autoencoder
+from palate.models.adapter import PIPELINE_MULTIPLE, Configs
+from palate.models.conditioning import Conditioning
+from palate.models.flow import PATCH, FlowTransformer
+from palate.models.sizes import Sizes
+
+SHIFT = 3.0
+"""Of the sigmas in training: diffusers' training script sets it, whatever the scheduler of the model says."""
+
+
+class HiDream(FlowTransformer):
+    """A `Denoiser` over a `HiDreamImagePipeline`.
+
+    The pipeline changes every size to about the same number of pixels, one megapixel; training takes any size.
+    """
+
+    title = "HiDream-I1"
+    lora_targets = ("to_q", "to_k", "to_v", "to_out")
+
+    def __init__(self, pipeline: Any) -> None:
+        super().__init__(pipeline)
+        for module in self.network.modules() if isinstance(self.network, torch.nn.Module) else ():
+            if hasattr(module, "moe_infer"):  # without gradients, unless the layer is in training mode
+                module.training = True
+
+    @classmethod
+    def sizes(cls, configs: Configs) -> Sizes:
+        """Whole patches of the network, and whole pairs of cells, which its pipeline needs."""
+        factor, patch = autoencoder.pixels_per_cell(configs("vae")), configs(cls.part)["patch_size"]
+        return Sizes(cls.native_cells * factor, math.lcm(patch * factor, PATCH * factor, PIPELINE_MULTIPLE))
+
+    def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
+        """The same for every size."""
+        return FlowSchedule(SHIFT, self.density)
+
+    @torch.no_grad()
+    def encode_prompt(self, prompts: Sequence[str | None]) -> Conditioning:
+        """The conditioning of B prompts, as the pipeline computes it; None is encoded as the empty prompt.
+
+        The embeddings are those of T5, and `layers` [B, N, L, D] those of each layer of Llama, 33 MB a prompt in bf16.
+        """
+        texts = [prompt or "" for prompt in prompts]
+        t5, _, llama, _, pooled, _ = self.pipeline.encode_prompt(
+            texts, device=self.pipeline.text_encoder.device, do_classifier_free_guidance=False
+        )
+        return Conditioning({"embeddings": t5, "layers": llama.transpose(0, 1).contiguous(), "pooled": pooled})
+
+    def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        """The velocity [B, C, h, w] at noisy latents x_t [B, C, h, w] and sigmas t [B].
+
+        The network's own output is the velocity from noise to data, and patch by patch while it is in training mode.
+        """
+        output = self.network(
+            hidden_states=x_t,
+            timesteps=t * 1000,
+            encoder_hidden_states_t5=conditioning.dense("embeddings"),
+            encoder_hidden_states_llama3=conditioning.dense("layers").transpose(0, 1),
+            pooled_embeds=conditioning.dense("pooled"),
+            return_dict=False,
+        )[0]
+        return -(output if output.shape == x_t.shape else _joined(output, *x_t.shape[-2:]))
+
+    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
+        """The arguments of `HiDreamImagePipeline`; see `Denoiser`."""
+        inputs = _named(conditioning, "")
+        return inputs if negative is None else {**inputs, **_named(negative, "negative_")}
+
+
+def _named(conditioning: Conditioning, prefix: str) -> dict[str, Any]:
+    return {
+        f"{prefix}prompt_embeds_t5": conditioning.dense("embeddings"),
+        f"{prefix}prompt_embeds_llama3": conditioning.dense("layers").transpose(0, 1),
+        f"{prefix}pooled_prompt_embeds": conditioning.dense("pooled"),
+    }
+
+
+def _joined(patches: Tensor, height: int, width: int) -> Tensor:
+    """Latents [B, C, h, w] of patches [B, C, N, p p], of which those after the picture's own are padding."""
+    patch = math.isqrt(patches.shape[-1])
+    rows, columns = height // patch, width // patch
+    grid = patches[:, :, : rows * columns].unflatten(2, (rows, columns)).unflatten(-1, (patch, patch))
+    return grid.transpose(3, 4).flatten(4, 5).flatten(2, 3)
