@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import Qwen3Config
+from transformers import Qwen2_5_VLConfig, Qwen3Config
 
 from twins.twin import seeded
 
@@ -36,3 +36,23 @@ def qwen3(tokenizer: Any, layers: int) -> Qwen3Config:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
+
+
+def qwen_vl(tokenizer: Any) -> Qwen2_5_VLConfig:
+    """The configuration of a vision and language model of Qwen2.5-VL's class, 16 wide."""
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]},
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    tokens = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    absent: dict[str, Any] = {name: len(tokenizer) - 3 for name in tokens}
+    return Qwen2_5_VLConfig(text_config=text, vision_config={**vision, "patch_size": 4}, **absent)

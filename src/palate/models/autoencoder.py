@@ -17,7 +17,7 @@ def encode_images(vae: Any, images: Tensor) -> Tensor:
     runs and seeds. Little is lost, since latent diffusion's autoencoders are trained with a KL weight of only 1e-6
     (Rombach et al. 2022, arXiv:2112.10752, appendix G), so their posteriors have almost no spread.
     """
-    latents = vae.encode((images * 2 - 1).to(vae.device, vae.dtype)).latent_dist.mode().float()
+    latents = encode_mode(vae, images)
     shift, scale = _shift_and_scale(vae, latents)
     return (latents - shift) * scale
 
@@ -26,12 +26,25 @@ def encode_images(vae: Any, images: Tensor) -> Tensor:
 def decode_latents(vae: Any, latents: Tensor) -> Tensor:
     """Images [B, 3, H, W] in [0, 1], float32, of latents in the scale of `encode_images`."""
     shift, scale = _shift_and_scale(vae, latents)
-    latents = latents / scale + shift
+    return decode_raw(vae, latents / scale + shift)
+
+
+@torch.no_grad()
+def encode_mode(vae: Any, images: Tensor) -> Tensor:
+    """The mode of the autoencoder's posterior in float32, in the autoencoder's own scale, of images in [0, 1]."""
+    return vae.encode((images * 2 - 1).to(vae.device, vae.dtype)).latent_dist.mode().float()
+
+
+@torch.no_grad()
+def decode_raw(vae: Any, latents: Tensor) -> Tensor:
+    """Images in [0, 1], float32, of latents in the autoencoder's own scale."""
     return (vae.decode(latents.to(vae.device, vae.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
 
 
 def pixels_per_cell(config: Mapping[str, Any]) -> int:
     """The width and height in pixels that one latent cell covers, from the autoencoder's configuration."""
+    if "temperal_downsample" in config:  # of a video autoencoder, as diffusers spells it
+        return 2 ** len(config["temperal_downsample"])
     return 2 ** (len(config["block_out_channels"]) - 1)
 
 

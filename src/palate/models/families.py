@@ -20,6 +20,7 @@ FAMILIES = {
     "HiDreamImagePipeline": "palate.models.hidream:HiDream",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "FluxPipeline": "palate.models.flux:Flux",
+    "QwenImagePipeline": "palate.models.qwen_image:QwenImage",
     "ZImagePipeline": "palate.models.z_image:ZImage",
     "AuraFlowPipeline": "palate.models.auraflow:AuraFlow",
     "CogView4Pipeline": "palate.models.cogview_4:CogView4",

@@ -94,5 +94,5 @@ def _pipeline_limit(source: ModelSource) -> int | None:
     import diffusers
 
     kind = getattr(diffusers, source.index.get("_class_name", ""), None)
-    parameter = inspect.signature(kind.encode_prompt).parameters.get("max_sequence_length") if kind else None
+    parameter = inspect.signature(kind.__call__).parameters.get("max_sequence_length") if kind else None
     return parameter.default if parameter and isinstance(parameter.default, int) else None
