@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 from twins import TWINS
 from twins.twin import Twin
 
@@ -96,11 +97,15 @@ def test_a_prediction_does_not_depend_on_the_length_of_the_other_prompts(twins, 
 def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_picture(twins, name):
     """Fed with our target: the adapter says rightly what the network is to predict."""
     denoiser = load_denoiser(twins[name])
-    scheduler = denoiser.pipeline.scheduler
+    scheduler: Any = denoiser.pipeline.scheduler
     shape = denoiser.encode(torch.zeros(1, 3, TWINS[name].square, TWINS[name].square)).shape
     x_0, eps = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     schedule = denoiser.schedule((shape[-2], shape[-1]))
-    if isinstance(schedule, VarianceSchedule):
+    if isinstance(scheduler, DPMSolverMultistepScheduler):
+        scheduler.set_timesteps(2)  # the last step, which ends at the image, is one of first order
+        timestep, factor = scheduler.timesteps[1], torch.ones(1)
+        t = timestep.view(1) if isinstance(schedule, VarianceSchedule) else scheduler.sigmas[1:2]
+    elif isinstance(schedule, VarianceSchedule):
         scheduler.set_timesteps(1000)
         timestep = scheduler.timesteps[500]
         t = timestep.view(1).long()
@@ -110,7 +115,7 @@ def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_pictur
         scheduler.set_timesteps(sigmas=[0.7], **({"mu": 0.0} if scheduler.config.use_dynamic_shifting else {}))
         timestep, t, factor = scheduler.timesteps[0], scheduler.sigmas[:1], torch.ones(1)
     x_t = schedule.add_noise(x_0, eps, t) * factor.view(-1, 1, 1, 1)
-    step = scheduler.step(denoiser.parametrization.target(schedule, x_0, eps, t), timestep, x_t)
+    step: Any = scheduler.step(denoiser.parametrization.target(schedule, x_0, eps, t), timestep, x_t)
     found = step.pred_original_sample if "pred_original_sample" in step else step.prev_sample
     torch.testing.assert_close(found, x_0, atol=1e-5, rtol=1e-4)
 
@@ -157,21 +162,6 @@ def test_a_prompt_is_encoded_as_the_pipeline_does_whatever_it_is_encoded_with(tw
 
 def rows_of(value: torch.Tensor | Ragged) -> list[torch.Tensor]:
     return value.rows() if isinstance(value, Ragged) else list(value)
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_a_prediction_does_not_depend_on_the_prompts_beside_it_which_may_be_longer(twins, name):
-    denoiser = load_denoiser(twins[name])
-    conditioning = denoiser.encode_prompt([*PROMPTS, None])
-    shape = denoiser.encode(torch.zeros(1, 3, *TWINS[name].size)).shape[1:]
-    x_t = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    t = denoiser.schedule((shape[-2], shape[-1])).sample_t(torch.tensor([0.2, 0.5, 0.8]))
-    with torch.no_grad():
-        together = denoiser.predict(x_t, t, conditioning)
-        for row in range(3):
-            one = slice(row, row + 1)
-            alone = denoiser.predict(x_t[one], t[one], conditioning[one])
-            torch.testing.assert_close(alone, together[one], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name, twin in TWINS.items() if twin.draws])

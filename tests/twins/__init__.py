@@ -1,6 +1,6 @@
 """Small twins of the families' own pipelines: the same classes with random weights, by name. A new one is a line."""
 
-from twins import auraflow, cogview_4, flux, hidream, lumina_2, qwen_image, stable_diffusion, z_image
+from twins import auraflow, cogview_4, flux, hidream, lumina_2, qwen_image, sana, stable_diffusion, z_image
 from twins.twin import Twin
 
 TWINS: dict[str, Twin] = {
@@ -11,6 +11,8 @@ TWINS: dict[str, Twin] = {
     "hidream": hidream.full,
     "lumina-2": lumina_2.plain,
     "qwen-image": qwen_image.qwen_image,
+    "sana": sana.plain,
+    "sana-euler": sana.euler,
     "sd-eps": stable_diffusion.eps,
     "sd-v": stable_diffusion.v,
     "sd3": stable_diffusion.three,

@@ -50,6 +50,7 @@ def masked_inputs(conditioning: Conditioning, negative: Conditioning | None, len
     inputs: dict[str, Any] = {}
     inputs["prompt_embeds"], inputs["prompt_attention_mask"] = pad(conditioning, length)
     if negative is not None:
+        inputs["negative_prompt"] = None  # the default of some pipelines is a text, which they do not take beside these
         inputs["negative_prompt_embeds"], inputs["negative_prompt_attention_mask"] = pad(negative, length)
     return inputs
 
