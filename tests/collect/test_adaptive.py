@@ -52,7 +52,7 @@ def test_the_next_screen_is_the_least_certain_one(study):
     assert screen.prompt == "prompt 2"
 
 
-def test_votes_that_do_not_count_make_nothing_more_certain(study):
+def test_votes_that_do_not_count_do_not_change_the_uncertainty(study):
     study = study(items=2, raters=3, mirror=0.5, gold_share=0.0, raters_per_item=9)
     vote(study, 1, {"prompt 0": "base", "prompt 1": "tuned"})
     vote(study, 2, {"prompt 0": "base", "prompt 1": "base"})
@@ -77,7 +77,7 @@ def test_every_task_can_be_adaptive(study, tmp_path, task, n, answer):
     assert rows(study, "SELECT count(*) FROM vote") == [(3 * asked,)]
 
 
-def test_weighing_reads_the_votes_of_a_few_items_in_two_queries(study):
+def test_the_uncertainty_of_the_candidates_is_computed_with_two_queries(study):
     study = study(items=CANDIDATES + 10, raters=1, **PLAIN)
     while answer_next(study, 1):
         pass

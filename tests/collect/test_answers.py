@@ -50,18 +50,18 @@ def test_the_same_images_get_the_same_ranks_in_every_order():
 
 
 @pytest.mark.parametrize("task, answer, n", MALFORMED, ids=lambda value: repr(value)[:20])
-def test_whatever_is_no_answer_is_refused_in_words(task, answer, n):
+def test_an_invalid_answer_is_refused_with_a_sentence(task, answer, n):
     with pytest.raises(InputError, match="the answer is"):
         ranks_of_answer(task, answer, range(n))
 
 
 @pytest.mark.parametrize("answers", [None, [], "left", {}, {"general": "left"}, {"general": "left", "other": "left"}])
-def test_every_question_wants_one_answer(answers):
+def test_every_question_needs_exactly_one_answer(answers):
     with pytest.raises(InputError, match="answer each question once: general, appeal"):
         checked_answers("pairwise", answers, ["general", "appeal"], [0, 1])
 
 
-def test_questions_are_answered_each_for_itself():
+def test_the_questions_of_a_screen_have_independent_answers():
     answers = {"appeal": "left", "general": "right"}
     assert checked_answers("pairwise", answers, ["general", "appeal"], [1, 0]) == {"general": [1, 2], "appeal": [2, 1]}
 
@@ -69,7 +69,7 @@ def test_questions_are_answered_each_for_itself():
 @pytest.mark.parametrize(
     "kind, reason", [("skip", "unsure"), ("skip", "other: my screen is dark"), ("flag", "unsafe"), ("flag", "broken:")]
 )
-def test_a_skip_and_a_flag_say_why(kind, reason):
+def test_a_skip_and_a_flag_need_a_reason(kind, reason):
     assert checked_reason(kind, reason) == reason
 
 
@@ -85,6 +85,6 @@ def test_a_skip_and_a_flag_say_why(kind, reason):
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_without_a_known_reason_it_is_refused_in_words(kind, reason):
+def test_a_skip_or_flag_with_an_unknown_reason_is_refused_with_a_sentence(kind, reason):
     with pytest.raises(InputError, match="one of|a vote is an answer, a skip or a flag"):
         checked_reason(kind, reason)

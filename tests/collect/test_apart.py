@@ -53,7 +53,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_it_says_what_is_said_here_and_keeps_up(study, apart):
+def test_the_other_process_measures_the_same_as_this_one_also_after_new_votes(study, apart):
     made = study(items=4, raters=2, raters_per_item=2, mirror=0.0)
     for rater in (0, 1):
         assert apart(made).to_dict() == quality(made).to_dict()
@@ -63,7 +63,7 @@ def test_it_says_what_is_said_here_and_keeps_up(study, apart):
     assert len(multiprocessing.active_children()) == 1
 
 
-def test_it_is_started_again_where_it_was_killed_and_ends_when_it_is_closed(tmp_path, apart):
+def test_the_measuring_process_is_restarted_after_a_kill_and_ends_when_closed(tmp_path, apart):
     new_study(small_config(tmp_path / "study", 3, None))
     study = open_study(tmp_path / "study")
     apart(study)
@@ -78,7 +78,7 @@ def test_it_is_started_again_where_it_was_killed_and_ends_when_it_is_closed(tmp_
     study.close()
 
 
-def test_it_ends_with_a_server_that_is_killed(study):
+def test_the_measuring_process_ends_when_the_server_is_killed(study):
     made = study(items=2)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDING, str(made.folder)], stdout=subprocess.PIPE, text=True

@@ -52,7 +52,7 @@ def leave_and_return(study: OpenStudy, rater: int, seed: int) -> None:
             answer_next(study, rater)
 
 
-def test_every_item_gets_the_raters_it_was_to_have_and_no_more(study):
+def test_every_item_gets_exactly_its_number_of_raters(study):
     study = study(items=5, raters=6, raters_per_item=3, **PLAIN)
     waiting = list(range(1, 7))
     while waiting:
@@ -63,7 +63,7 @@ def test_every_item_gets_the_raters_it_was_to_have_and_no_more(study):
     assert rows(study, VOTES) == [(item, 3) for item in range(1, 6)]
 
 
-def test_many_raters_at_once_are_never_given_too_much_and_miss_nothing(study):
+def test_with_many_simultaneous_raters_every_item_gets_exactly_its_votes(study):
     study = study(items=8, raters=12, raters_per_item=3, **PLAIN)
     with ThreadPoolExecutor(12) as pool:
         screens = list(pool.map(lambda rater: [each.assignment for each in answered(study, rater)], range(1, 13)))
@@ -73,7 +73,7 @@ def test_many_raters_at_once_are_never_given_too_much_and_miss_nothing(study):
     assert all(abs(left) <= 1 for (left,) in rows(study, 'SELECT "left" FROM item'))
 
 
-def test_leases_that_run_out_meanwhile_change_nothing_of_that(study):
+def test_every_item_gets_exactly_its_votes_also_while_leases_expire(study):
     study = study(items=6, raters=6, raters_per_item=2, **PLAIN)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda rater: leave_and_return(study, rater, rater), range(1, 7)))
@@ -83,7 +83,7 @@ def test_leases_that_run_out_meanwhile_change_nothing_of_that(study):
     assert rows(study, VOTES) == [(item, 2) for item in range(1, 7)] and not miscounted(study)
 
 
-def test_raters_at_once_wait_in_no_circle(study, tmp_path):
+def test_simultaneous_raters_cause_no_deadlock(study, tmp_path):
     gold = ranked(tmp_path, "gold", 4, (1, 2))
     study = study(items=8, raters=8, raters_per_item=8, mirror=0.4, gold=gold, gold_share=0.4)
     with ThreadPoolExecutor(8) as pool:
@@ -94,7 +94,7 @@ def test_raters_at_once_wait_in_no_circle(study, tmp_path):
         assert rows(study, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
 
 
-def test_who_finds_every_item_in_other_hands_waits_for_one(study, monkeypatch):
+def test_a_rater_waits_while_all_items_are_locked_by_others(study, monkeypatch):
     study = study(items=1, raters=2, **PLAIN)
     if study.database.is_sqlite:
         return  # there the whole database is in one hand
@@ -122,7 +122,7 @@ def test_two_requests_of_one_rater_at_once_get_the_same_screens(study):
     assert rows(study, "SELECT count(*) FROM assignment") == [(2 + 3,)]
 
 
-def test_no_item_comes_twice_to_a_rater_but_for_one_mirrored_repeat_some_screens_later(study):
+def test_a_rater_sees_an_item_once_and_at_most_one_mirrored_repeat_some_screens_later(study):
     study = study(items=30, raters=2, mirror=0.5, gold_share=0.0)
     for rater in (1, 2):
         numbers = [screen.assignment for screen in answered(study, rater)]
@@ -136,7 +136,7 @@ def test_no_item_comes_twice_to_a_rater_but_for_one_mirrored_repeat_some_screens
                 assert number - first > MIRROR_GAP and each.order == shown[first].order[::-1]
 
 
-def test_answers_that_were_taken_back_bring_no_repeat_nearer(study):
+def test_undone_answers_do_not_count_towards_the_gap_before_a_repeat(study):
     study = study(items=12, raters=1, mirror=0.5, gold_share=0.0)
     for _ in range(3 * MIRROR_GAP):  # one screen, answered and taken back again and again
         answer_next(study, 1)
@@ -144,7 +144,7 @@ def test_answers_that_were_taken_back_bring_no_repeat_nearer(study):
     assert rows(study, "SELECT count(*) FROM assignment WHERE repeat = 1") == [(0,)]
 
 
-def test_mirrored_repeats_and_gold_come_as_often_as_was_asked(study, tmp_path):
+def test_mirrored_repeats_and_gold_have_their_configured_shares(study, tmp_path):
     gold = ranked(tmp_path, "gold", 60, (1, 2))
     study = study(items=60, raters=1, mirror=0.2, gold=gold, gold_share=0.3, raters_per_item=1)
     counts: Counter[str] = Counter()
@@ -177,7 +177,7 @@ def test_a_closed_tab_gets_the_same_screens_again(study):
     assert next_screens(study, 1) == shown
 
 
-def test_who_comes_back_late_gets_the_same_screens_where_nobody_has_asked_meanwhile(study):
+def test_a_rater_who_returns_late_gets_the_same_screens_if_nobody_else_got_them(study):
     study = study(items=3, raters_per_item=2, **PLAIN)
     shown = next_screens(study, 1)
     for screen in next_screens(study, 2, count=3):  # the third item is wanted most
@@ -187,7 +187,7 @@ def test_who_comes_back_late_gets_the_same_screens_where_nobody_has_asked_meanwh
     assert next_screens(study, 1) == shown and not miscounted(study)
 
 
-def test_a_lease_that_ran_out_frees_its_item_for_another_rater(study):
+def test_an_expired_lease_frees_its_item_for_another_rater(study):
     study = study(items=1, raters_per_item=1, **PLAIN)
     (first,) = next_screens(study, 1)
     assert next_screens(study, 2) == []
@@ -201,7 +201,7 @@ def test_a_lease_that_ran_out_frees_its_item_for_another_rater(study):
     assert next_screens(study, 1) == [first] and not miscounted(study)  # free once more, and the screen as before
 
 
-def test_repeats_and_gold_whose_lease_ran_out_come_again(study, tmp_path):
+def test_repeats_and_gold_with_an_expired_lease_are_shown_again(study, tmp_path):
     study = study(items=40, raters=2, mirror=0.5, gold=ranked(tmp_path, "gold", 9, (1, 2)), gold_share=0.5)
     for _ in range(20):
         answer_next(study, 1)
@@ -224,7 +224,7 @@ def test_screens_of_other_tasks_show_every_image_once_in_a_random_order(study, t
     assert len(set(map(tuple, orders))) > 3 or n == 1
 
 
-def test_a_screen_tells_nothing_of_what_made_its_images(study):
+def test_a_screen_does_not_reveal_the_systems_of_its_images(study):
     study = study()
     text = repr([next_screens(study, rater, 4) for rater in (1, 2, 3)])
     for word in ("base", "tuned", "model of", "real", "gold", ".png", "repeat", str(study.folder)):
@@ -275,7 +275,7 @@ def check(study: OpenStudy) -> None:
     assert answered == [number for number, each in assigned(study).items() if each.state == "done"]
 
 
-def test_filled_is_what_a_recount_gives_after_anything(busy):
+def test_the_stored_count_of_votes_equals_a_recount_after_every_operation(busy):
     rng, known = random.Random(4), {}
     for step in range(400):
         act(busy, rng, known)
@@ -285,7 +285,7 @@ def test_filled_is_what_a_recount_gives_after_anything(busy):
     assert len(standing_votes(busy)) > 20
 
 
-def test_filled_is_what_a_recount_gives_after_anything_at_once(busy):
+def test_the_stored_count_of_votes_equals_a_recount_after_simultaneous_operations(busy):
     def person(seed: int) -> None:
         rng, known = random.Random(seed), {}
         for _ in range(40):

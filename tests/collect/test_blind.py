@@ -85,14 +85,14 @@ def chunks(png: bytes) -> list[bytes]:
     return kinds
 
 
-def test_the_sources_of_this_study_do_tell(blind):
+def test_the_source_images_of_this_study_do_name_their_model(blind):
     for path in blind.study.folder.parent.glob("zebras/*/*.*g"):
         assert b"zebra-v1" in path.read_bytes()
     told = rows(blind.study, "SELECT system, source, about FROM image")
     assert len(told) == 16 and all("zebra" in str(each).lower() for each in told)
 
 
-def test_nothing_that_a_rater_is_sent_names_what_made_an_image(blind):
+def test_nothing_that_a_rater_receives_names_the_system_of_an_image(blind):
     client = blind.rater("a rater")
     answers = [client.get(path) for path in ("/", "/api/screens", "/static/style.css", "/static/rater.js")]
     answers += [client.get("/nothing", headers={"accept": kind}) for kind in ("text/html", "*/*")]
@@ -105,7 +105,7 @@ def test_nothing_that_a_rater_is_sent_names_what_made_an_image(blind):
         assert str(blind.study.folder.parent).lower().encode() not in said
 
 
-def test_pictures_are_pixels_alone_of_one_format_and_size_a_screen(blind):
+def test_pictures_contain_only_pixels_in_one_format_and_one_size_for_each_screen(blind):
     for screen, answers in shown(blind.rater("another rater")):
         sizes = set()
         for told, answer in zip(screen["images"], answers):
@@ -129,12 +129,12 @@ def test_a_screen_says_neither_which_image_it_shows_nor_whether_it_is_a_repeat(b
     assert len(names) == len(set(names)) > len(seen) == 16  # repeats show the same pictures under new names
 
 
-def test_the_study_holds_no_metadata_but_in_its_database(blind):
+def test_only_the_database_of_a_study_has_metadata(blind):
     for path in (blind.study.folder / "images").iterdir():
         assert SECRET not in path.name.lower() and SECRET.encode() not in path.read_bytes().lower()
 
 
-def test_pictures_of_ranked_sets_are_stripped_as_well(tmp_path):
+def test_metadata_is_removed_from_pictures_of_ranked_sets_too(tmp_path):
     source = tmp_path / "pairs"
     source.mkdir()
     lines = ["prompt,preferred,rejected"]

@@ -41,12 +41,12 @@ DECEIVING = f"a cat {OVERRIDE}god a fo erutcip"
         ("nul \x00", "nul [U+0000]"),
     ],
 )
-def test_what_is_shown_has_nothing_that_acts_unseen_and_all_that_has_a_meaning(text, seen):
+def test_a_shown_text_keeps_characters_with_a_meaning_and_makes_hidden_controls_visible(text, seen):
     assert visible_text(text) == (text if seen is None else seen)
     visible_text(text).encode()
 
 
-def test_no_change_of_direction_survives_being_shown_or_typed():
+def test_changes_of_direction_are_in_neither_shown_nor_typed_text():
     for each in TURNS:
         assert each not in visible_text(f"a{each}b") and typed_text(f"a{each}b") == "ab"
 
@@ -61,7 +61,7 @@ def test_line_breaks_of_other_programs_become_plain_ones():
     assert typed_text("a\u2028b\u2029c\x0bd\x85e") == "a\nb\nc\nd\ne"
 
 
-def test_what_no_database_keeps_is_named():
+def test_a_character_that_no_database_stores_is_named():
     assert (
         unstorable_character("a\x00") == "U+0000"
         and unstorable_character("\udfff") == "U+DFFF"
@@ -70,7 +70,7 @@ def test_what_no_database_keeps_is_named():
 
 
 @pytest.mark.parametrize("bad", ["\x00", "\x1b[31m", "\ud800", "\x7f"])
-def test_text_that_cannot_be_kept_is_refused_wherever_it_is_sent_and_changes_nothing(study: MakeStudy, bad):
+def test_text_that_cannot_be_stored_is_refused_by_every_route_and_changes_nothing(study: MakeStudy, bad):
     made = study(items=3, raters=0)
     with_site = _visit(made)
     rater, owner = with_site.rater("a"), with_site.owner()
@@ -104,7 +104,7 @@ def _visit(made: OpenStudy) -> Site:
     return Site(made, ExitStack())
 
 
-def test_a_reason_and_a_prompt_lose_changes_of_direction_and_a_vote_that_is_sent_again_counts_once(study: MakeStudy):
+def test_changes_of_direction_are_removed_from_reasons_and_prompts_and_a_repeated_vote_counts_once(study: MakeStudy):
     made = study(items=3, raters=0)
     visited = _visit(made)
     rater = visited.rater("a")
@@ -145,7 +145,7 @@ def test_a_prompt_that_no_database_keeps_is_a_bad_row_with_a_name(tmp_path, new_
     study.close()
 
 
-def test_a_deceiving_prompt_is_kept_as_it_is_and_shown_with_what_it_hides(tmp_path, capsys):
+def test_a_prompt_with_hidden_characters_is_stored_unchanged_and_shown_with_them_visible(tmp_path, capsys):
     folder = folder_of(tmp_path / "images", DECEIVING, f"mo{OVERRIDE}del")
     with site(tmp_path / "study", images=(str(folder),), mirror=0.0) as made:
         client, owner = made.rater("a"), made.owner()
@@ -162,7 +162,7 @@ def test_a_deceiving_prompt_is_kept_as_it_is_and_shown_with_what_it_hides(tmp_pa
 
 @pytest.mark.parametrize("field", ["title", "instructions", "questions"])
 @pytest.mark.parametrize("bad", ["\x00", "\x1b[31m", OVERRIDE])
-def test_a_study_asks_nothing_that_cannot_be_shown(tmp_path, field, bad):
+def test_a_study_with_a_text_that_cannot_be_shown_is_refused(tmp_path, field, bad):
     text = f"Which{bad} one?"
     with pytest.raises(ValueError, match=field):
         StudyConfig(out=tmp_path, images=("x",), **{field: (text,) if field == "questions" else text})

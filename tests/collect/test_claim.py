@@ -37,7 +37,7 @@ def test_a_study_that_is_served_is_not_served_twice_and_its_owners_link_stays_va
         assert made.study.is_owner(owner)
 
 
-def test_a_server_that_was_killed_keeps_nobody_from_serving_its_study(tmp_path):
+def test_a_study_can_be_served_again_after_its_server_was_killed(tmp_path):
     folder = tmp_path / "study"
     with site(folder, items=2):
         with served(folder) as (_, _, process):
@@ -47,7 +47,7 @@ def test_a_server_that_was_killed_keeps_nobody_from_serving_its_study(tmp_path):
                 assert "owner:" in log.read_text()
 
 
-def test_one_database_is_served_from_one_folder_alone(study):
+def test_one_database_is_served_from_only_one_folder(study):
     made = study(items=2)
     copy = replace(made, folder=made.folder.parent / "copy")
     copy.folder.mkdir()
@@ -65,14 +65,14 @@ def test_one_database_is_served_from_one_folder_alone(study):
         pass
 
 
-def test_a_server_that_does_not_start_lets_go_of_its_study(tmp_path):
+def test_a_server_that_fails_to_start_unlocks_its_study(tmp_path):
     with site(tmp_path / "study", items=2) as made:
         for _ in range(2):
             with pytest.raises(PalateError, match="cannot listen"):
                 serve(ServeConfig(study=made.study.folder, host="192.0.2.1"))
 
 
-def test_an_invitation_is_to_where_the_study_is_served(tmp_path, capsys):
+def test_an_invitation_has_the_address_at_which_the_study_is_served(tmp_path, capsys):
     with site(tmp_path / "study", items=2) as made:
         flags = ["invite", "--study", str(made.study.folder), "--rater"]
         assert run([*flags, "ann"]) == 0
@@ -107,7 +107,7 @@ def test_nobody_but_its_owner_can_read_a_study(tmp_path):
         os.umask(before)
 
 
-def test_a_study_that_others_could_read_is_closed_to_them_when_it_is_opened(tmp_path):
+def test_opening_a_study_that_others_can_read_makes_it_private(tmp_path):
     folder = tmp_path / "study"
     new_study(small_config(folder, 2, None))
     other = open_study(folder)  # which keeps the files beside the database there

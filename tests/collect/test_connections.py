@@ -95,7 +95,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("how", SLOW)
-def test_a_client_that_is_slow_is_closed_in_time_however_it_dribbles(brief, how):
+def test_a_slow_client_is_closed_after_the_time_limit_even_if_it_keeps_sending_bytes(brief, how):
     phase, pieces = SLOW[how]
     brief[phase] = 0.3
 
@@ -117,7 +117,7 @@ def test_a_client_that_is_slow_is_closed_in_time_however_it_dribbles(brief, how)
     assert 0.25 < asyncio.run(visit()) < 10.0
 
 
-def test_a_client_that_takes_no_answer_is_closed_and_one_that_is_slow_is_not(brief, monkeypatch):
+def test_a_client_that_never_reads_its_answer_is_closed_and_a_slow_reader_is_not(brief, monkeypatch):
     brief[Phase.TAKING] = 0.3
     monkeypatch.setattr(connections, "SLOWEST", 100e6)
 
@@ -151,7 +151,7 @@ async def until(true: Any, within: float = 20.0) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_patient_requests_on_one_connection_are_all_answered(brief):
+def test_each_request_on_a_connection_has_the_full_time_limit(brief):
     """A connection is given its time for each request anew."""
     brief[Phase.HEADER] = brief[Phase.BODY] = 0.6
 
@@ -170,7 +170,7 @@ def test_patient_requests_on_one_connection_are_all_answered(brief):
     asyncio.run(visit())
 
 
-def test_room_is_made_by_the_oldest_that_waits_and_not_by_those_being_answered(brief):
+def test_the_oldest_waiting_connection_is_closed_for_a_new_one_and_not_those_being_answered(brief):
     async def visit() -> None:
         limits = Connections(most=4, each=3)
         async with server(limits) as dial:
@@ -191,7 +191,7 @@ def test_room_is_made_by_the_oldest_that_waits_and_not_by_those_being_answered(b
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
-def test_who_sends_requests_keeps_connections_while_many_addresses_send_none(brief):
+def test_clients_that_send_requests_keep_connections_while_many_addresses_send_none(brief):
     """However few connections each of these addresses has."""
 
     async def visit() -> None:
@@ -213,7 +213,7 @@ def test_who_sends_requests_keeps_connections_while_many_addresses_send_none(bri
 
 
 @pytest.mark.parametrize(("proxies", "left"), [((), 5), (("127.0.0.1",), 10)])
-def test_an_address_has_its_share_of_connections_and_a_server_in_front_may_have_all(brief, proxies, left):
+def test_the_limit_of_connections_for_one_address_does_not_apply_to_a_proxy(brief, proxies, left):
     async def visit() -> None:
         limits = Connections(most=10, each=5, proxies=Trusted(proxies))
         async with server(limits) as dial:
@@ -237,7 +237,7 @@ def test_connections_are_as_many_as_there_are_file_descriptors_for():
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_what_is_closed_is_reported_once_a_minute_in_one_line(caplog):
+def test_closed_connections_are_reported_once_a_minute_in_one_line(caplog):
     limits = Connections()
     for second in range(180):
         limits.closed["too slow"] += 10

@@ -74,7 +74,7 @@ def dying(study: OpenStudy, moment: str, name: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_vote_whose_server_dies_over_it_counts_once_when_it_is_sent_again(study, moment):
+def test_a_vote_during_which_the_server_dies_counts_once_when_sent_again(study, moment):
     own, name = next_screens(study, 1)[0].assignment, new_uuid()
     dying(study, moment, name, str(own))
     assert rows(study, "SELECT count(*) FROM vote") == [(0 if moment == "before" else 1,)]
@@ -85,7 +85,7 @@ def test_a_vote_whose_server_dies_over_it_counts_once_when_it_is_sent_again(stud
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_an_undo_whose_server_dies_over_it_takes_back_one_vote_when_it_is_sent_again(study, moment):
+def test_an_undo_during_which_the_server_dies_takes_back_one_vote_when_sent_again(study, moment):
     for _ in range(2):
         add_vote(study, 1, ballot(next_screens(study, 1)[0].assignment))
     name = new_uuid()

@@ -71,21 +71,21 @@ def test_nobody_but_the_owner_sees_or_changes_anything(made):
 
 
 @pytest.mark.parametrize("header, value", [("x-csrf-token", "0" * 64), ("origin", "http://elsewhere.test")])
-def test_a_change_that_no_page_of_the_study_meant_is_refused(made, header, value):
+def test_a_change_that_no_page_of_the_study_requested_is_refused(made, header, value):
     client = signed_in(made)
     client.headers[header] = value
     assert [client.post(path, json=body).status_code for path, body in CHANGES.items()] == [403] * 3
     assert len(quality(made).raters) == 2
 
 
-def test_the_measures_are_those_of_the_library_in_the_promised_shape(made):
+def test_the_measures_over_http_equal_those_of_the_library_and_match_the_schema(made):
     told = signed_in(made).get("/owner/api/quality").json()
     assert told == quality(made).to_dict()
     assert QualityOut.model_validate(told, strict=True)
     assert told["progress"]["flags"] == {"broken": 1} and told["flagged"][0]["remarks"] == ["<b>black</b>"]
 
 
-def test_a_new_rater_has_a_link_that_works_once_it_is_told(made):
+def test_the_link_of_a_new_rater_works_once_it_is_shown(made):
     client = signed_in(made)
     link = client.post("/owner/api/raters", json={"name": "Ada"}).json()["link"]
     assert link.startswith(f"{HERE}/r/")
@@ -101,7 +101,7 @@ def test_a_new_rater_has_a_link_that_works_once_it_is_told(made):
     assert link.rsplit("/", 1)[1] not in client.get("/owner").text
 
 
-def test_a_quarantine_is_put_on_and_taken_off(made):
+def test_a_rater_is_quarantined_and_released(made):
     client = signed_in(made)
     for on in (True, True, False):
         told = client.post("/owner/api/quarantine", json={"name": "rater 1", "on": on})
@@ -127,7 +127,7 @@ def test_a_quarantine_is_put_on_and_taken_off(made):
         {"name": None},
     ],
 )
-def test_what_is_no_name_is_refused_before_the_database_sees_it(study, body):
+def test_an_invalid_name_is_refused_before_it_reaches_the_database(study, body):
     client = signed_in(study(items=1, raters=1))
     for path in CHANGES:
         assert client.post(path, json=body).status_code == 422
@@ -142,7 +142,7 @@ def test_a_name_of_blanks_is_refused_and_one_of_half_a_character_too(study):
     assert half.status_code == 422
 
 
-def test_pictures_are_those_of_the_study_and_of_nothing_else(made, tmp_path):
+def test_only_pictures_of_the_study_are_served(made, tmp_path):
     client = signed_in(made)
     picture = client.get("/owner/i/1")
     assert picture.headers["content-type"] == "image/png" and picture.content.startswith(b"\x89PNG")
@@ -164,7 +164,7 @@ def test_a_path_in_the_database_that_leads_out_of_the_pictures_is_not_followed(m
     assert signed_in(made).get("/owner/i/1").status_code == 404
 
 
-def test_the_page_shows_what_was_measured_and_escapes_what_people_wrote(made):
+def test_the_page_shows_the_measures_and_escapes_texts_of_people(made):
     made.add_rater('<script>alert("x")</script>')
     page = signed_in(made).get("/owner").text
     for shown in ("<b>7</b> of 8 votes", "broken 1", "rater 1", "base", "tuned", "/owner/i/", "Krippendorff"):
@@ -199,7 +199,7 @@ def test_every_task_has_a_page_before_and_after_votes(study, tmp_path, task, n):
     assert QualityOut.model_validate(client.get("/owner/api/quality").json(), strict=True)
 
 
-def test_the_schema_says_what_is_answered(study):
+def test_the_schema_has_every_route_of_the_owner_with_its_body_and_answer(study):
     app = client_of(study(items=1, raters=1)).app
     paths = app.openapi()["paths"]
     assert {path for path in paths if path.startswith("/owner")} == {*READS[1:2], *CHANGES, "/owner/i/{image_id}"}

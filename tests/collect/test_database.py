@@ -67,7 +67,7 @@ def test_migrating_again_changes_nothing(database):
         assert session.scalars(sa.select(RaterRow.name)).all() == ["ann"]
 
 
-def test_several_may_migrate_at_once(url):
+def test_several_processes_may_migrate_at_once(url):
     databases = [Database(url) for _ in range(4)]
     databases[0].engine.connect().close()  # a file of SQLite has one maker
     with ThreadPoolExecutor(4) as pool:
@@ -150,19 +150,19 @@ def test_a_folder_may_have_any_name(tmp_path):
         (Path("/no/such/folder/study.db"), "unable to open"),
     ],
 )
-def test_a_database_out_of_reach_is_said_in_words_without_the_password(url, words):
+def test_the_error_for_an_unreachable_database_is_a_sentence_without_the_password(url, words):
     with pytest.raises(InputError, match=words) as caught:
         Database(url).migrate()
     assert "hush" not in str(caught.value)
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path):
+def test_a_file_that_is_not_a_database_is_refused(tmp_path):
     (tmp_path / FILE).write_bytes(b"something else" * 100)
     with pytest.raises(InputError, match="not a database"):
         Database(tmp_path / FILE).migrate()
 
 
-def test_opening_a_study_again_lets_go_of_no_lock_that_this_process_has(tmp_path):
+def test_opening_a_study_again_keeps_the_locks_of_this_process(tmp_path):
     """A process that closes any descriptor of a file loses all its locks on it; another one that then closes the
     database believes to be the last, and deletes the file into which this one writes."""
     first = Database(tmp_path / FILE)
@@ -191,7 +191,7 @@ def test_a_connection_that_is_in_use_when_the_database_closes_is_closed_when_it_
         assert raw.closed
 
 
-def test_who_lets_go_of_a_study_leaves_it_to_the_next_at_once(url):
+def test_a_study_can_be_served_by_another_process_as_soon_as_it_is_released(url):
     if isinstance(url, Path):
         pytest.skip("SQLite's file is locked by its folder's lock: test_claim")
     database = Database(url)

@@ -111,7 +111,7 @@ def ranks_of(run: Path) -> dict[str, tuple[int, ...] | None]:
 PAIRS = {"x": (0, 0, 1), "y": (1, 1, 1), "z": ("tie", "both_bad", 0)}
 
 
-def test_ranked_sets_hold_what_each_rater_said(tmp_path: Path, new_database: Callable[[], str | None]) -> None:
+def test_ranked_sets_hold_the_votes_of_each_rater(tmp_path: Path, new_database: Callable[[], str | None]) -> None:
     with studied(tmp_path, ["ann", "bob", "cy"], database=new_database()) as study:
         for rater in (1, 2, 3):
             vote(study, rater, lambda prompt, _: PAIRS[prompt][rater - 1])  # noqa: B023
@@ -138,7 +138,7 @@ def test_ranked_sets_hold_what_each_rater_said(tmp_path: Path, new_database: Cal
         assert load_preferences(export(study, anonymous=False))[0].votes[0].rater == "ann"
 
 
-def test_other_commands_take_the_run_as_it_is(tmp_path: Path) -> None:
+def test_other_commands_accept_the_exported_run(tmp_path: Path) -> None:
     with studied(tmp_path, ["ann"]) as study:
         vote(study, 1, lambda *_: 0)
         thumbs = grade(GradeConfig(preferences=str(export(study)), out=tmp_path / "thumbs"))
@@ -181,7 +181,7 @@ def test_an_answer_that_was_taken_back_is_replaced_by_the_next(tmp_path: Path) -
         assert ranks_of(export(study)) == {"x": (2, 1)}
 
 
-def test_few_votes_and_small_majorities(tmp_path: Path) -> None:
+def test_items_with_few_votes_are_left_out_and_sets_won_by_a_small_majority_become_ties(tmp_path: Path) -> None:
     wishes = {"x": (0, 0, 0), "y": (0, 0, 1), "z": (1, "tie", "tie")}
     with studied(tmp_path, ["ann", "bob", "cy"]) as study:
         for rater in (1, 2, 3):
@@ -244,7 +244,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(wrong: dict[str, Any], c
         ExportConfig(**{"study": Path("s"), "out": Path("r"), **wrong})
 
 
-def test_a_study_that_cannot_be_exported_so_is_refused(tmp_path: Path) -> None:
+def test_an_export_that_does_not_fit_the_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a study"):
         export_study(ExportConfig(study=tmp_path, out=tmp_path / "run"))
     with studied(tmp_path, ["ann"], "abc", task="ranking", n=3) as study:

@@ -105,7 +105,7 @@ def won(sets: Sequence[RankedSet]) -> list[Any]:
     ]
 
 
-def test_pick_a_pic_has_its_columns_and_says_what_it_lost(tmp_path: Path) -> None:
+def test_pick_a_pic_has_its_columns_and_lost_data_is_counted(tmp_path: Path) -> None:
     with studied(tmp_path, ["ann", "bob"], "abc", task="ranking", n=3) as study:
         for rater in (1, 2):
             vote(study, rater, lambda prompt, _: RANKINGS[prompt][rater - 1])  # noqa: B023
@@ -129,7 +129,7 @@ def test_pick_a_pic_has_its_columns_and_says_what_it_lost(tmp_path: Path) -> Non
     }
 
 
-def test_label_studio_keeps_who_said_it_how_long_it_took_and_that_both_were_bad(tmp_path: Path) -> None:
+def test_label_studio_keeps_rater_time_and_that_both_were_bad(tmp_path: Path) -> None:
     with studied(tmp_path, ["ann"], prompts="x", title="A & B") as study:
         vote(study, 1, lambda *_: "both_bad")
         run = export(study, format="label-studio")

@@ -60,7 +60,7 @@ class Voter:
 
 
 @pytest.mark.parametrize("files", [None, 400], ids=["many files", "few files"])
-def test_votes_go_on_while_1200_connections_never_end_their_header(tmp_path, files):
+def test_votes_are_accepted_while_1200_connections_never_complete_their_header(tmp_path, files):
     """The server may also have fewer files open than there are such connections."""
     folder = tmp_path / "study"
     with site(folder, items=40, mirror=0.0) as made, served(folder, files=files) as (port, log, _):
@@ -83,7 +83,7 @@ def test_votes_go_on_while_1200_connections_never_end_their_header(tmp_path, fil
     assert "too many connections" in (folder / FILE).read_text()
 
 
-def test_ctrl_c_ends_a_server_that_slow_clients_hold(tmp_path):
+def test_ctrl_c_ends_a_server_that_has_slow_clients(tmp_path):
     folder = tmp_path / "study"
     with site(folder, items=3), served(folder) as (port, _, process), ExitStack() as stack:
         for sent in (b"GET / HT", b"POST /api/votes HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nx"):
@@ -94,7 +94,7 @@ def test_ctrl_c_ends_a_server_that_slow_clients_hold(tmp_path):
         assert process.wait(25) == 0
 
 
-def test_a_connection_that_never_ends_its_header_is_closed_within_seconds(tmp_path):
+def test_a_connection_that_never_completes_its_header_is_closed_within_seconds(tmp_path):
     folder = tmp_path / "study"
     with site(folder, items=3), served(folder) as (port, _, _):
         with socket.create_connection(("127.0.0.1", port), timeout=40) as wire:

@@ -112,7 +112,9 @@ def routes_of(routes: Any) -> Iterator[str]:
 
 @BOUNDED
 @given(answers=JSON, reason=JSON, seconds=JSON, kind=st.sampled_from(["answer", "skip", "flag"]))
-def test_a_vote_on_ones_own_screen_may_say_anything_and_is_taken_or_refused(people, answers, reason, seconds, kind):
+def test_any_vote_on_a_raters_own_screen_is_accepted_or_refused_without_an_error(
+    people, answers, reason, seconds, kind
+):
     client = people["rater"]
     (first, *_) = screens(client)
     said = {"answers": answers, "reason": reason, "seconds": seconds}
@@ -182,7 +184,7 @@ NASTY: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("path", ["/api/votes", "/api/undo", "/api/live", "/owner/api/raters", "/owner/api/quarantine"])
-def test_nasty_bodies_are_refused_with_a_sentence(people, path):
+def test_malicious_bodies_are_refused_with_a_sentence(people, path):
     client = people["owner" if path.startswith("/owner") else "rater"]
     for what, body in NASTY.items():
         status = send(client, path, body).status_code
@@ -200,11 +202,11 @@ def test_nasty_bodies_are_refused_with_a_sentence(people, path):
         b"\xff",
     ],
 )
-def test_a_body_of_another_type_is_none(people, content_type):
+def test_a_body_of_another_content_type_is_refused(people, content_type):
     assert send(people["rater"], "/api/votes", vote_of().encode(), content_type).status_code == 422
 
 
-def test_a_name_twice_in_a_vote_counts_with_its_last_value_as_json_has_it(people):
+def test_of_a_repeated_key_in_a_vote_the_last_value_counts(people):
     client = people["rater"]
     body = vote_of(uuid=f'"{uuid.uuid4()}"')[:-1] + f', "assignment": {screens(client)[0]["assignment"]}' + "}"
     assert send(client, "/api/votes", body.encode()).status_code == 200

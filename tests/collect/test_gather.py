@@ -70,7 +70,7 @@ def test_an_image_outside_of_its_folder_is_refused_with_its_name_or_left_out(tmp
     assert made.counts["bad rows"] == 1 and made.counts["images"] == 2
 
 
-def test_a_text_or_a_table_outside_of_the_folder_is_no_prompt(tmp_path):
+def test_a_text_or_table_outside_of_the_folder_is_not_used_as_a_prompt(tmp_path):
     secret, inside = tmp_path / "secret.txt", tmp_path / "inside"
     secret.write_text("root:x:0:0")
     inside.mkdir()
@@ -86,7 +86,7 @@ def test_a_text_or_a_table_outside_of_the_folder_is_no_prompt(tmp_path):
         new_study(StudyConfig(out=tmp_path / "study", images=(str(other),)))
 
 
-def test_links_within_a_folder_and_a_folder_that_is_a_link_are_taken(tmp_path):
+def test_links_within_a_folder_and_a_folder_that_is_a_link_are_accepted(tmp_path):
     inside = folder(tmp_path / "inside")
     (inside / "0.png").rename(inside / "real.png")
     (inside / "0.png").symlink_to("real.png")
@@ -139,13 +139,13 @@ def test_images_of_several_sizes_are_fitted_or_kept_and_counted(tmp_path, capsys
     study.close()
 
 
-def test_images_of_one_size_need_no_word_about_it(tmp_path, capsys):
+def test_nothing_is_reported_on_sizes_where_all_are_equal(tmp_path, capsys):
     images = [sized(tmp_path / name, (16, 12)) for name in ("one", "two")]
     run(["new", "--images", *images, "--out", str(tmp_path / "study")])
     assert "note" not in capsys.readouterr().out and "size" not in (tmp_path / "study" / "summary.json").read_text()
 
 
-def test_a_rater_is_given_the_size_that_each_image_keeps(tmp_path):
+def test_a_screen_states_the_size_that_each_image_keeps(tmp_path):
     images = (sized(tmp_path / "small", (16, 12)), sized(tmp_path / "large", (24, 24)))
     with site(tmp_path / "study", images=images, sizes="keep") as made:
         (first, *_) = screens(made.rater("a"))

@@ -46,7 +46,7 @@ def statuses(client: TestClient, count: int, path: str = "/api/screens") -> list
     return [client.get(path).status_code for _ in range(count)]
 
 
-def test_who_asks_too_fast_is_told_to_wait_and_served_again_after_that(limited, clock):
+def test_a_client_with_too_many_requests_must_wait_and_is_served_again_later(limited, clock):
     client = rater(limited, clock)
     assert statuses(client, BURST) == [200] * BURST
     refused = client.get("/api/screens")
@@ -56,7 +56,7 @@ def test_who_asks_too_fast_is_told_to_wait_and_served_again_after_that(limited, 
     assert client.get("/api/screens").status_code == 200
 
 
-def test_others_are_unaffected_also_those_of_the_same_address(limited, clock):
+def test_the_limit_of_one_client_does_not_affect_others_of_the_same_address(limited, clock):
     client, other = (rater(limited, clock, name) for name in "ab")
     statuses(client, BURST + 20)
     assert client.get("/api/screens").status_code == 429
@@ -73,13 +73,13 @@ def flood(made: Site, times: int, client: str = "testclient", **options: Any) ->
     return [stranger.get("/api/screens", headers={"cookie": f"{name}={made_up(k)}"}).status_code for k in range(times)]
 
 
-def test_made_up_cookies_buy_nothing_and_cost_the_others_nothing(limited, clock):
+def test_invented_cookies_raise_no_limit_and_do_not_affect_other_clients(limited, clock):
     client = rater(limited, clock)
     assert flood(limited, BURST + 20)[-20:] == [429] * 20
     assert statuses(client, BURST) == [200] * BURST
 
 
-def test_a_real_cookie_beside_made_up_ones_buys_nothing_more(limited, clock):
+def test_a_valid_cookie_among_invented_ones_does_not_raise_the_limit(limited, clock):
     client, name = rater(limited, clock), limited.cookie("rater")
     real, stranger = client.cookies[name], limited.stranger()
     for order in ("{0}={1}; {0}={2}", "{0}={2}; {0}={1}"):
@@ -90,7 +90,7 @@ def test_a_real_cookie_beside_made_up_ones_buys_nothing_more(limited, clock):
         assert [each.status_code for each in answers[-20:]] == [429] * 20
 
 
-def test_a_newcomer_opens_a_link_from_an_address_that_floods_the_study(limited, clock):
+def test_a_new_rater_can_open_a_link_from_an_address_that_sends_too_many_requests(limited, clock):
     """Also somebody who was invited after the flood began, and the owner."""
     flood(limited, BURST + 20)
     for name in ("early", "late"):
@@ -102,13 +102,13 @@ def test_a_newcomer_opens_a_link_from_an_address_that_floods_the_study(limited, 
     assert limited.owner().get("/owner/api/quality").status_code == 200
 
 
-def test_made_up_links_are_counted_like_other_requests_of_strangers(limited):
+def test_invented_links_count_as_requests_without_a_token(limited):
     stranger = limited.stranger()
     found = [stranger.get(f"/r/{made_up(k)}").status_code for k in range(BURST + 5)]
     assert found == [404] * BURST + [429] * 5
 
 
-def test_strangers_of_many_addresses_together_are_limited_and_raters_are_not(limited, clock):
+def test_clients_without_a_token_share_one_limit_over_all_addresses_and_raters_do_not(limited, clock):
     client = rater(limited, clock)
     found = [status for k in range(10) for status in flood(limited, BURST, f"203.0.113.{k}")]
     assert found.count(401) == guard.STRANGERS * BURST and found.count(429) == 5 * BURST
@@ -121,14 +121,14 @@ def test_addresses_of_one_ipv6_network_are_one_client(limited):
     assert set(flood(limited, 5, "2001:db8:0:1::1")) == {401}
 
 
-def test_tokens_that_nobody_has_cost_one_query_a_second_however_many_there_are(limited, monkeypatch):
+def test_many_invented_tokens_cause_only_one_query_a_second(limited, monkeypatch):
     read, times = rates.Tokens._read, []
     monkeypatch.setattr(rates.Tokens, "_read", lambda self: times.append(1) or read(self))
     flood(limited, BURST)
     assert len(times) == 1
 
 
-def test_who_is_refused_in_a_browser_sees_a_page_and_a_script_gets_json(limited):
+def test_a_refusal_is_a_page_for_a_browser_and_json_for_a_script(limited):
     stranger = limited.stranger()
     statuses(stranger, BURST)
     page = stranger.get("/", headers={"accept": "text/html"})
@@ -159,11 +159,11 @@ PROXY, ELSEWHERE = "127.0.0.1", "198.51.100.7"
         ((PROXY,), PROXY, "", PROXY),
     ],
 )
-def test_the_address_that_a_request_is_counted_under(trusted, peer, forwarded, seen):
+def test_a_request_is_counted_under_the_last_address_that_is_not_a_trusted_proxy(trusted, peer, forwarded, seen):
     assert client_of(peer, forwarded, Trusted(trusted)) == seen
 
 
-def test_forwarded_addresses_are_read_from_named_servers_alone(tmp_path, clock):
+def test_forwarded_addresses_are_read_only_from_trusted_proxies(tmp_path, clock):
     """Else one client could be any number of others, and use up what belongs to them."""
     for number, behind in enumerate(((), (PROXY,))):
         with site(tmp_path / f"study {number}", serve={"rate": RATE, "behind_proxy": behind}) as made:
@@ -175,7 +175,7 @@ def test_forwarded_addresses_are_read_from_named_servers_alone(tmp_path, clock):
             assert found == ([401] * (BURST + 10) if behind else [401] * BURST + [429] * 10)
 
 
-def test_a_vote_that_is_refused_for_haste_can_be_sent_again(limited, clock):
+def test_a_vote_that_the_rate_limit_refused_can_be_sent_again(limited, clock):
     client = rater(limited, clock)
     own = screens(client)[0]["assignment"]
     statuses(client, BURST)
@@ -185,7 +185,7 @@ def test_a_vote_that_is_refused_for_haste_can_be_sent_again(limited, clock):
     assert vote(client, own, uuid=name).json() == {"new": True, "done": 1}
 
 
-def test_a_body_may_have_so_many_bytes_and_not_one_more(tmp_path):
+def test_a_body_with_one_byte_more_than_the_maximum_is_refused(tmp_path):
     with site(tmp_path / "study") as made:
         client = made.rater("a")
 
@@ -265,7 +265,7 @@ HARM = (
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_a_picture_that_is_not_what_it_was_is_refused_with_a_sentence(tmp_path, harm):
+def test_a_changed_picture_is_refused_with_a_sentence(tmp_path, harm):
     with site(tmp_path / "study", items=3) as made:
         client, outside = made.rater("a"), tmp_path / "outside.png"
         outside.write_bytes(b"a secret of another folder")

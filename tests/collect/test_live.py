@@ -42,7 +42,7 @@ def wait(painter: Painter, rater: int, job: str) -> str:
     raise AssertionError("the painter did not come to an end")
 
 
-def test_a_prompt_becomes_a_screen_of_the_one_who_wrote_it(live: OpenStudy) -> None:
+def test_a_prompt_becomes_a_screen_of_the_rater_who_wrote_it(live: OpenStudy) -> None:
     first, other = (live.rater(live.add_rater(name)) for name in ("first", "other"))
     assert first and other
     painter = Painter(live, lambda: flat)
@@ -56,7 +56,7 @@ def test_a_prompt_becomes_a_screen_of_the_one_who_wrote_it(live: OpenStudy) -> N
     assert next_screens(live, first) == []
 
 
-def test_every_screen_is_drawn_anew(live: OpenStudy) -> None:
+def test_every_screen_has_newly_drawn_images(live: OpenStudy) -> None:
     rater = live.rater(live.add_rater("me"))
     assert rater
     seen: list[int] = []
@@ -74,14 +74,14 @@ def test_every_screen_is_drawn_anew(live: OpenStudy) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "x" * (LONGEST_PROMPT + 1)])
-def test_a_prompt_has_words_and_an_end(live: OpenStudy, prompt: str) -> None:
+def test_an_empty_or_too_long_prompt_is_refused(live: OpenStudy, prompt: str) -> None:
     rater = live.rater(live.add_rater("me"))
     assert rater
     with pytest.raises(Refusal, match="characters"):
         Painter(live, lambda: flat).ask(rater, prompt)
 
 
-def test_a_rater_waits_for_their_own_drawings_and_sees_no_others(live: OpenStudy) -> None:
+def test_a_rater_sees_only_their_own_drawings(live: OpenStudy) -> None:
     me, other = (live.rater(live.add_rater(name)) for name in ("me", "other"))
     assert me and other
 
@@ -112,7 +112,9 @@ def failing(error: Exception) -> Callable[[], Callable]:
     return lambda: sample
 
 
-def test_a_model_that_fails_is_said_to_rater_and_owner_and_the_next_prompt_is_drawn(live: OpenStudy, capsys) -> None:
+def test_a_failure_of_the_model_is_reported_to_rater_and_owner_and_the_next_prompt_is_drawn(
+    live: OpenStudy, capsys
+) -> None:
     """The rater reads no path and no traceback; the owner finds both in the log."""
     rater = live.rater(live.add_rater("me"))
     assert rater
@@ -128,7 +130,7 @@ def test_a_model_that_fails_is_said_to_rater_and_owner_and_the_next_prompt_is_dr
     assert screen.count("\n") == 1 and "no memory for /home/me/model" in screen and "a star" in screen
 
 
-def test_a_prompt_that_the_model_refuses_is_told_why_and_is_no_fault(live: OpenStudy) -> None:
+def test_a_prompt_that_the_model_refuses_is_explained_and_not_logged_as_an_error(live: OpenStudy) -> None:
     rater = live.rater(live.add_rater("me"))
     assert rater
     with logging_to(live.folder):
@@ -140,7 +142,7 @@ def test_a_prompt_that_the_model_refuses_is_told_why_and_is_no_fault(live: OpenS
     assert "try another prompt" in file and "Traceback" not in file
 
 
-def test_a_model_that_cannot_be_loaded_is_tried_again_and_its_path_is_for_the_owner_alone(live: OpenStudy) -> None:
+def test_loading_a_model_is_tried_again_after_a_failure_and_only_the_owner_sees_its_path(live: OpenStudy) -> None:
     rater = live.rater(live.add_rater("me"))
     assert rater
     loads: list[int] = []

@@ -30,7 +30,7 @@ def fail(secret: str) -> None:
         LOG.exception("drawing %r failed", "a\nb")
 
 
-def test_a_fault_is_in_the_file_with_its_traceback_and_on_the_screen_in_a_line(tmp_path, capsys):
+def test_an_error_is_in_the_file_with_its_traceback_and_on_the_screen_as_one_line(tmp_path, capsys):
     token = new_token()
     with logging_to(tmp_path):
         LOG.info("begun")
@@ -42,13 +42,13 @@ def test_a_fault_is_in_the_file_with_its_traceback_and_on_the_screen_in_a_line(t
         assert token not in text and "(token)" in text and "\x1b" not in text
 
 
-def test_only_its_owner_can_read_the_file(tmp_path):
+def test_only_its_owner_can_read_the_log_file(tmp_path):
     with logging_to(tmp_path):
         LOG.warning("x")
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
 
 
-def test_a_flood_of_one_message_is_counted_and_not_written(tmp_path, clock, capsys):
+def test_many_messages_of_one_kind_are_counted_and_not_written(tmp_path, clock, capsys):
     with logging_to(tmp_path):
         for number in range(5000):
             LOG.warning("refused %s", number)
@@ -60,7 +60,7 @@ def test_a_flood_of_one_message_is_counted_and_not_written(tmp_path, clock, caps
         assert f"refused again ({5000 - OFTEN} more before)" in text
 
 
-def test_floods_of_faults_of_asyncio_and_uvicorn_are_counted_too(tmp_path, clock, capsys):
+def test_many_errors_of_asyncio_and_uvicorn_are_counted_too(tmp_path, clock, capsys):
     with logging_to(tmp_path):
         for number in range(5000):
             for name in ("asyncio", "uvicorn.error"):
@@ -70,7 +70,7 @@ def test_floods_of_faults_of_asyncio_and_uvicorn_are_counted_too(tmp_path, clock
     assert (tmp_path / FILE).stat().st_size < 5000 and len(capsys.readouterr().err) < 5000
 
 
-def test_the_file_is_put_aside_before_it_grows_large(tmp_path, monkeypatch):
+def test_a_full_log_file_is_renamed_and_no_file_is_too_large(tmp_path, monkeypatch):
     with logging_to(tmp_path):
         for number in range(60):
             LOG.warning(f"kind {number} " + "x" * LARGEST_PART)  # so that each is of its own kind
@@ -82,14 +82,14 @@ def test_the_file_is_put_aside_before_it_grows_large(tmp_path, monkeypatch):
 LARGEST_PART = LARGEST // 10
 
 
-def test_a_file_that_cannot_be_written_stops_nothing(tmp_path, capsys):
+def test_a_log_file_that_cannot_be_written_stops_nothing(tmp_path, capsys):
     (tmp_path / FILE).mkdir()
     with logging_to(tmp_path):
         LOG.error("still said")
     assert capsys.readouterr().err == "error: still said\n"
 
 
-def test_loggers_are_as_before_once_the_server_has_ended(tmp_path):
+def test_loggers_have_their_old_settings_once_the_server_has_ended(tmp_path):
     names = ("palate", "uvicorn.error", "asyncio")
     before = [(each.handlers[:], each.level, each.propagate) for each in map(logging.getLogger, names)]
     with logging_to(tmp_path):
@@ -97,7 +97,7 @@ def test_loggers_are_as_before_once_the_server_has_ended(tmp_path):
     assert before == [(each.handlers, each.level, each.propagate) for each in map(logging.getLogger, names)]
 
 
-def test_a_server_writes_when_it_began_and_ended_and_no_link(tmp_path):
+def test_a_server_logs_its_start_and_its_end_and_no_link(tmp_path):
     folder = tmp_path / "study"
     with site(folder, items=2) as made, served(folder) as (port, log, _):
         made.study.add_rater("a")

@@ -59,7 +59,7 @@ def test_images_of_one_prompt_are_compared_within_one_folder(study, tmp_path):
     assert rows(study, "SELECT seed FROM image ORDER BY seed") == [(0,), (0,), (1,), (1,), (2,)]
 
 
-def test_a_prompt_that_stands_twice_in_a_folder_is_never_compared_with_itself(study, tmp_path):
+def test_the_images_of_a_prompt_that_occurs_twice_in_a_folder_are_not_compared_with_each_other(study, tmp_path):
     folders = [drawn(tmp_path / name, ["a cat", "a cat"], name) for name in ("x", "y")]
     for folder in folders:
         table = (folder / "metadata.jsonl").read_text().replace('"image_index": 1', '"image_index": 0')
@@ -71,7 +71,7 @@ def test_a_prompt_that_stands_twice_in_a_folder_is_never_compared_with_itself(st
 @pytest.mark.parametrize(
     "task, n, wanted", [("best", 3, 2), ("ranking", 2, 3), ("rating", None, 7), ("pairwise", None, 9)]
 )
-def test_every_task_makes_sets_of_its_own_size(study, tmp_path, task, n, wanted):
+def test_every_task_makes_items_of_its_own_size(study, tmp_path, task, n, wanted):
     study = study(images=(str(drawn(tmp_path / "run", ["a cat"] * 3 + ["a dog"] * 4, "run")),), task=task, n=n)
     assert study.counts()["real items"] == wanted
     with study.database.read() as session:
@@ -80,12 +80,12 @@ def test_every_task_makes_sets_of_its_own_size(study, tmp_path, task, n, wanted)
     assert summary(study).get("images left over") == left
 
 
-def test_ranked_sets_are_compared_anew(study, tmp_path):
+def test_the_images_of_ranked_sets_are_compared_again(study, tmp_path):
     study = study(preferences=ranked(tmp_path, "sets", 4, (1, 2, 2)), task="ranking", n=3)
     assert asked(study) == [(f"sets {number}", "system 0 system 1 system 2") for number in range(4)]
 
 
-def test_gold_has_its_answer_and_what_has_none_is_counted(study, tmp_path):
+def test_gold_has_its_answer_and_sets_without_one_are_counted(study, tmp_path):
     gold = ranked(tmp_path, "gold", 3, (2, 1))
     study = study(items=2, gold=gold)
     assert len(asked(study, "gold")) == 3 and len(asked(study)) == 2
@@ -94,18 +94,18 @@ def test_gold_has_its_answer_and_what_has_none_is_counted(study, tmp_path):
         assert session.scalar(select(ItemRow.id).where(ItemRow.purpose == "real", ItemRow.answer.is_not(None))) is None
 
 
-def test_a_limit_draws_at_random_and_the_same_again(study):
+def test_a_limit_draws_items_at_random_and_reproducibly(study):
     small, same = study(items=12, limit=5), study(items=12, limit=5)
     other, whole = study(items=12, limit=5, seed=1), study(items=12)
     assert asked(small) == asked(same) != asked(other)
     assert len(asked(small)) == 5 and set(asked(small)) < set(asked(whole)) and len(asked(whole)) == 12
 
 
-def test_live_mode_begins_without_anything_to_ask(study):
+def test_live_mode_begins_without_items(study):
     assert study(live="tiny-sd").counts() == {"images": 0, "raters": 3}
 
 
-def test_what_cannot_be_compared_is_refused_and_leaves_nothing(tmp_path):
+def test_images_or_sets_that_cannot_be_compared_are_refused_and_leave_no_files(tmp_path):
     once, twice = str(drawn(tmp_path / "a" / "run", ONCE, "x")), str(drawn(tmp_path / "b" / "run", ONCE, "y"))
     refuse(tmp_path, "nothing to compare", images=(once,))
     refuse(tmp_path, "distinct names", images=(once, twice))
@@ -117,7 +117,7 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(tmp_path):
     refuse(tmp_path, "no ranking of 2 images that could be gold", gold=ranked(tmp_path, "threes", 2, (1, 2, 3)))
 
 
-def test_an_image_with_itself_is_counted_and_left_out(study, tmp_path):
+def test_a_comparison_of_an_image_with_itself_is_left_out_and_counted(study, tmp_path):
     folders = [drawn(tmp_path / name, ONCE, name) for name in ("x", "y")]
     (folders[1] / "0.png").write_bytes((folders[0] / "0.png").read_bytes())
     study = study(images=tuple(map(str, folders)))
@@ -136,7 +136,7 @@ def test_a_broken_image_stops_or_is_left_out_and_counted(study, tmp_path, damage
     assert (summary(study)["bad rows"], summary(study)["groups with too few images"]) == (1, 1)
 
 
-def test_whatever_stops_it_half_way_nothing_is_left(tmp_path, new_database, monkeypatch):
+def test_a_study_that_is_interrupted_while_it_is_made_leaves_no_files(tmp_path, new_database, monkeypatch):
     config = small_config(tmp_path / "study", 3, new_database())
     write, calls = new.picture_of, []
 
@@ -154,7 +154,7 @@ def test_whatever_stops_it_half_way_nothing_is_left(tmp_path, new_database, monk
 
 
 @pytest.mark.parametrize("when", ["while it draws", "before it says so"])
-def test_a_study_whose_making_was_killed_is_made_whole_by_the_same_command(tmp_path, new_database, monkeypatch, when):
+def test_after_a_kill_the_same_command_completes_the_study(tmp_path, new_database, monkeypatch, when):
     config = small_config(tmp_path / "study", 3, new_database())
     place, name = (new, "add_item") if when == "while it draws" else (RunFolder, "finish")
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -179,7 +179,7 @@ def test_a_study_whose_making_was_killed_is_made_whole_by_the_same_command(tmp_p
     study.close()
 
 
-def test_a_folder_or_a_database_has_one_study(tmp_path, new_database):
+def test_a_folder_and_a_database_each_hold_only_one_study(tmp_path, new_database):
     config = small_config(tmp_path / "study", 3, new_database())
     new_study(config)
     with pytest.raises(InputError, match="holds a study already; `palate collect serve"):
@@ -195,7 +195,7 @@ def test_a_folder_or_a_database_has_one_study(tmp_path, new_database):
     study.close()
 
 
-def test_a_database_out_of_reach_leaves_nothing_and_tells_no_password(tmp_path):
+def test_an_unreachable_database_leaves_no_files_and_shows_no_password(tmp_path):
     config = small_config(tmp_path / "study", 3, "postgresql://ann:hush@127.0.0.1:1/study")
     with pytest.raises(InputError, match="cannot be opened .*check its URL") as caught:
         new_study(config)
@@ -203,7 +203,7 @@ def test_a_database_out_of_reach_leaves_nothing_and_tells_no_password(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["host", "query"])
-def test_a_password_is_in_no_configuration_and_opens_the_study_all_the_same(tmp_path, postgresql, place):
+def test_a_password_is_in_no_configuration_but_the_study_can_still_be_opened(tmp_path, postgresql, place):
     bare, quoted = postgresql.new(empty=True).replace("postgres@", f"{KEYED}@"), quote(PASSWORD, safe="")
     url = bare.replace("@", f":{quoted}@", 1) if place == "host" else f"{bare}&password={quoted}"
     config = small_config(tmp_path / "study", 3, url)
@@ -250,7 +250,7 @@ def test_pictures_of_a_comparison_have_one_size_and_format_and_nothing_but_pixel
             assert hidden not in data
 
 
-def test_transparency_is_on_white_and_turned_photographs_stand_upright(study, tmp_path):
+def test_transparent_images_are_put_on_white_and_rotated_photographs_upright(study, tmp_path):
     study = study(images=telling(tmp_path))
     with Image.open(study.folder / rows(study, "SELECT file FROM image WHERE system = 'secret-one'")[0][0]) as picture:
         over = Image.blend(Image.new("RGB", (16, 12), "white"), noise(1, "one", (16, 12)), 128 / 255)
@@ -273,13 +273,13 @@ def test_an_image_of_many_comparisons_is_written_once(tmp_path, monkeypatch):
     assert len(calls) == made.counts["images"]
 
 
-def test_no_file_names_what_made_it(study, tmp_path):
+def test_no_file_name_reveals_the_system(study, tmp_path):
     study = study(images=telling(tmp_path))
     for (file,) in rows(study, "SELECT file FROM image"):
         assert len(file) == len("images/.png") + 40 and set(file[7:-4]) <= set("0123456789abcdef")
 
 
-def test_equal_pictures_of_two_systems_stay_each_systems_own(study, tmp_path):
+def test_equal_pictures_of_two_systems_keep_their_own_systems(study, tmp_path):
     folders = [drawn(tmp_path / name, ONCE, name) for name in ("x", "y")]
     for number, folder in enumerate(folders):  # two black images, as safety filters make them, in different files
         Image.new("RGB", (8, 8)).save(folder / "0.png", compress_level=number)
@@ -288,7 +288,7 @@ def test_equal_pictures_of_two_systems_stay_each_systems_own(study, tmp_path):
     assert len(list(study.images.iterdir())) == 5 and study.counts()["images"] == 6
 
 
-def test_a_seed_that_no_database_holds_is_a_bad_row_and_one_may_be_left_out(study, tmp_path):
+def test_a_seed_too_large_for_a_database_is_a_bad_row_and_a_missing_one_is_not(study, tmp_path):
     folders = [drawn(tmp_path / name, ["a cat", "a dog"], name) for name in ("x", "y")]
     for folder, seed in zip(folders, (str(2**64 - 1), '"unknown"')):
         first, second = (folder / "metadata.jsonl").read_text().splitlines()

@@ -60,6 +60,6 @@ def test_a_number_that_json_cannot_hold_is_refused(tmp_path, number):
 
 @pytest.mark.parametrize("name", ["lease", "mirror", "gold_share"])
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_a_study_has_no_setting_that_is_not_finite(tmp_path, name, number):
+def test_a_setting_that_is_not_finite_is_refused(tmp_path, name, number):
     with pytest.raises(ValueError, match=name):
         StudyConfig(**{"out": tmp_path, "images": ("x",), name: number})

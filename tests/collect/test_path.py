@@ -64,14 +64,14 @@ def test_a_study_below_a_path_uses_no_address_outside_of_it(tmp_path, stripped):
         assert client.get(inside(link.removeprefix(ORIGIN))).status_code == 303
 
 
-def test_no_script_of_the_pages_asks_for_an_address_that_leaves_the_path_out():
+def test_no_script_of_the_pages_requests_an_address_without_the_path():
     static = Path(__file__).parents[2] / "src" / "palate" / "collect" / "web" / "static"
     for script in static.glob("*.js"):
         for asked in re.findall(r"fetch\(([^,)]*)", script.read_text("utf-8")):
             assert "BASE" in asked, (script.name, asked)
 
 
-def test_a_path_that_only_begins_alike_is_another_one(tmp_path):
+def test_a_path_that_only_begins_with_the_studys_path_is_not_served(tmp_path):
     with site(tmp_path / "study", items=1, serve={"url": URL}) as made:
         client = made.stranger()
         assert client.get("/palatex/static/style.css").status_code == 404
@@ -102,7 +102,7 @@ def test_an_address_that_cannot_be_served_at_is_refused_before_anything_starts(u
 
 
 @pytest.mark.parametrize("name", ["proxy", "127.0.0.1:80", "", "*", "10.0.0.0/40"])
-def test_a_server_in_front_that_is_no_address_is_refused(name):
+def test_a_proxy_that_is_not_an_address_is_refused(name):
     with pytest.raises(ValueError, match=re.escape(repr(name))):
         ServeConfig(study=Path("x"), behind_proxy=(name,))
 
@@ -124,7 +124,7 @@ def test_the_origin_is_compared_as_browsers_write_it(tmp_path):
             assert vote(client, screens(client)[0]["assignment"]).status_code == 200
 
 
-def test_without_an_address_the_scheme_is_what_a_named_server_in_front_was_asked_by(tmp_path):
+def test_without_a_url_the_scheme_is_the_one_that_a_trusted_proxy_states(tmp_path):
     for number, (behind, status) in enumerate((((), 403), (("127.0.0.1",), 200))):
         with site(tmp_path / str(number), items=1, mirror=0.0, serve={"behind_proxy": behind}) as made:
             token = made.study.add_rater("a")
@@ -136,7 +136,7 @@ def test_without_an_address_the_scheme_is_what_a_named_server_in_front_was_asked
             assert vote(client, screens(client)[0]["assignment"]).status_code == status
 
 
-def test_two_studies_of_one_host_keep_each_other_logged_in(tmp_path):
+def test_two_studies_on_one_host_do_not_log_each_other_out(tmp_path):
     """Browsers keep cookies by host, whatever the port."""
     with site(tmp_path / "one", items=1) as one, site(tmp_path / "two", items=1) as two:
         jar = one.stranger()
@@ -158,7 +158,7 @@ def addresses(host: str, **changes: Any) -> list[str]:
         return [each.replace(str(port), "PORT") for each in found]
 
 
-def test_a_server_for_everybody_names_addresses_that_can_be_opened(monkeypatch):
+def test_a_server_that_listens_on_all_addresses_prints_ones_that_can_be_opened(monkeypatch):
     entries = [(socket.AF_INET, 1, 6, "", (each, 0)) for each in ("127.0.1.1", "192.0.2.7", "169.254.0.9")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
     monkeypatch.setattr("palate.collect.web.addresses._outward", lambda families: [])
@@ -175,7 +175,7 @@ def test_addresses_of_this_machine_are_found_without_sending_anything():
     assert reachable("::1", socket.AF_INET6) == ["[::1]"]
 
 
-def test_addresses_that_one_client_has_are_one_group():
+def test_addresses_that_one_client_can_have_form_one_group():
     assert group_of("2001:db8::1") == group_of("2001:db8::ffff:2") != group_of("2001:db8:0:1::1")
     assert group_of("::1") != group_of("0.0.0.1")
     assert group_of("::ffff:192.0.2.1") == group_of("192.0.2.1") != group_of("192.0.2.2")

@@ -140,7 +140,7 @@ def enter(browser: Browser, path: str, token: str) -> None:
 
 @pytest.mark.parametrize("path", ["", "/palate"], ids=["a host of its own", "below a path"])
 @pytest.mark.parametrize("start", [nginx, caddy])
-def test_votes_pass_the_server_in_front_and_its_logs_have_no_token(tmp_path, start: Start, path: str):
+def test_votes_pass_through_a_proxy_whose_logs_have_no_token(tmp_path, start: Start, path: str):
     if not shutil.which(start.__name__) or not shutil.which("openssl"):
         pytest.skip(f"no {start.__name__} or openssl here; Debian's packages nginx-light, caddy and openssl have them")
     front, folder, port = tmp_path / "front", tmp_path / "study", free_port()

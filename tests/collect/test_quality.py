@@ -20,7 +20,7 @@ from palate.collect.study import OpenStudy
 from palate.collect.voting import VoteRequest, add_vote, quarantine, undo_vote
 
 
-def test_a_study_without_votes_has_progress_and_nothing_that_is_known(study):
+def test_a_study_without_votes_has_progress_and_only_unknown_measures(study):
     found = quality(study(items=4, raters=2, raters_per_item=2))
     assert (found.progress.items, found.progress.wanted, found.progress.votes) == (4, 8, 0)
     assert (found.progress.missing, found.progress.complete) == (8, 0)
@@ -32,7 +32,7 @@ def test_a_study_without_votes_has_progress_and_nothing_that_is_known(study):
     assert summary(found)[0] == "votes: 0 of 8"
 
 
-def test_progress_counts_votes_that_count_and_items_that_lack_none(study):
+def test_progress_counts_valid_votes_and_complete_items(study):
     made = study(items=4, raters=2, raters_per_item=2, mirror=0.0)
     answer_all(made, first, raters=[0])
     screens = next_screens(made, ids(made)[1], 2)
@@ -41,7 +41,7 @@ def test_progress_counts_votes_that_count_and_items_that_lack_none(study):
     assert (progress.votes, progress.missing, progress.complete, progress.leases) == (5, 3, 1, 1)
 
 
-def test_a_superseded_vote_counts_nowhere(study):
+def test_a_superseded_vote_counts_in_no_measure(study):
     made = study(items=3, raters=1, raters_per_item=1, mirror=0.0)
     rater = ids(made)[0]
     screen = next_screens(made, rater, 1)[0].assignment
@@ -138,7 +138,7 @@ def systems_stars(study: OpenStudy) -> Says:
     return lambda item, *_: (4,) if made_by[item.images[0]] == "tuned" else (2 + number_of(item) % 2,)
 
 
-def test_a_best_of_n_is_a_choice_and_beats_all_others(study, tmp_path):
+def test_the_chosen_image_of_a_best_of_n_beats_all_others(study, tmp_path):
     made = study(preferences=ranked(tmp_path, "four", 5, (1, 2, 3, 4)), raters=3, task="best", mirror=0.0)
     answer_all(made, lambda item, rater, _: (1, 2, 2, 2) if rater < 2 else (1, 1, 1, 1))
     found = quality(made)
@@ -153,7 +153,7 @@ def test_a_best_of_n_is_a_choice_and_beats_all_others(study, tmp_path):
     assert standing.win_rates[of("system 1")][of("system 2")] == 0.5
 
 
-def test_a_system_that_lost_everything_has_a_place_but_no_interval(study):
+def test_systems_have_a_value_but_no_interval_where_one_won_every_comparison(study):
     made = study(items=5, raters=2, raters_per_item=2, mirror=0.0)
     answer_all(made, second)
     standing = quality(made).standings[0]

@@ -71,7 +71,7 @@ def likeliest(sets: Sequence[RankedSet], images: int) -> dict[str, float]:
     return dict(zip(names, found.x - found.x.mean()))
 
 
-def test_a_study_that_replays_the_rankings_measures_what_the_file_says(study, hpdv2, shared_data):
+def test_the_measures_of_replayed_rankings_equal_those_of_the_file(study, hpdv2, shared_data):
     source = str(shared_data / "hpdv2_test30")
     made = study(preferences=source, raters=10, raters_per_item=10, task="ranking", n=NINE, mirror=0.0)
     votes = {each.prompt: [rank(vote.ranks[:NINE]) for vote in each.votes] for each in hpdv2}
@@ -92,7 +92,7 @@ def test_a_study_that_replays_the_rankings_measures_what_the_file_says(study, hp
         assert strength.low < strength.value < strength.high
 
 
-def test_the_thirty_prompts_are_like_the_forty_that_are_published(hpdv2):
+def test_the_measures_of_the_thirty_prompts_are_close_to_the_published_ones(hpdv2):
     of_all = ordinal_alpha([[v.ranks[i] for v in each.votes] for each in hpdv2 for i in range(len(each.images))])
     assert of_all == pytest.approx(0.726, abs=0.01)
     assert with_the_majority_of_nine(hpdv2, 10) == pytest.approx(0.839, abs=0.01)

@@ -55,7 +55,7 @@ def test_alpha_of_summed_coincidences_is_evalicas(distance):
     assert alphas(by_prompt.sum(0)[None], distance)[0] == pytest.approx(alpha(unit, label, distance), abs=1e-12)
 
 
-def test_alpha_is_unknown_where_all_say_the_same_or_nobody_meets():
+def test_alpha_is_unknown_where_all_labels_are_equal_or_no_unit_has_two():
     assert math.isnan(alpha(np.array([0, 0, 1, 1]), np.array([2, 2, 2, 2]), "nominal"))
     assert math.isnan(alpha(np.array([0, 1, 2]), np.array([1, 2, 3]), "nominal"))
     assert math.isnan(alpha(np.array([], int), np.array([], int), "ordinal"))
@@ -70,7 +70,7 @@ def test_a_rater_agrees_with_the_majority_of_the_others_only_where_there_is_one(
     assert not agrees.any()
 
 
-def test_who_does_not_count_is_compared_but_has_no_say():
+def test_a_rater_who_does_not_count_is_compared_with_the_majority_but_not_part_of_it():
     unit, label = np.zeros(4, int), np.array([1, 1, 2, 1])
     known, agrees = with_majority(unit, label, np.array([True, True, False, False]))
     assert known.tolist() == [True, True, True, True]
@@ -80,7 +80,7 @@ def test_who_does_not_count_is_compared_but_has_no_say():
 TWO = np.array([[0.0, 6.0], [2.0, 0.0]])
 
 
-def test_two_systems_differ_by_the_logarithm_of_their_odds():
+def test_the_strengths_of_two_systems_differ_by_the_logarithm_of_their_odds():
     assert bradley_terry_strengths(TWO) == pytest.approx([math.log(3) / 2, -math.log(3) / 2], abs=1e-6)
 
 
@@ -96,7 +96,7 @@ def test_many_strengths_at_once_are_evalicas():
     assert strengths(some, np.zeros(5)) == pytest.approx(expected, abs=1e-3)  # of PRECISION 1e-4 a round
 
 
-def test_wins_without_a_way_back_do_not_settle_strengths_but_leave_them_finite():
+def test_where_one_system_won_everything_strengths_are_finite_but_not_settled():
     swept = np.array([[0.0, 3.0, 3.0], [0.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
     assert not settled(swept)
     assert settled(swept + np.array([[0, 0, 0], [1, 0, 0], [0, 0, 0]]))
@@ -106,12 +106,12 @@ def test_wins_without_a_way_back_do_not_settle_strengths_but_leave_them_finite()
     assert strengths(swept[None], found)[0] == pytest.approx(found, abs=1e-3)
 
 
-def test_one_prompt_says_nothing_of_the_spread_between_prompts():
+def test_one_prompt_gives_no_interval():
     low, high = resampled(np.ones((1, 2)), lambda sums: sums[:, 0] / sums[:, 1], 0)
     assert math.isnan(low) and math.isnan(high)
 
 
-def test_an_interval_of_no_width_is_not_known():
+def test_an_interval_of_width_zero_is_unknown():
     """Twenty prompts that all agree: that every prompt does is not known from them."""
     sums = np.ones((20, 2))
     low, high = resampled(sums, lambda some: some[:, 0] / some[:, 1], 0)
@@ -135,12 +135,12 @@ def test_intervals_of_strengths_cover_the_truth_about_as_often_as_they_say():
     assert 89 <= covered <= 99  # 95 of 100 give or take two standard deviations, and a little for small samples
 
 
-def test_resamples_that_are_all_alike_give_no_interval():
+def test_resamples_that_are_all_equal_give_no_interval():
     low, high = resampled(np.tile([3.0, 4.0], (12, 1)), lambda sums: sums[:, 0] / sums[:, 1], 0)
     assert math.isnan(low) and math.isnan(high)
 
 
-def test_a_share_of_one_trial_a_prompt_has_wilsons_interval():
+def test_with_one_trial_for_each_prompt_a_share_has_wilsons_interval():
     sums = np.array([[1.0, 1.0]] * 30 + [[0.0, 1.0]] * 10)
     found = prompt_share(sums)
     z_to_t = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 39)) ** 2
@@ -148,7 +148,7 @@ def test_a_share_of_one_trial_a_prompt_has_wilsons_interval():
     assert (found.low, found.high) == pytest.approx(wilson(0.75, 39 * z_to_t))  # the variance has 39 degrees of freedom
 
 
-def test_a_share_on_which_all_prompts_agree_counts_each_once():
+def test_where_all_prompts_agree_on_a_share_each_counts_as_one_trial():
     found = prompt_share(np.tile([5.0, 5.0], (12, 1)))
     assert (found.value, found.n) == (1.0, 60)
     assert (found.low, found.high) == pytest.approx(wilson(1.0, 12))

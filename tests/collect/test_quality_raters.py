@@ -12,7 +12,7 @@ from palate.collect.quality.summary import summary
 from palate.collect.voting import VoteRequest, add_vote
 
 
-def test_who_stands_out_is_told_in_plain_words(study):
+def test_reasons_to_look_at_a_rater_are_plain_words(study):
     made = study(items=60, raters=5, raters_per_item=5, mirror=0.0)
     answer_all(made, lambda item, *_: (1, 2) if number_of(item) % 2 else (2, 1), raters=[0, 1, 2])
     left = ids(made)[3]
@@ -41,7 +41,7 @@ def test_ties_are_left_out_of_the_side_bias(study):
     assert quality(made).raters[0].first.n == 3
 
 
-def test_one_star_more_or_less_is_the_same_answer_and_four_are_not(study):
+def test_a_repeat_that_differs_by_one_star_is_the_same_answer_and_one_by_four_is_not(study):
     made = study(items=15, raters=2, raters_per_item=2, task="rating", mirror=0.4)
     answer_all(made, lambda item, rater, repeat: (3 + repeat,) if rater == 0 else (1 + 4 * repeat,))
     steady, unsteady = quality(made).raters
@@ -49,7 +49,7 @@ def test_one_star_more_or_less_is_the_same_answer_and_four_are_not(study):
     assert (unsteady.mirror.value, unsteady.words) == (0.0, ("contradicts own answers",))
 
 
-def test_little_is_said_of_little(study):
+def test_few_answers_give_no_reason_to_look_at_a_rater(study):
     made = study(items=3, raters=1, raters_per_item=1, mirror=0.5)
     while screens := next_screens(made, ids(made)[0], 1):
         ballot = VoteRequest(str(uuid.uuid4()), screens[0].assignment, "answer", {"general": "left"}, seconds=0.1)

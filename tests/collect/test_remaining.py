@@ -33,7 +33,7 @@ def ends(study: OpenStudy, rater: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_end_stays_where_it_was_whatever_is_a_repeat_or_gold(study, tmp_path, seed):
+def test_the_predicted_end_does_not_change_with_repeats_and_gold(study, tmp_path, seed):
     gold = ranked(tmp_path, "gold", 20, (1, 2))
     made = study(items=25, raters=1, raters_per_item=1, mirror=0.2, gold=gold, gold_share=0.2, seed=seed)
     rater = ids(made)[0]
@@ -48,7 +48,7 @@ def test_a_study_of_nothing_but_items_has_as_many_screens_as_items(study):
     assert list(ends(made, ids(made)[0])) == [7] * 8
 
 
-def test_what_others_answered_for_good_is_no_longer_to_come(study):
+def test_items_that_others_have_completed_are_not_counted_as_remaining(study):
     made = study(items=6, raters=2, raters_per_item=1, mirror=0.0)
     one, two = ids(made)
     answer_next(made, one)
@@ -84,7 +84,7 @@ def test_a_study_says_whether_it_waits_needs_others_or_is_finished(study):
     assert remaining(made, two) == Remaining(1, None, "asking")
 
 
-def test_a_rater_whose_votes_count_nowhere_still_comes_to_an_end(study):
+def test_a_quarantined_rater_also_reaches_the_end(study):
     made = study(items=3, raters=1, mirror=0.0)
     quarantine(made, "rater 0")
     assert list(ends(made, ids(made)[0])) == [3] * 4

@@ -50,7 +50,9 @@ def replay(study: OpenStudy, annotator: int, rows: dict[str, dict[str, int]]) ->
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_replayed_annotators_agree_and_order_as_in_the_file(shared_data: Path, tmp_path: Path) -> None:
+def test_annotators_replayed_through_the_study_have_the_agreement_and_order_of_the_file(
+    shared_data: Path, tmp_path: Path
+) -> None:
     source = shared_data / "hpdv2_test30"
     sets = load_preferences(source)
     config = StudyConfig(

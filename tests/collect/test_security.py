@@ -48,7 +48,7 @@ def counted(world: Site) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_a_raters_screens_and_pictures_are_nobody_elses(world, ann, bob):
+def test_a_rater_cannot_use_the_screens_or_pictures_of_another(world, ann, bob):
     (screen, *_) = screens(ann)
     src = screen["images"][0]["src"]
     assert ann.get(src).status_code == 200
@@ -60,7 +60,7 @@ def test_a_raters_screens_and_pictures_are_nobody_elses(world, ann, bob):
     assert ann.get("/api/screens").json()["done"] == 1
 
 
-def test_a_vote_that_is_replayed_counts_once_and_cannot_be_bent(world, ann, bob):
+def test_a_vote_that_is_sent_again_counts_once_and_cannot_be_changed(world, ann, bob):
     (first, second) = (each["assignment"] for each in screens(ann))
     name = new_uuid()
     assert [vote(ann, first, uuid=name).json() for _ in range(3)] == [
@@ -90,7 +90,7 @@ def test_a_request_without_an_origin_can_change_nothing(ann):
     assert vote(ann, own).status_code == 403
 
 
-def test_a_csrf_token_is_needed_and_nobody_elses_will_do(world, ann, bob):
+def test_a_csrf_token_is_needed_and_that_of_another_client_is_refused(world, ann, bob):
     own = screens(ann)[0]["assignment"]
     owners = world.owner().headers["x-csrf-token"]
     strangers = csrf_of(world.stranger().get("/x", headers={"accept": "text/html"}).text)
@@ -102,7 +102,7 @@ def test_a_csrf_token_is_needed_and_nobody_elses_will_do(world, ann, bob):
         assert ann.post("/api/undo", json={"uuid": new_uuid()}, headers=headers).status_code == 403
 
 
-def test_a_link_that_was_renewed_is_void_at_once_whoever_renewed_it(world):
+def test_a_renewed_link_is_invalid_at_once_whoever_renewed_it(world):
     for renewing in (world.study, open_study(world.study.folder)):
         name = new_uuid()
         old = world.study.add_rater(name)
@@ -118,14 +118,14 @@ def test_a_link_that_was_renewed_is_void_at_once_whoever_renewed_it(world):
     renewing.close()
 
 
-def test_the_owners_link_of_an_earlier_start_is_void(world):
+def test_the_owners_link_of_an_earlier_start_is_invalid(world):
     owner = world.owner()
     assert owner.get("/owner/api/quality").status_code == 200
     world.study.renew_owner()
     assert owner.get("/owner/api/quality").status_code == 401
 
 
-def test_a_token_of_one_kind_opens_nothing_of_the_other(world):
+def test_a_raters_token_opens_nothing_of_the_owners_nor_the_reverse(world):
     owners, raters = world.study.renew_owner(), world.study.add_rater(new_uuid())
     for token, cookie, path in (
         (owners, "rater", "/api/screens"),
@@ -152,7 +152,7 @@ def test_a_rater_in_quarantine_notices_nothing(world):
     assert pages[0] == pages[1]
 
 
-def test_other_methods_do_nothing(world, ann):
+def test_other_http_methods_change_nothing(world, ann):
     screens(ann)
     owner = world.owner()
     before = counted(world)
@@ -188,7 +188,7 @@ def everything(world: Site, ann: TestClient, monkeypatch: pytest.MonkeyPatch) ->
     yield 500, stranger.get("/api/screens")
 
 
-def test_every_answer_has_the_headers_that_keep_browsers_in_bounds(world, ann, monkeypatch):
+def test_every_answer_has_the_security_headers(world, ann, monkeypatch):
     for status, answer in everything(world, ann, monkeypatch):
         assert answer.status_code == status
         assert HEADERS.items() <= dict(answer.headers).items(), status
@@ -201,12 +201,12 @@ def test_every_answer_has_the_headers_that_keep_browsers_in_bounds(world, ann, m
     assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
 
 
-def test_pictures_may_be_kept_by_the_raters_browser_alone(ann):
+def test_only_the_raters_browser_may_cache_pictures(ann):
     kept = ann.get(screens(ann)[0]["images"][0]["src"]).headers["cache-control"]
     assert "private" in kept and "public" not in kept
 
 
-def test_cookies_are_out_of_reach_of_scripts_and_other_sites(world, tmp_path):
+def test_scripts_and_other_sites_cannot_use_the_cookies(world, tmp_path):
     def attributes(made: Site, link: str) -> tuple[str, set[str]]:
         name, *rest = made.stranger().get(link).headers["set-cookie"].lower().split("; ")
         return name.split("=")[0], {each for each in rest if not each.startswith("max-age")}
@@ -221,7 +221,7 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(world, tmp_path):
         assert attributes(behind_tls, owner) == (behind_tls.cookie("owner"), {*kept, "path=/owner", "secure"})
 
 
-def test_a_study_behind_another_address_takes_votes_from_there_alone(tmp_path):
+def test_a_study_with_a_configured_address_accepts_votes_only_from_pages_of_that_address(tmp_path):
     with site(tmp_path / "study", items=2, serve={"url": "https://study.example.org/"}) as made:
         client = made.stranger(headers={"cookie": f"{made.cookie('rater')}={made.study.add_rater('a')}"})
         client.headers["x-csrf-token"] = csrf_of(client.get("/").text)

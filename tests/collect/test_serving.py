@@ -55,7 +55,7 @@ def asked(port: int, method: str, target: str, headers: dict[str, str] | None = 
     return answer, text
 
 
-def test_no_path_leads_out_of_what_is_to_be_served(process):
+def test_no_path_leads_out_of_the_served_folders(process):
     folder, port, log = process
     study = open_study(folder)
     owner = log.read_text().rsplit("/", 1)[1].strip()
@@ -69,7 +69,7 @@ def test_no_path_leads_out_of_what_is_to_be_served(process):
             assert not re.search(rb"SQLite format|root:|def |collect new", text)
 
 
-def test_tokens_are_in_no_page_log_or_database(process):
+def test_tokens_are_not_in_pages_logs_or_the_database(process):
     folder, port, log = process
     study = open_study(folder)
     token, other = study.add_rater("token"), study.add_rater("other")
@@ -93,7 +93,7 @@ def test_tokens_are_in_no_page_log_or_database(process):
     study.close()
 
 
-def test_the_server_does_not_say_what_it_is_and_listens_on_this_machine_alone(process):
+def test_the_server_does_not_name_its_software_and_listens_only_on_this_machine(process):
     _, port, _ = process
     assert ServeConfig(study=Path("x")).host == "127.0.0.1"
     assert "server" not in asked(port, "GET", "/")[0].headers
@@ -101,7 +101,7 @@ def test_the_server_does_not_say_what_it_is_and_listens_on_this_machine_alone(pr
         socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
-def test_answers_are_sent_at_once_and_not_held_back_for_more():
+def test_answers_are_sent_without_the_delay_of_nagles_algorithm():
     async def option(wire: socket.socket) -> int:
         found = asyncio.get_running_loop().create_future()
 
@@ -118,7 +118,7 @@ def test_answers_are_sent_at_once_and_not_held_back_for_more():
         assert asyncio.run(option(wire)) == 1
 
 
-def test_ctrl_c_ends_it_in_peace_also_while_the_owner_looks_on(tmp_path):
+def test_ctrl_c_ends_the_server_cleanly_also_while_the_owners_page_is_open(tmp_path):
     with site(tmp_path / "study", items=3) as made, served(tmp_path / "study") as (port, log, process):
         owner = log.read_text().rsplit("/", 1)[1].strip()
         assert asked(port, "GET", "/owner", {"cookie": f"{made.cookie('owner')}={owner}"})[0].status == 200
@@ -162,7 +162,7 @@ LIES: dict[str, tuple[bytes, ...]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_request_that_lies_about_itself_gets_no_fault_and_harms_nobody(process, lie):
+def test_a_request_with_false_headers_causes_no_server_error_and_affects_no_other_client(process, lie):
     _, port, log = process
     before = log.read_text()
     back = exchanged(port, *LIES[lie])

@@ -29,7 +29,7 @@ REFUSED = {
 """Names, and what is said of them."""
 
 
-def test_a_raters_token_opens_their_screens_and_nobody_elses(study):
+def test_a_raters_token_opens_only_their_own_screens(study):
     study = study(raters=0)
     tokens = {name: study.add_rater(name) for name in ("ann", "bob")}
     assert [study.rater(token) for token in tokens.values()] == [1, 2]
@@ -38,7 +38,7 @@ def test_a_raters_token_opens_their_screens_and_nobody_elses(study):
         assert study.rater(wrong) is None
 
 
-def test_no_token_is_kept(study):
+def test_no_token_is_stored(study):
     study = study(raters=0)
     tokens = [study.add_rater("ann"), study.renew_owner(), study.renew_rater("ann")]
     kept = repr([rows(study, f"SELECT * FROM {table}") for table in ("rater", "study")])
@@ -55,7 +55,7 @@ def test_a_new_token_voids_the_old_one(study):
         study.renew_rater("bob")
 
 
-def test_the_owner_is_who_made_the_study_and_no_rater(tmp_path, new_database):
+def test_the_owner_is_not_a_rater_and_no_rater_is_the_owner(tmp_path, new_database):
     made = new_study(small_config(tmp_path / "study", 2, new_database()))
     study = open_study(made.folder)
     rater = study.add_rater("ann")
@@ -65,7 +65,7 @@ def test_the_owner_is_who_made_the_study_and_no_rater(tmp_path, new_database):
     study.close()
 
 
-def test_a_name_that_no_rater_can_have_is_refused_in_words(study):
+def test_an_invalid_name_of_a_rater_is_refused_with_a_sentence(study):
     study = study(raters=1)
     for name, words in REFUSED.items():
         with pytest.raises(InputError, match=words):
@@ -73,7 +73,7 @@ def test_a_name_that_no_rater_can_have_is_refused_in_words(study):
     assert study.counts()["raters"] == 1
 
 
-def test_a_name_is_given_once_however_many_ask_for_it_at_once(study):
+def test_of_simultaneous_invitations_with_one_name_only_one_succeeds(study):
     study = study(raters=0)
 
     def add(_: int) -> str | None:
@@ -87,7 +87,7 @@ def test_a_name_is_given_once_however_many_ask_for_it_at_once(study):
     assert len(tokens) == 1 and study.rater(tokens[0]) is not None
 
 
-def test_names_are_of_any_script(study):
+def test_names_may_be_in_any_script(study):
     study = study(raters=0)
     names = ["Zoë", "Аня", "安", "o'; DROP TABLE vote; --", "100%", "x" * LONGEST_NAME]
     assert [study.rater(study.add_rater(name)) for name in names] == [1, 2, 3, 4, 5, 6]
@@ -111,7 +111,7 @@ def test_a_study_may_be_moved_to_another_folder(tmp_path, study):
     moved.close()
 
 
-def test_a_folder_that_is_no_study_is_refused_in_words(tmp_path):
+def test_a_folder_that_is_not_a_study_is_refused_with_a_sentence(tmp_path):
     with pytest.raises(InputError, match="is not a study"):
         open_study(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is not a study"):
@@ -121,7 +121,7 @@ def test_a_folder_that_is_no_study_is_refused_in_words(tmp_path):
         open_study(tmp_path)
 
 
-def test_a_study_without_its_database_is_refused_in_words(tmp_path):
+def test_a_study_without_its_database_is_refused_with_a_sentence(tmp_path):
     folder = new_study(small_config(tmp_path / "study", 2, None)).folder
     (folder / FILE).rename(folder / "moved")
     with pytest.raises(InputError, match=f"lacks {FILE}"):
@@ -132,7 +132,7 @@ def test_a_study_without_its_database_is_refused_in_words(tmp_path):
         open_study(folder)
 
 
-def test_every_mistake_of_a_configuration_is_told(tmp_path):
+def test_all_mistakes_of_a_study_configuration_are_reported_at_once(tmp_path):
     wrong = {"images": ["a"], "preferences": "b", "task": "rating", "n": 2, "questions": [], "raters_per_item": 0}
     wrong |= {"limit": 0, "mirror": 0.6, "gold_share": -1, "lease": 0, "database": "mysql://x"}
     with pytest.raises(ConfigError) as caught:

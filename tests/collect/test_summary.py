@@ -35,11 +35,11 @@ UNSURE = math.nan
         (math.nan, 0, "–"),
     ],
 )
-def test_a_share_of_few_is_a_count_and_never_a_percentage_of_two(value, n, said):
+def test_a_share_of_few_things_is_written_as_a_count(value, n, said):
     assert share_of(value, n) == said
 
 
-def test_one_thing_is_not_written_as_several():
+def test_only_a_count_of_one_has_a_noun_in_the_singular():
     assert [count_of(count, "vote") for count in (0, 1, 2, 1200)] == ["0 votes", "1 vote", "2 votes", "1,200 votes"]
 
 
@@ -54,7 +54,7 @@ def labels(axis: Axis) -> list[str]:
     return [tick.label for tick in axis.ticks]
 
 
-def test_alpha_below_chance_stands_left_of_chance():
+def test_alpha_below_chance_is_left_of_chance_on_its_axis():
     below = Estimate(-0.43, -0.7, 0.1, 9)
     axis = alpha_axis([below, Estimate(0.8, 0.7, 0.9, 9)])
     at = axis_mark(below, axis)
@@ -96,7 +96,7 @@ def test_fewer_than_six_prompts_give_no_verdict(study):
     assert "unknown: fewer than six prompts" in lines and "n/a" not in lines
 
 
-def test_an_interval_never_has_no_width(study):
+def test_an_interval_never_has_width_zero(study):
     made = study(items=8, raters=4, raters_per_item=4, mirror=0.0)
     answer_all(made, lambda _, rater, __: (1, 2) if rater else (2, 1))  # on every prompt three of four
     found = quality(made)
@@ -125,7 +125,7 @@ def short(study: OpenStudy) -> tuple[int, int]:
     return progress.out_of_reach, progress.raters_short
 
 
-def test_votes_that_nobody_who_is_here_can_give_are_counted(study):
+def test_votes_that_no_present_rater_can_give_are_counted(study):
     made = study(items=4, raters=2, raters_per_item=3, mirror=0.0)
     assert short(made) == (4, 1)
     one = ids(made)[0]

@@ -39,7 +39,7 @@ def first(study: OpenStudy, rater: int) -> int:
     return next_screens(study, rater)[0].assignment
 
 
-def test_a_vote_says_what_was_answered_and_what_it_means_by_place(study):
+def test_a_vote_stores_the_answer_and_its_ranks_by_place(study):
     study = study(questions=("general", "appeal"))
     number = first(study, 1)
     answers = {"general": "left", "appeal": "tie"}
@@ -52,7 +52,7 @@ def test_a_vote_says_what_was_answered_and_what_it_means_by_place(study):
     assert (receipt.new, receipt.done) == (True, 1)
 
 
-def test_a_time_that_cannot_be_is_left_out_and_the_vote_counts(study):
+def test_an_impossible_time_is_left_out_and_the_vote_counts(study):
     study = study(items=9)
     for seconds in (None, -1, LONGEST + 1, float("nan"), float("inf"), "3"):
         add_vote(study, 1, ballot(first(study, 1), seconds=seconds))
@@ -96,7 +96,7 @@ def test_different_answers_at_once_to_one_screen_count_once(study):
     assert results[:7] == [-409] * 7 and results[7] == standing_votes(study)[0].id
 
 
-def test_a_number_that_another_vote_has_is_refused(study):
+def test_a_uuid_that_another_vote_has_is_refused(study):
     study = study(items=9)
     sent = ballot(first(study, 1))
     add_vote(study, 1, sent)
@@ -113,7 +113,7 @@ def test_a_number_that_another_vote_has_is_refused(study):
     assert len(standing_votes(study)) == 1 and not miscounted(study)
 
 
-def test_of_two_raters_with_one_number_at_once_one_is_refused(study):
+def test_of_two_raters_who_send_one_uuid_at_once_one_is_refused(study):
     study = study(items=9, raters=8)
     name, screens = new_uuid(), {rater: first(study, rater) for rater in range(1, 9)}
 
@@ -128,7 +128,7 @@ def test_of_two_raters_with_one_number_at_once_one_is_refused(study):
     assert not miscounted(study)
 
 
-def test_a_foreign_or_unknown_screen_is_not_there(study):
+def test_another_raters_or_an_unknown_screen_is_not_found(study):
     study = study()
     number = first(study, 1)
     for rater, wrong in ((2, number), (1, number + 999), (1, 0), (1, -1), (1, 2**63), (1, 10**30), (1, None), (1, "1")):
@@ -146,7 +146,7 @@ def test_an_answered_screen_is_not_answered_again(study):
 
 
 @pytest.mark.parametrize("task, n", [("pairwise", 2), ("best", 3), ("ranking", 3), ("rating", 1)])
-def test_a_malformed_vote_is_refused_in_words_and_the_screen_stays(study, tmp_path, task, n):
+def test_a_malformed_vote_is_refused_with_a_sentence_and_the_screen_stays_open(study, tmp_path, task, n):
     study = study(preferences=ranked(tmp_path, "sets", 3, range(1, max(n, 2) + 1)), task=task, n=n, raters=1)
     number = first(study, 1)
     answer = {"pairwise": "tie", "best": "tie", "ranking": [1] * n, "rating": [3]}[task]
@@ -221,7 +221,7 @@ def test_undo_twice_goes_back_two_votes_and_no_further(study):
     assert rows(study, "SELECT done FROM rater WHERE id = 1") == [(0,)] and not miscounted(study)
 
 
-def test_what_was_taken_back_comes_first_whatever_else_is_open(study):
+def test_the_screen_of_an_undone_vote_comes_before_other_open_screens(study):
     study = study(items=3, raters_per_item=1, **PLAIN)
     early = first(study, 1)
     expire(study)
@@ -265,7 +265,7 @@ def test_undo_of_a_skip_whose_item_went_to_another_counts_both(study):
     assert filled(study) == [2] and next_screens(study, 3) == [] and not miscounted(study)
 
 
-def test_quarantine_counts_votes_and_leases_out_and_back_in(study):
+def test_quarantine_removes_votes_and_leases_from_the_counts_and_its_end_adds_them_again(study):
     study = study(items=3, raters_per_item=1, **PLAIN)
     answer_next(study, 1)
     next_screens(study, 1)
@@ -284,7 +284,7 @@ def test_quarantine_counts_votes_and_leases_out_and_back_in(study):
         quarantine(study, "nobody")
 
 
-def test_quarantine_waits_for_a_lease_that_is_just_being_ended(study):
+def test_quarantine_waits_while_another_transaction_ends_a_lease(study):
     study = study(items=1, raters=1, **PLAIN)
     number = first(study, 1)
     with ThreadPoolExecutor(1) as pool:

@@ -61,7 +61,7 @@ def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere
             assert (attributes.get(name) or "/").startswith("/static/") or attributes.get(name) is None
 
 
-def test_every_answer_carries_the_policy_and_no_page_is_kept(study: MakeStudy):
+def test_every_answer_has_the_policy_and_no_page_is_cached(study: MakeStudy):
     made = study()
     client = visit(made, made.add_rater("ann"))
     for path in ("/", "/static/rater.js", "/static/style.css", "/api/screens", "/nothing"):
@@ -72,7 +72,7 @@ def test_every_answer_carries_the_policy_and_no_page_is_kept(study: MakeStudy):
         assert headers["cache-control"] == "no-store"
 
 
-def test_modules_are_served_as_scripts_and_import_what_is_there(study: MakeStudy):
+def test_modules_are_served_as_scripts_and_import_only_existing_ones(study: MakeStudy):
     client = visit(study())
     for script in STATIC.glob("*.js"):
         answer = client.get(f"/static/{script.name}")
@@ -98,7 +98,7 @@ def test_the_page_names_no_rater_no_model_and_no_file(study: MakeStudy):
         assert secret not in page
 
 
-def test_a_rater_is_known_to_their_browser_by_a_name_that_a_new_link_does_not_change(study: MakeStudy):
+def test_a_browser_stores_data_under_a_name_that_a_new_link_does_not_change(study: MakeStudy):
     made = study()
     first, other = made.add_rater("ann"), made.add_rater("ben")
     names = [re.findall(r'data-rater="([0-9a-f]{16})"', page_of(made, token)) for token in (first, other)]
@@ -116,7 +116,7 @@ def test_a_rater_is_known_to_their_browser_by_a_name_that_a_new_link_does_not_ch
         ({"task": "ranking", "n": 2, "questions": ("general", "appeal")}, 2, []),
     ],
 )
-def test_every_question_is_a_fieldset_of_the_answers_that_the_study_takes(
+def test_every_question_is_a_fieldset_with_the_valid_answers(
     study: MakeStudy, changes: dict, fieldsets: int, values: list[str]
 ):
     made = study(**changes)
@@ -127,14 +127,14 @@ def test_every_question_is_a_fieldset_of_the_answers_that_the_study_takes(
     assert figures == made.config.per_screen
 
 
-def test_the_box_for_a_prompt_is_there_in_live_mode_alone(study: MakeStudy):
+def test_only_live_mode_has_a_box_for_a_prompt(study: MakeStudy):
     made = study()
     page = page_of(made, made.add_rater("ann"))
     assert 'data-live="false"' in page
     assert "live-prompt" not in page
 
 
-def test_a_browser_without_a_cookie_is_told_to_open_the_link(study: MakeStudy):
+def test_a_browser_without_a_cookie_is_asked_to_open_the_link(study: MakeStudy):
     client = visit(study())
     answer = client.get("/", headers={"accept": "text/html"})
     assert answer.status_code == 401

@@ -114,13 +114,13 @@ def test_the_focus_goes_to_the_prompt_after_an_answer_and_the_answers_come_next(
     page.status("Saved: Image 1")
 
 
-def test_nothing_moves_for_whom_motion_is_too_much(page: RaterPage, serve: Serve):
+def test_nothing_moves_for_a_rater_who_prefers_reduced_motion(page: RaterPage, serve: Serve):
     opened(page, serve, "pairwise", prefers_reduced_motion="reduce")
     assert page.script("return getComputedStyle(document.querySelector('.frame')).animationName") == "none"
     assert page.script("return document.getAnimations().length") == 0
 
 
-def test_nothing_on_the_page_or_behind_it_tells_who_drew_what(page: RaterPage, serve: Serve):
+def test_neither_the_page_nor_its_requests_reveal_which_system_drew_an_image(page: RaterPage, serve: Serve):
     opened(page, serve, "pairwise", (1280, 800))
     page.keys("1")
     page.done(1)
@@ -139,7 +139,7 @@ def test_nothing_on_the_page_or_behind_it_tells_who_drew_what(page: RaterPage, s
         assert secret not in told
 
 
-def test_the_policy_forbids_what_the_page_does_not_need(page: RaterPage, serve: Serve):
+def test_the_policy_forbids_inline_scripts_and_the_page_has_none(page: RaterPage, serve: Serve):
     opened(page, serve, "pairwise", (1280, 800))
     assert page.script("return document.querySelectorAll('[style]:not(#rater), script:not([src]), style').length") == 0
     page.script(

@@ -124,7 +124,7 @@ def test_a_screen_is_skipped_with_a_reason_by_keys(page: RaterPage, serve: Serve
     assert (vote.kind, vote.said["reason"]) == ("skip", "unsure")
 
 
-def test_a_screen_is_flagged_with_words_on_a_phone(page: RaterPage, serve: Serve):
+def test_a_screen_is_flagged_with_a_remark_on_a_phone(page: RaterPage, serve: Serve):
     served = serve(prompts=5)
     page.open(served.invite(), PHONE, touch=True)
     seen = page.screen()
@@ -140,7 +140,7 @@ def test_a_screen_is_flagged_with_words_on_a_phone(page: RaterPage, serve: Serve
     assert (vote.kind, vote.said["reason"]) == ("flag", "broken: an extra arm, 2 of 3")
 
 
-def test_a_dialog_is_left_without_an_answer(page: RaterPage, serve: Serve):
+def test_a_dialog_can_be_closed_without_an_answer(page: RaterPage, serve: Serve):
     served = serve(prompts=5)
     page.open(served.invite())
     seen = page.screen()
@@ -208,7 +208,7 @@ def test_help_lists_the_keys(page: RaterPage, serve: Serve):
     assert not page.visible("#help")
 
 
-def test_instructions_are_read_once_and_stay_within_reach(page: RaterPage, serve: Serve):
+def test_instructions_are_shown_once_and_can_be_opened_again(page: RaterPage, serve: Serve):
     served = serve(prompts=5, instructions="Look at hands and faces.\n\nA tie is for when you cannot tell.")
     page.open(served.invite())
     page.wait("the welcome is open", lambda: page.visible("#welcome"))
@@ -252,7 +252,7 @@ def test_a_closed_tab_is_opened_again_at_the_same_screen(page: RaterPage, serve:
     assert "/r/" not in page.driver.current_url, "the token is not in the address"
 
 
-def test_time_stands_still_while_the_page_is_out_of_sight(page: RaterPage, serve: Serve):
+def test_time_is_not_counted_while_the_page_is_hidden(page: RaterPage, serve: Serve):
     served = serve(prompts=5)
     page.open(served.invite())
     seen = page.screen()

@@ -45,7 +45,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served.close()
 
 
-def test_the_raters_page_keeps_every_text_to_its_own_direction(page: RaterPage, served: Served, serve: Serve):
+def test_on_the_raters_page_a_text_does_not_change_the_direction_of_others(
+    page: RaterPage, served: Served, serve: Serve
+):
     page.open(served.invite())
     page.wait("the welcome is open", lambda: page.visible("#welcome"))
     assert page.script(LOOSE, "[א-ת]") == []
@@ -61,7 +63,9 @@ def test_the_raters_page_keeps_every_text_to_its_own_direction(page: RaterPage, 
     assert prompts == {HEBREW, "a cat [U+202E]gnp.tac"}
 
 
-def test_the_owners_page_does_so_too(page: RaterPage, served: Served, serve: Serve):
+def test_on_the_owners_page_a_text_does_not_change_the_direction_of_others(
+    page: RaterPage, served: Served, serve: Serve
+):
     served.study.add_rater("דנה 12")
     page.open(f"{served.address}/owner/enter/{served.study.renew_owner()}")
     page.wait("the page runs", lambda: page.text("#fresh"))

@@ -61,7 +61,7 @@ def captions(page: RaterPage) -> list[str]:
     return [each.text.split("\n")[-1] for each in page.all("figcaption")]
 
 
-def test_images_are_dragged_before_beside_and_after_each_other(page: RaterPage, serve: Serve):
+def test_images_are_dragged_to_rank_better_equal_and_worse(page: RaterPage, serve: Serve):
     served = opened(page, serve)
     seen = page.shown()
     for image, onto, share, ranks in (
@@ -82,7 +82,7 @@ def test_images_are_dragged_before_beside_and_after_each_other(page: RaterPage, 
     assert vote.said["answers"]["general"] == [1, 3, 2, 4] == vote.ranks()
 
 
-def test_what_a_drop_would_do_is_said_before_it_is_done(page: RaterPage, serve: Serve):
+def test_a_drag_shows_what_a_drop_would_do(page: RaterPage, serve: Serve):
     opened(page, serve)
     for share, side, words in ((BETTER, "better", "better than"), (TIE, "tie", "ties with"), (WORSE, "worse", "worse")):
         with dragging(page, 3, 1, share):
@@ -92,7 +92,7 @@ def test_what_a_drop_would_do_is_said_before_it_is_done(page: RaterPage, serve: 
         assert not page.all(".ghost, [data-drop], .lifted")
 
 
-def test_a_drag_that_ends_nowhere_or_is_given_up_changes_nothing(page: RaterPage, serve: Serve):
+def test_a_drag_that_ends_outside_of_an_image_or_is_cancelled_changes_nothing(page: RaterPage, serve: Serve):
     opened(page, serve)
     with dragging(page, 3, 1, BETTER):
         page.keys(Keys.ESCAPE)
@@ -105,7 +105,7 @@ def test_a_drag_that_ends_nowhere_or_is_given_up_changes_nothing(page: RaterPage
     assert captions(page) == ["1", "rank 1", "3", "4"], "a click is still a click"
 
 
-def test_keys_and_drags_go_on_from_each_other(page: RaterPage, serve: Serve):
+def test_keys_and_drags_can_be_mixed(page: RaterPage, serve: Serve):
     opened(page, serve)
     page.keys("3", "1")
     drag(page, 1, 0, BETTER)
@@ -115,7 +115,7 @@ def test_keys_and_drags_go_on_from_each_other(page: RaterPage, serve: Serve):
     assert captions(page) == ["1", "2", "3", "4"]
 
 
-def test_a_screen_that_goes_away_takes_its_drag_along(page: RaterPage, serve: Serve):
+def test_a_drag_ends_when_its_screen_is_replaced(page: RaterPage, serve: Serve):
     opened(page, serve)
     seen = page.shown()
     page.keys("1", "2", "3", "4", Keys.ENTER)
@@ -127,7 +127,7 @@ def test_a_screen_that_goes_away_takes_its_drag_along(page: RaterPage, serve: Se
     assert captions(page) == ["rank 1", "rank 2", "rank 3", "rank 4"]
 
 
-def test_each_question_is_dragged_by_itself(page: RaterPage, serve: Serve):
+def test_a_drag_ranks_only_the_active_question(page: RaterPage, serve: Serve):
     served = opened(page, serve, images=3, questions=("general", "alignment"))
     for image, onto, share in ((1, 0, BETTER), (2, 0, TIE), (2, 0, BETTER), (1, 2, TIE)):
         drag(page, image, onto, share)
@@ -139,7 +139,7 @@ def test_each_question_is_dragged_by_itself(page: RaterPage, serve: Serve):
     assert (vote.ranks("general"), vote.ranks("alignment")) == ([2, 1, 2], [2, 1, 1])
 
 
-def test_a_finger_that_has_rested_drags_and_one_that_has_not_scrolls(page: RaterPage, serve: Serve):
+def test_a_finger_drags_after_a_hold_and_scrolls_without_one(page: RaterPage, serve: Serve):
     opened(page, serve, touch=True, images=9, prompts=2, size=(240, 160))
     page.script("document.querySelectorAll('.frame')[0].scrollIntoView({block: 'center', behavior: 'instant'})")
     start, end = at(page, 0, 0.5), at(page, 1, BETTER)

@@ -50,7 +50,7 @@ def server_of(process: subprocess.Popen[str]) -> int:
     return next(int(line.split()[0]) for line in listed.stdout.splitlines() if "collect serve" in line)
 
 
-def test_clicks_become_a_model(page: RaterPage, tmp_path: Path) -> None:
+def test_votes_from_the_page_train_a_model(page: RaterPage, tmp_path: Path) -> None:
     process = start(tmp_path)
     try:
         link = told(process, r"^me: (\S+)")

@@ -48,7 +48,7 @@ def test_a_prompt_is_written_drawn_and_compared_by_keys(page: RaterPage, live: S
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_reload_goes_on_with_what_is_being_drawn_on_a_phone(page: RaterPage, live: Served):
+def test_a_reload_on_a_phone_continues_to_wait_for_the_drawing(page: RaterPage, live: Served):
     page.open(live.invite(), PHONE, touch=True)
     page.wait("the page asks for a prompt", lambda: page.visible("#live-form"))
     page.tap("#live-prompt")
@@ -71,7 +71,7 @@ def test_a_reload_goes_on_with_what_is_being_drawn_on_a_phone(page: RaterPage, l
     assert [vote.kind for vote in live.votes()] == ["answer", "undo", "answer"]
 
 
-def test_a_drawing_that_fails_is_explained_and_the_prompt_stays(page: RaterPage, live: Served):
+def test_a_failed_drawing_is_explained_and_the_prompt_is_kept(page: RaterPage, live: Served):
     page.open(live.invite())
     page.wait("the page asks for a prompt", lambda: page.visible("#live-form"))
     page.script("""const real = window.fetch;

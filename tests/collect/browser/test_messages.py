@@ -19,7 +19,9 @@ def check(page: RaterPage, name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_stranger_and_a_wrong_address_get_a_page_that_says_what_to_do(page: RaterPage, serve: Serve, scheme: str):
+def test_a_client_without_a_session_and_a_wrong_address_get_a_page_that_says_what_to_do(
+    page: RaterPage, serve: Serve, scheme: str
+):
     served = serve(prompts=6)
     link = served.invite()
     page.open(link[:-4] + "0000", PHONE, touch=True, prefers_color_scheme=scheme)
@@ -36,7 +38,7 @@ def test_a_stranger_and_a_wrong_address_get_a_page_that_says_what_to_do(page: Ra
 
 
 @pytest.mark.slow
-def test_who_asks_too_often_gets_a_page_with_a_way_back(page: RaterPage, serve: Serve):
+def test_a_client_with_too_many_requests_gets_a_page_with_a_button_to_try_again(page: RaterPage, serve: Serve):
     served = serve(prompts=6, title="A study that is asked too often")
     served.stop()
     served.rate = 1.0

@@ -51,19 +51,19 @@ def check(page: RaterPage, serve: Serve, kind: str, phones=PHONES) -> None:
         assert page.script(HIDDEN) == [], f"{width} x {height}"
 
 
-def test_the_numbers_of_two_wide_images_are_in_sight_on_a_phone(page: RaterPage, serve: Serve):
+def test_the_numbers_of_two_wide_images_are_visible_on_a_phone(page: RaterPage, serve: Serve):
     check(page, serve, "wide", PHONES[:2])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [each for each in STUDIES if each not in ("wide", "rating")])
-def test_the_numbers_of_all_other_images_are_in_sight_on_every_phone(page: RaterPage, serve: Serve, kind: str):
+def test_the_numbers_of_all_other_images_are_visible_on_every_phone(page: RaterPage, serve: Serve, kind: str):
     check(page, serve, kind)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["square", "wide", "tall", "best", "rating"])
-def test_a_phone_on_its_side_shows_the_answers_beside_the_images(page: RaterPage, serve: Serve, kind: str):
+def test_a_phone_in_landscape_shows_the_answers_beside_the_images(page: RaterPage, serve: Serve, kind: str):
     served = serve(prompts=2, **STUDIES[kind])
     page.open(served.invite(), (640, 360), touch=True)
     seen = page.screen()

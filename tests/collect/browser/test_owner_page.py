@@ -42,7 +42,7 @@ def focus(page: RaterPage, css: str) -> None:
     page.script("document.querySelector(arguments[0]).focus()", css)
 
 
-def test_new_numbers_come_while_the_focus_an_open_list_and_half_a_name_stay(owner, served):
+def test_a_refresh_keeps_the_focus_an_open_list_and_a_half_typed_name(owner, served):
     owner.script("document.querySelector('.raters').closest('section').querySelector('details').open = true")
     focus(owner, f'{QUARANTINE}[data-name="rater 2"]')
     before = owner.text('[data-key="Votes that count"] dd')
@@ -66,7 +66,7 @@ def test_a_rater_who_is_added_elsewhere_has_a_row_after_the_next_refresh(owner, 
     assert name in owner.text(".raters")
 
 
-def test_a_quarantine_is_put_on_and_taken_off_with_the_keyboard(owner, served):
+def test_a_rater_is_quarantined_and_released_with_the_keyboard(owner, served):
     mine = f'{QUARANTINE}[data-name="rater 1"]'
     for words, said in (("Count again rater 1", "no longer counted"), ("Quarantine rater 1", "counted again")):
         focus(owner, mine)
@@ -113,7 +113,7 @@ def test_a_link_is_renewed_only_once_the_owner_is_sure(owner, served):
         assert (served.study.rater(old) is not None) is valid
 
 
-def test_a_study_that_lacks_raters_says_so_and_invites_one_beside_it(page, serve):
+def test_a_study_with_too_few_raters_says_so_with_a_button_to_invite_one(page, serve):
     served = serve(prompts=2, raters_per_item=2, title="Too few raters")
     page.open(f"{served.address}/owner/enter/{served.study.renew_owner()}")
     page.wait("the page runs", lambda: page.text("#fresh"))
@@ -127,7 +127,7 @@ def test_a_study_that_lacks_raters_says_so_and_invites_one_beside_it(page, serve
     page.wait("nothing is lacking", lambda: not page.visible(".short"))
 
 
-def test_the_page_says_so_when_its_numbers_grow_old(owner, served):
+def test_the_page_says_so_when_its_numbers_are_no_longer_current(owner, served):
     served.study.renew_owner()
     owner.script("document.dispatchEvent(new Event('visibilitychange'))")
     owner.wait("it says so", lambda: "no longer kept up to date" in owner.text("#say"))

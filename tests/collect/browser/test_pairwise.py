@@ -40,7 +40,7 @@ def test_a_pair_is_compared_by_keys_alone(page: RaterPage, serve: Serve):
 
 
 @pytest.mark.usefixtures("quiet")
-def test_arrows_answer_like_numbers(page: RaterPage, serve: Serve):
+def test_arrow_keys_answer_like_number_keys(page: RaterPage, serve: Serve):
     served = serve(prompts=4)
     page.open(served.invite())
     seen = page.screen()

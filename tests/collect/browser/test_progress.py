@@ -19,7 +19,7 @@ def bar(page: RaterPage) -> list[float]:
     return page.script("const bar = document.getElementById('progress'); return [bar.value, bar.max]")
 
 
-def test_the_number_of_screens_and_the_time_left_go_with_the_answers_and_back_with_an_undo(page, serve: Serve):
+def test_the_remaining_screens_and_time_fall_with_each_answer_and_rise_with_an_undo(page, serve: Serve):
     served = serve(prompts=9)
     page.open(served.invite())
     seen = page.screen()
@@ -40,7 +40,7 @@ def test_the_number_of_screens_and_the_time_left_go_with_the_answers_and_back_wi
     assert page.text("#done") == "2 of 9 done"
 
 
-def test_minutes_go_by_the_raters_own_pace(page, serve: Serve):
+def test_the_time_left_is_estimated_from_the_raters_own_pace(page, serve: Serve):
     page.open(serve(prompts=9).invite())
     page.screen()
     say = "const {timeLeft} = await import('/static/progress.js'); return arguments[0].map(timeLeft)"
@@ -56,7 +56,7 @@ def test_minutes_go_by_the_raters_own_pace(page, serve: Serve):
     ]
 
 
-def test_who_has_answered_all_is_told_whether_the_study_is_finished(page, serve: Serve):
+def test_a_rater_who_has_answered_everything_sees_whether_the_study_is_finished(page, serve: Serve):
     served = serve(prompts=2, raters_per_item=2)
     for title, why in (("all for you", "need people who have not seen them"), ("the last one", "has all the answers")):
         page.open(served.invite())
@@ -70,7 +70,7 @@ def test_who_has_answered_all_is_told_whether_the_study_is_finished(page, serve:
         page.photo(f"end-{title.replace(' ', '-')}")
 
 
-def test_a_screen_that_another_rater_leaves_comes_by_itself(page, serve: Serve):
+def test_a_screen_that_another_rater_does_not_answer_is_shown_without_a_reload(page, serve: Serve):
     served = serve(prompts=1, raters_per_item=1)
     served.invite()
     (other,) = ids(served.study)

@@ -28,7 +28,7 @@ def opened(page: RaterPage, serve: Serve):
     return served, page.screen()
 
 
-def test_an_enter_that_comes_too_early_changes_no_rank_and_numbers_go_on_naming_images(page: RaterPage, serve: Serve):
+def test_an_early_enter_changes_no_rank_and_number_keys_still_mean_images(page: RaterPage, serve: Serve):
     served, seen = opened(page, serve)
     page.keys("2", Keys.ENTER)
     page.hint("Still to rank: image 1, image 3 and image 4")
@@ -45,7 +45,7 @@ def test_an_enter_that_comes_too_early_changes_no_rank_and_numbers_go_on_naming_
 
 
 @pytest.mark.parametrize("button", [".clear", ".shared", "#open-zoom"])
-def test_enter_sends_after_the_mouse_was_on_another_button(page: RaterPage, serve: Serve, button: str):
+def test_enter_sends_the_answer_after_a_click_on_another_button(page: RaterPage, serve: Serve, button: str):
     served, seen = opened(page, serve)
     page.click(button)
     if button == "#open-zoom":
@@ -57,7 +57,7 @@ def test_enter_sends_after_the_mouse_was_on_another_button(page: RaterPage, serv
     assert served.votes()[0].said["answers"]["general"] == [4, 3, 2, 1]
 
 
-def test_a_list_that_the_mouse_has_set_gives_the_keys_back(page: RaterPage, serve: Serve):
+def test_after_the_mouse_sets_a_list_number_keys_mean_images_again(page: RaterPage, serve: Serve):
     served, seen = opened(page, serve)
     page.script(PICK, 1, "1")
     assert captions(page) == ["", "rank 1", "", ""]
@@ -67,7 +67,7 @@ def test_a_list_that_the_mouse_has_set_gives_the_keys_back(page: RaterPage, serv
     assert served.votes()[0].said["answers"]["general"] == [3, 1, 2, 4]
 
 
-def test_a_second_enter_does_not_answer_the_question_that_is_missing(page: RaterPage, serve: Serve):
+def test_a_second_enter_does_not_answer_an_open_question(page: RaterPage, serve: Serve):
     served = serve(prompts=4, questions=("general", "alignment"))
     page.open(served.invite())
     seen = page.screen()

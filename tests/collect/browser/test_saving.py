@@ -35,7 +35,7 @@ def frozen(served: Served) -> Iterator[None]:
         served.process.send_signal(signal.SIGCONT)
 
 
-def test_saved_is_said_only_once_the_server_has_the_answer(page: RaterPage, serve: Serve):
+def test_saved_is_shown_only_once_the_server_has_the_answer(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     page.open(served.invite())
     first = page.screen()
@@ -54,7 +54,7 @@ def test_saved_is_said_only_once_the_server_has_the_answer(page: RaterPage, serv
     assert len(served.votes()) == 2
 
 
-def test_the_last_answer_is_waited_for_before_the_page_thanks_for_it(page: RaterPage, serve: Serve):
+def test_the_page_thanks_only_once_the_last_answer_is_confirmed(page: RaterPage, serve: Serve):
     served = serve(prompts=1)
     page.open(served.invite())
     page.screen()
@@ -68,7 +68,7 @@ def test_the_last_answer_is_waited_for_before_the_page_thanks_for_it(page: Rater
 
 
 @pytest.mark.slow
-def test_an_answer_that_is_refused_is_never_said_to_be_saved(page: RaterPage, serve: Serve):
+def test_a_refused_answer_is_never_shown_as_saved(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     page.open(served.invite())
     seen = page.screen()
@@ -85,7 +85,7 @@ def test_an_answer_that_is_refused_is_never_said_to_be_saved(page: RaterPage, se
 
 
 @pytest.mark.slow
-def test_a_browser_that_keeps_nothing_says_that_the_page_must_stay_open(page: RaterPage, serve: Serve):
+def test_in_a_browser_without_storage_the_page_says_that_it_must_stay_open(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     added = page.cdp(
         "Page.addScriptToEvaluateOnNewDocument",

@@ -59,7 +59,7 @@ def test_four_images_are_ranked_one_after_another_with_a_tie(page: RaterPage, se
 
 
 @BY
-def test_a_rank_is_changed_in_its_list_or_taken_away(page: RaterPage, serve: Serve, by: str):
+def test_a_rank_is_changed_in_its_list_or_removed(page: RaterPage, serve: Serve, by: str):
     served = serve(prompts=3, images=4, task="ranking")
     press = opened(page, served.invite(), by)
     seen = page.screen()
@@ -120,7 +120,7 @@ def test_three_questions_of_a_pair_are_sent_together(page: RaterPage, serve: Ser
 
 
 @pytest.mark.parametrize("by", ["keys", "mouse"])
-def test_two_questions_of_a_ranking_have_ranks_of_their_own(page: RaterPage, serve: Serve, by: str):
+def test_two_questions_of_a_ranking_have_separate_ranks(page: RaterPage, serve: Serve, by: str):
     served = serve(prompts=3, images=3, task="ranking", questions=("general", "alignment"))
     press = opened(page, served.invite(), by)
     seen = page.screen()

@@ -44,7 +44,7 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(page: RaterPage
     assert not asks_before_leaving(page)
 
 
-def test_an_answer_whose_receipt_was_lost_counts_once(page: RaterPage, serve: Serve):
+def test_an_answer_whose_confirmation_was_lost_counts_once(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     page.open(served.invite())
     seen = page.screen()
@@ -81,7 +81,7 @@ def test_unsent_answers_survive_a_reload(page: RaterPage, serve: Serve):
     assert [vote.handles for vote in served.votes()] == [seen]
 
 
-def test_a_page_without_a_connection_says_so_and_goes_on(page: RaterPage, serve: Serve):
+def test_a_page_without_a_connection_says_so_and_sends_the_answer_later(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     page.open(served.invite())
     seen = page.screen()
@@ -96,7 +96,7 @@ def test_a_page_without_a_connection_says_so_and_goes_on(page: RaterPage, serve:
     page.screen(seen)
 
 
-def test_undoing_an_answer_that_is_not_sent_yet_keeps_their_order(page: RaterPage, serve: Serve):
+def test_the_undo_of_an_unsent_answer_is_sent_after_the_answer(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     page.open(served.invite())
     first = page.screen()
@@ -139,7 +139,7 @@ def test_a_screen_that_another_tab_answered_is_explained(page: RaterPage, serve:
     assert len(served.votes()) == 1
 
 
-def test_a_browser_that_is_not_known_any_more_keeps_the_answer_until_the_link_is_opened(page: RaterPage, serve: Serve):
+def test_a_browser_whose_cookie_is_invalid_keeps_the_answer_until_the_link_is_opened(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     link = served.invite()
     page.open(link)
@@ -155,7 +155,7 @@ def test_a_browser_that_is_not_known_any_more_keeps_the_answer_until_the_link_is
     assert [vote.handles for vote in served.votes()] == [seen]
 
 
-def test_answers_of_one_rater_are_not_sent_as_another_one(page: RaterPage, serve: Serve):
+def test_answers_of_one_rater_are_never_sent_as_those_of_another(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     link = served.invite()
     page.open(link)
@@ -175,7 +175,7 @@ def test_answers_of_one_rater_are_not_sent_as_another_one(page: RaterPage, serve
     assert [vote.handles for vote in served.votes(served.raters - 1)] == [seen]
 
 
-def test_a_server_that_has_too_much_to_do_is_asked_again_later(page: RaterPage, serve: Serve):
+def test_a_request_that_an_overloaded_server_refuses_is_sent_again_later(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     page.open(served.invite())
     seen = page.screen()
@@ -206,7 +206,7 @@ def test_images_that_fail_at_first_are_loaded_again(page: RaterPage, serve: Serv
     assert not page.visible("#trouble")
 
 
-def test_a_strange_browser_is_told_to_open_the_link(page: RaterPage, serve: Serve):
+def test_a_browser_without_a_session_is_asked_to_open_the_link(page: RaterPage, serve: Serve):
     served = serve(prompts=6)
     page.cdp("Network.clearBrowserCookies")
     page.driver.get(served.address)
