@@ -1,13 +1,28 @@
 """Small twins of the families' own pipelines: the same classes with random weights, by name. A new one is a line."""
 
-from twins import auraflow, cogview_4, flux, hidream, lumina_2, qwen_image, sana, stable_diffusion, z_image
+from twins import (
+    auraflow,
+    chroma,
+    cogview_4,
+    flux,
+    flux_2,
+    hidream,
+    lumina_2,
+    qwen_image,
+    sana,
+    stable_diffusion,
+    z_image,
+)
 from twins.twin import Twin
 
 TWINS: dict[str, Twin] = {
     "auraflow": auraflow.plain,
+    "chroma": chroma.chroma,
     "cogview-4": cogview_4.plain,
     "flux-dev": flux.dev,
     "flux-schnell": flux.schnell,
+    "flux2-klein": flux_2.klein,
+    "flux2-klein-distilled": flux_2.klein_distilled,
     "hidream": hidream.full,
     "lumina-2": lumina_2.plain,
     "qwen-image": qwen_image.qwen_image,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,15 @@ from palate.diffusion.parametrization import Parametrization
 from palate.diffusion.schedule import FlowSchedule
 from palate.models import autoencoder
 from palate.models.adapter import PIPELINE_MULTIPLE, Adapter, Configs
+from palate.models.conditioning import Conditioning
 from palate.models.sizes import Sizes
 
 PATCH = 2
 """The width and height in latent cells of one token in most families."""
+
+GUIDANCE = 3.5
+"""The guidance scale in the training of a guidance-distilled network, as in diffusers' training scripts of FLUX.1 and
+FLUX.2."""
 
 
 class FlowTransformer(Adapter):
@@ -49,3 +54,25 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
     """The inverse of `pack`: latents [B, C, h, w] with a given height and width in cells."""
     grid = tokens.transpose(1, 2).unflatten(2, (height // PATCH, width // PATCH))
     return torch.nn.functional.pixel_shuffle(grid, PATCH)
+
+
+def positions(rows: int, columns: int) -> Tensor:
+    """The ids of an image's tokens [rows columns, 3]: 0, row, column."""
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    return torch.stack([torch.zeros_like(row), row, column], -1).flatten(0, 1)
+
+
+def embedded_guidance(config: Any, x_t: Tensor, conditioning: Conditioning) -> Tensor | None:
+    """The guidance scale as an input of a network [B]: `guidance` of the conditioning, or `GUIDANCE`.
+
+    None if the network takes no such input.
+
+    Args:
+        config: configuration of the network.
+        x_t: noisy latents [B, C, h, w].
+        conditioning: of B images.
+    """
+    if not config.guidance_embeds:
+        return None
+    given = conditioning.tensors.get("guidance")
+    return given if isinstance(given, Tensor) else torch.full((len(x_t),), GUIDANCE, device=x_t.device)

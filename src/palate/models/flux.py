@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from palate.models.conditioning import Conditioning
-from palate.models.flow import FlowTransformer, pack, unpack
-
-GUIDANCE = 3.5
-"""The guidance scale in the training of a guidance-distilled network, as in diffusers' pipeline and training script."""
+from palate.models.flow import PATCH, FlowTransformer, embedded_guidance, pack, positions, unpack
 
 
 class Flux(FlowTransformer):
@@ -46,7 +43,7 @@ class Flux(FlowTransformer):
     def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """The raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and sigmas t [B].
 
-        The scale of guidance is `guidance` [B] of the conditioning, or `GUIDANCE`.
+        The scale of guidance is `guidance` [B] of the conditioning, or 3.5.
         """
         height, width = x_t.shape[-2:]
         embeddings = conditioning.dense("embeddings")
@@ -54,11 +51,11 @@ class Flux(FlowTransformer):
             self.network(
                 hidden_states=pack(x_t),
                 timestep=t.to(x_t.dtype),
-                guidance=self._guidance(x_t, conditioning),
+                guidance=embedded_guidance(self.pipeline.transformer.config, x_t, conditioning),
                 pooled_projections=conditioning.dense("pooled"),
                 encoder_hidden_states=embeddings,
                 txt_ids=embeddings.new_zeros(embeddings.shape[1], 3),
-                img_ids=_positions(height // 2, width // 2).to(embeddings),
+                img_ids=positions(height // PATCH, width // PATCH).to(embeddings),
                 return_dict=False,
             )[0],
             height,
@@ -71,15 +68,3 @@ class Flux(FlowTransformer):
             "prompt_embeds": conditioning.dense("embeddings"),
             "pooled_prompt_embeds": conditioning.dense("pooled"),
         }
-
-    def _guidance(self, x_t: Tensor, conditioning: Conditioning) -> Tensor | None:
-        if not self.pipeline.transformer.config.guidance_embeds:
-            return None
-        given = conditioning.tensors.get("guidance")
-        return given if isinstance(given, Tensor) else torch.full((len(x_t),), GUIDANCE, device=x_t.device)
-
-
-def _positions(rows: int, columns: int) -> Tensor:
-    """The ids of an image's tokens [rows columns, 3]: 0, row, column."""
-    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    return torch.stack([torch.zeros_like(row), row, column], -1).flatten(0, 1)

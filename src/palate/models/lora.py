@@ -39,16 +39,27 @@ def add_lora(
     for target in targets:
         if not any(name == target or name.endswith(f".{target}") for name in layers):
             raise InputError(f"no layer of the network is named {target!r}; a possible LoRA target is {layers[-1]!r}")
+    names = [each for target in targets for each in _unambiguous(target, network, layers)]
     network.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "lora"))
         scale: Any = alpha  # peft declares an int, but takes any number
         start: Any = {"init_lora_weights": "gaussian", **forms}
-        config = LoraConfig(r=rank, lora_alpha=scale, target_modules=list(targets), **start)
+        config = LoraConfig(r=rank, lora_alpha=scale, target_modules=names, **start)
         network.add_adapter(config)  # type: ignore[operator]  # of diffusers' PeftAdapterMixin
     for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def _unambiguous(target: str, network: nn.Module, layers: list[str]) -> list[str]:
+    """A target as peft takes it: replaced by the whole names of its layers if it is also the end of another's name.
+
+    In FLUX.2 `to_out` is a layer of some blocks and a list of layers in others, which has no adapter.
+    """
+    ends = f".{target}"
+    others = {name for name, _ in network.named_modules() if name.endswith(ends)} - set(layers)
+    return [name for name in layers if name.endswith(ends)] if others else [target]
 
 
 @contextmanager
