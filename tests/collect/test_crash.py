@@ -22,7 +22,7 @@ DYING = """
 import os, signal, sys
 from sqlalchemy import event
 from palate.collect.study import open_study
-from palate.collect.voting import Ballot, cast, undo
+from palate.collect.voting import VoteRequest, add_vote, undo_vote
 
 folder, moment, name, assignment = sys.argv[1:]
 study = open_study(folder)
@@ -30,9 +30,9 @@ die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 if moment == "before":
     event.listen(study.database.engine, "commit", die)
 if assignment == "undo":
-    undo(study, 1, name)
+    undo_vote(study, 1, name)
 else:
-    cast(study, 1, Ballot(name, int(assignment), "answer", {"general": "left"}))
+    add_vote(study, 1, VoteRequest(name, int(assignment), "answer", {"general": "left"}))
 die()
 """
 
