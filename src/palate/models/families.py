@@ -27,6 +27,7 @@ FAMILIES = {
     "AuraFlowPipeline": "palate.models.auraflow:AuraFlow",
     "CogView4Pipeline": "palate.models.cogview_4:CogView4",
     "Lumina2Pipeline": "palate.models.lumina_2:Lumina2",
+    "PixArtSigmaPipeline": "palate.models.pixart:PixArtSigma",
     "SanaPipeline": "palate.models.sana:Sana",
 }
 """The adapter, as `module:class`, by the name of the pipeline's class."""

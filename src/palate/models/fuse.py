@@ -10,7 +10,8 @@ from typing import Any
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
 from palate.models.parts import check_lora
-from palate.models.source import NETWORKS
+from palate.models.peft_lora import fuse_peft
+from palate.models.source import NETWORKS, PEFT_FILE
 
 ADAPTER = ("lora_", "lokr_")
 """Parts of the names of an adapter's parameters in a network that has one."""
@@ -21,7 +22,7 @@ def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
 
     Args:
         pipeline: a diffusers pipeline; it may lack parts.
-        file: a LoRA in any format that the pipeline reads.
+        file: a LoRA in any format that the pipeline reads; or in peft's own, which is one of the network.
         parts: the parts to which the LoRA is added; its tensors for other parts (absent ones, or a network that
             contains it already) are ignored.
 
@@ -30,6 +31,10 @@ def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
             used, or contains a number that is not finite.
     """
     name = file.name
+    if name == PEFT_FILE:
+        if (network := next((part for part in NETWORKS if part in parts), None)) is not None:
+            fuse_peft(getattr(pipeline, network), file)
+        return
     if not hasattr(pipeline, "load_lora_weights"):
         raise InputError(f"{file} is a LoRA, and diffusers' {type(pipeline).__name__} does not support LoRAs")
     check_lora(file)

@@ -13,7 +13,7 @@ from palate.core.finite import require_finite
 from palate.models.families import adapter_of
 from palate.models.few_steps import few_steps
 from palate.models.fuse import fuse_lora
-from palate.models.source import LORA_FILE, UNUSED, ModelSource, builtin_models, resolve
+from palate.models.source import UNUSED, ModelSource, builtin_models, lora_files, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +59,7 @@ def load_pipeline(
             raise InputError(f"diffusers cannot open the model in {source.folder}: {error}") from error
         _require_finite_weights(pipeline, source, parts)
         for lora in source.loras:
-            fuse_lora(pipeline, lora / LORA_FILE, [part for part in source.parts() if part not in (*absent, *parts)])
+            fuse_lora(pipeline, lora_files(lora)[0], [part for part in source.parts() if part not in (*absent, *parts)])
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device or "cpu")
 

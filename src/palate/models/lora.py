@@ -13,6 +13,7 @@ from torch import nn
 from palate.core.errors import InputError
 from palate.core.seeds import derive
 from palate.models.denoiser import Denoiser
+from palate.models.peft_lora import save_peft
 
 
 def add_lora(
@@ -33,7 +34,7 @@ def add_lora(
     Raises:
         InputError: a target is not the name of a linear or convolutional layer.
     """
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     layers = [name for name, layer in network.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
     for target in targets:
@@ -46,7 +47,10 @@ def add_lora(
         scale: Any = alpha  # peft declares an int, but takes any number
         start: Any = {"init_lora_weights": "gaussian", **forms}
         config = LoraConfig(r=rank, lora_alpha=scale, target_modules=names, **start)
-        network.add_adapter(config)  # type: ignore[operator]  # of diffusers' PeftAdapterMixin
+        if hasattr(network, "add_adapter"):
+            network.add_adapter(config)  # type: ignore[operator]  # of diffusers' PeftAdapterMixin
+        else:
+            inject_adapter_in_model(config, network)
     for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -65,15 +69,31 @@ def _unambiguous(target: str, network: nn.Module, layers: list[str]) -> list[str
 @contextmanager
 def without_adapter(network: nn.Module) -> Iterator[None]:
     """Disables the adapter inside the block, so that the network is the base model again."""
-    network.disable_adapters()  # type: ignore[operator]
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [layer for layer in network.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
     try:
         yield
     finally:
-        network.enable_adapters()  # type: ignore[operator]
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
-def save_lora(denoiser: Denoiser, network: nn.Module, folder: Path) -> None:
-    """Writes the adapter as `pytorch_lora_weights.safetensors`, the file that `pipeline.load_lora_weights` reads."""
+def save_lora(denoiser: Denoiser, network: nn.Module, folder: Path, base: str = "") -> None:
+    """Writes the adapter as `pytorch_lora_weights.safetensors`, the file that `pipeline.load_lora_weights` reads.
+
+    For a pipeline that does not load LoRAs it is written in peft's own format, see `peft_lora`.
+
+    Args:
+        denoiser: the model.
+        network: its network, with the adapter.
+        folder: where to write.
+        base: the name of the model that was trained, for the README of peft's format.
+    """
+    if not hasattr(denoiser.pipeline, "save_lora_weights"):
+        return save_peft(network, folder, type(denoiser.pipeline).__name__, denoiser.part, base)
     from diffusers.training_utils import _collate_lora_metadata
     from peft import get_peft_model_state_dict
 
@@ -81,3 +101,4 @@ def save_lora(denoiser: Denoiser, network: nn.Module, folder: Path) -> None:
     denoiser.pipeline.save_lora_weights(
         folder, **{f"{denoiser.part}_lora_layers": layers}, **_collate_lora_metadata({denoiser.part: network})
     )
+    return None

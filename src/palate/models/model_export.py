@@ -13,13 +13,13 @@ from palate.core.errors import InputError, PalateError
 from palate.core.files import atomic_folder
 from palate.models.load import load_pipeline, quiet_libraries
 from palate.models.parts import lora_settings, read_json
-from palate.models.source import CARD, LORA_FILE, ModelSource, resolve
+from palate.models.peft_lora import README, peft_usage
+from palate.models.source import CARD, LORA_FILE, PEFT_FILE, ModelSource, lora_files, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 KOHYA_FILE = "kohya_lora.safetensors"
-README = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,9 @@ class ModelExportConfig:
     out: Path
     """New folder for the result."""
     to: Literal["diffusers", "kohya", "merged"] = "diffusers"
-    """diffusers: the LoRA file that `load_lora_weights` reads, or the pipeline; kohya: a LoRA of a UNet with kohya's
-    names, for ComfyUI, AUTOMATIC1111 and similar programs; merged: the base model with all its LoRAs, as a pipeline."""
+    """diffusers: the LoRA file that `load_lora_weights` reads (peft's, if the pipeline has no such method), or the
+    pipeline; kohya: a LoRA of a UNet with kohya's names, for ComfyUI, AUTOMATIC1111 and similar programs; merged: the
+    base model with all its LoRAs, as a pipeline."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights of a merged model."""
     push: str | None = None
@@ -67,7 +68,8 @@ def _write_diffusers(source: ModelSource, folder: Path, config: ModelExportConfi
         fix = "give --to merged, which has them all"
         raise InputError(f"{config.model} is made of {len(source.loras)} LoRAs, of which one file has the last; {fix}")
     if source.loras:
-        shutil.copyfile(source.loras[-1] / LORA_FILE, folder / LORA_FILE)
+        for file in lora_files(source.loras[-1]):
+            shutil.copyfile(file, folder / file.name)
     else:
         shutil.copytree(source.folder, folder, dirs_exist_ok=True)
 
@@ -150,14 +152,16 @@ def model_card(source: ModelSource, config: ModelExportConfig) -> str:
         f"Method: {made.get('method', 'unknown')}, {made.get('training_steps', 'unknown')} steps, "
         f"Palate {made.get('palate', 'unknown')}.",
         "",
-        *_usage(base, config, lora),
+        *_usage(base, config, source, lora),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _usage(base: str, config: ModelExportConfig, lora: bool) -> list[str]:
+def _usage(base: str, config: ModelExportConfig, source: ModelSource, lora: bool) -> list[str]:
     if config.to == "kohya":
         return [f"`{KOHYA_FILE}` goes into the folder of LoRAs of ComfyUI, AUTOMATIC1111 or a similar program."]
+    if lora and lora_files(source.loras[-1])[0].name == PEFT_FILE:
+        return ["```python", *peft_usage(source.network, base), "```"]
     load = [f'pipe = DiffusionPipeline.from_pretrained("{base}")', 'pipe.load_lora_weights(".")']
     whole = ['pipe = DiffusionPipeline.from_pretrained(".")']
     return ["```python", "from diffusers import DiffusionPipeline", "", *(load if lora else whole), "```"]

@@ -18,6 +18,8 @@ from palate.core.plugins import plugins
 from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_json
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""A LoRA in peft's own format, for pipelines that do not load diffusers' `LORA_FILE`."""
 CARD = "palate.json"
 NETWORKS = ("unet", "transformer")
 VAE, SCHEDULER = "vae", "scheduler"
@@ -35,7 +37,7 @@ class ModelSource:
 
     Attributes:
         base: a folder with `model_index.json`, or a hub id.
-        loras: folders with `pytorch_lora_weights.safetensors`.
+        loras: folders with `pytorch_lora_weights.safetensors`, or with a LoRA in peft's own format.
     """
 
     base: Path | str
@@ -124,7 +126,7 @@ class ModelSource:
         for name, kind in needed.items():
             check_part(self.folder, name, kind, variant)
         for lora in self.loras:
-            check_lora(lora / LORA_FILE)
+            check_lora(lora_files(lora)[0])
 
     def fingerprint(self, *parts: str) -> str:
         """A digest of the files of some parts, and of each LoRA that changes one of them.
@@ -134,7 +136,7 @@ class ModelSource:
         `force_zeros_for_empty_prompt` changes their result.
         """
         files = [file for part in parts for file in sorted((self.folder / part).glob("*")) if file.is_file()]
-        files += [lora / LORA_FILE for lora in self.loras if self._changes(lora, parts)]
+        files += [file for lora in self.loras if self._changes(lora, parts) for file in lora_files(lora)]
         options = {name: value for name, value in self.index.items() if isinstance(value, bool)}
         return _digest(files, "" if set(parts).isdisjoint(self.readers()) else json.dumps(options, sort_keys=True))
 
@@ -148,13 +150,24 @@ class ModelSource:
 
     def _changes(self, lora: Path, parts: Collection[str]) -> bool:
         """Whether a LoRA may change one of some parts; a tensor of unknown name may belong to any part but the VAE."""
-        names = check_lora(lora / LORA_FILE)
+        file = lora_files(lora)[0]
+        if file.name == PEFT_FILE:
+            return self.network in parts
+        names = check_lora(file)
         readers = not set(parts).isdisjoint(self.readers())
         return any(
             (self.network in parts and not name.startswith(TEXT_KEYS))
             or (readers and not name.startswith(NETWORK_KEYS))
             for name in names
         )
+
+
+def lora_files(folder: Path) -> list[Path]:
+    """The files of the LoRA in a folder, that of its tensors first; empty if there is none."""
+    if (folder / LORA_FILE).is_file():
+        return [folder / LORA_FILE]
+    found = [folder / PEFT_FILE, folder / PEFT_CONFIG]
+    return found if all(file.is_file() for file in found) else []
 
 
 def builtin_models() -> list[str]:
@@ -178,7 +191,7 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
         return ModelSource(plugins().models[str(name)])
     if (path / "model_index.json").is_file():
         return ModelSource(path.resolve())
-    if (path / LORA_FILE).is_file():
+    if lora_files(path):
         if path.resolve() in above:
             raise InputError(f"by the {CARD} in {above[-1]}, the LoRA in {path} is its own base; name another base")
         base = resolve(_base_of(path), (*above, path.resolve()))
@@ -189,7 +202,8 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
         fix = (
             "give a folder with model_index.json, one with a LoRA and palate.json, or a finished run of `palate align`"
         )
-        raise InputError(f"{path} is not a model: it has neither model_index.json nor {LORA_FILE}; {fix}")
+        missing = f"neither model_index.json nor {LORA_FILE}, nor {PEFT_FILE} with {PEFT_CONFIG}"
+        raise InputError(f"{path} is not a model: it has {missing}; {fix}")
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
         return ModelSource(str(name))
     raise InputError(

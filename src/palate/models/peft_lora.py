@@ -1,0 +1,90 @@
+"""A LoRA in peft's own format, `adapter_model.safetensors`, for pipelines of diffusers that do not load LoRAs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from palate.core.errors import InputError
+from palate.core.finite import require_finite
+from palate.models.parts import check_lora, read_json
+from palate.models.source import PEFT_CONFIG, PEFT_FILE
+
+README = "README.md"
+PREFIX = "base_model.model."
+"""The beginning of every tensor's name in peft's files."""
+
+
+def save_peft(network: nn.Module, folder: Path, family: str, part: str, base: str) -> None:
+    """Writes the adapter of a network, its settings, and a README with the code that loads both.
+
+    Args:
+        network: a diffusers model with an adapter of peft's.
+        folder: where to write; made when it is absent.
+        family: the class of the network's pipeline.
+        part: the network's name in it.
+        base: the model that was trained.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"{PREFIX}{name}": value.contiguous() for name, value in get_peft_model_state_dict(network).items()}
+    save_file(tensors, folder / PEFT_FILE, {"format": "pt"})
+    settings: Any = network.peft_config
+    settings["default"].save_pretrained(folder)
+    what = f"Diffusers' {family} does not load LoRAs, so this one is in peft's own format. In this folder:"
+    lines = [f"# A LoRA for {base}", "", what, "", "```python", *peft_usage(part, base), "```"]
+    (folder / README).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def peft_usage(part: str, base: str) -> list[str]:
+    """The lines of code that load a model with the LoRA in the present folder."""
+    return [
+        "from diffusers import DiffusionPipeline",
+        "from peft import PeftModel",
+        "",
+        f'pipe = DiffusionPipeline.from_pretrained("{base}")',
+        f'pipe.{part} = PeftModel.from_pretrained(pipe.{part}, ".").merge_and_unload()',
+    ]
+
+
+def fuse_peft(network: Any, file: Path) -> None:
+    """Adds a LoRA in peft's format to the weights of a network: all of it, or it is refused.
+
+    Args:
+        network: a diffusers model.
+        file: `adapter_model.safetensors`, beside its `adapter_config.json`.
+
+    Raises:
+        InputError: the files are not those of a LoRA, or it belongs to another model, or contains tensors that would
+            not be used, or a number that is not finite.
+    """
+    from diffusers.utils.peft_utils import recurse_remove_peft_layers
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from safetensors.torch import load_file
+
+    check_lora(file)
+    if (kind := read_json(file.parent / PEFT_CONFIG).get("peft_type")) != "LORA":
+        raise InputError(f"{file} is not a LoRA but an adapter of the type {kind!r}, which is not supported")
+    tensors = load_file(file)
+    require_finite(f"the weights in {file}", tensors, fix="the run that made it diverged", error=InputError)
+    before = set(network.state_dict())
+    try:
+        inject_adapter_in_model(LoraConfig.from_pretrained(str(file.parent)), network)
+        unused = set_peft_model_state_dict(network, tensors).unexpected_keys
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{file} is not a LoRA for this {type(network).__name__}: {reason}") from error
+    added = sum("lora_" in name for name in set(network.state_dict()) - before)
+    if unused or len(tensors) != added:
+        what = f"it has {len(tensors)} tensors, of which the model takes {added - len(unused)}"
+        raise InputError(f"{file} cannot be used whole: {what}; it was made for another model")
+    for layer in network.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+    recurse_remove_peft_layers(network)
+    del network.peft_config

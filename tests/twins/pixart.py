@@ -1,0 +1,34 @@
+"""PixArt-Sigma."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffusers import DPMSolverMultistepScheduler, PixArtSigmaPipeline, PixArtTransformer2DModel
+
+from twins.twin import Twin, eight_fold_vae, seeded, tiny_t5
+
+
+def random_pixart_sigma(folder: Path) -> Path:
+    """A random `PixArtSigmaPipeline` of factor 8 in a folder."""
+    tokenizer = seeded()
+    PixArtSigmaPipeline(
+        tokenizer=tokenizer,
+        text_encoder=tiny_t5(len(tokenizer)),
+        vae=eight_fold_vae(use_quant_conv=True, use_post_quant_conv=True, scaling_factor=0.13025, shift_factor=None),
+        transformer=PixArtTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=8,
+            num_layers=2,
+            norm_num_groups=4,
+            cross_attention_dim=16,
+            sample_size=32,
+            caption_channels=32,
+        ),
+        scheduler=DPMSolverMultistepScheduler(),
+    ).save_pretrained(folder)
+    return Path(folder)
+
+
+sigma = Twin(random_pixart_sigma, size=(224, 288), square=32)
+"""The size is one to which the pipeline does not resize others."""
