@@ -64,7 +64,7 @@ def test_a_saved_lora_is_loaded_by_plain_diffusers_and_predicts_what_was_trained
     ours, theirs = load_denoiser(folder), load_denoiser(twins[name])
     square = TWINS[name].square
     base = prediction(theirs, square)
-    theirs = type(theirs)(plain)
+    theirs = adapter_of(resolve(twins[name]))(plain)
     torch.testing.assert_close(prediction(theirs, square), prediction(ours, square), atol=1e-5, rtol=1e-4)
     assert (prediction(ours, square) - base).abs().max() > 1e-4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from diffusers import DPMSolverMultistepScheduler, PixArtSigmaPipeline, PixArtTransformer2DModel
 
@@ -12,6 +13,7 @@ from twins.twin import Twin, eight_fold_vae, seeded, tiny_t5
 def random_pixart_sigma(folder: Path) -> Path:
     """A random `PixArtSigmaPipeline` of factor 8 in a folder."""
     tokenizer = seeded()
+    scheduler: Any = DPMSolverMultistepScheduler()
     PixArtSigmaPipeline(
         tokenizer=tokenizer,
         text_encoder=tiny_t5(len(tokenizer)),
@@ -25,7 +27,7 @@ def random_pixart_sigma(folder: Path) -> Path:
             sample_size=32,
             caption_channels=32,
         ),
-        scheduler=DPMSolverMultistepScheduler(),
+        scheduler=scheduler,
     ).save_pretrained(folder)
     return Path(folder)
 
