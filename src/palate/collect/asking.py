@@ -150,7 +150,7 @@ def _lease(
 ) -> int:
     key, until, side = {"rater_id": rater.id, "item_id": item.id, "repeat": repeat}, now + config.lease, 0
     number = session.scalar(_KNOWN, key)
-    if number is not None:  # its lease ran out, and it is free again
+    if number is not None:  # its lease has expired, so it is free again
         session.execute(_LEASE, {"number": number, "end": until})
     else:
         row = {**key, "order": list(order), "state": LEASED, "until": until, "created": now}

@@ -33,17 +33,17 @@ BESIDE = ("", "-wal", "-shm", "-journal")
 class Database:
     """Transactions on a study.
 
-    SQLite has one writer: writers of this process wait for each other here, and not by its polling. Every commit is on
-    disk before it is acknowledged (WAL with synchronous FULL; PostgreSQL's default). Nobody but their owner can read
-    SQLite's files, also those of a study that an earlier version made.
+    SQLite allows one writer at a time: the writers of this process wait for a lock here, instead of SQLite's polling.
+    Every commit is on disk before it is acknowledged (WAL with synchronous FULL; PostgreSQL's default). Only the owner
+    of SQLite's files can read them, also those of a study that an earlier version made.
 
     Args:
         url: a PostgreSQL URL, or a path to SQLite's file.
-        password: a file with PostgreSQL's password, as `without_password` writes it; libpq looks where it always does,
-            such as PGPASSWORD and ~/.pgpass, where there is none.
+        password: a file with PostgreSQL's password in the format of `without_password`; without one, libpq uses its
+            usual sources, such as PGPASSWORD and ~/.pgpass.
 
     Raises:
-        InputError: the URL is none.
+        InputError: the URL is not valid.
     """
 
     def __init__(self, url: str | Path, password: Path | None = None) -> None:
@@ -63,7 +63,7 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
 
     def migrate(self) -> None:
-        """Creates or updates the tables in one transaction; of several processes that try, one does it.
+        """Creates or updates the tables in one transaction; of several simultaneous processes, only one does it.
 
         Raises:
             InputError: the database cannot be reached.
@@ -97,7 +97,7 @@ class Database:
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
-        """Whether this process alone serves the study during the block, by a lock of PostgreSQL.
+        """Whether only this process serves the study during the block, ensured by a lock in PostgreSQL.
 
         The lock ends with the process. With SQLite, the file lock of `claim.claimed` is enough.
         """
@@ -110,27 +110,27 @@ class Database:
             try:
                 yield alone
             finally:
-                with suppress(DatabaseError):  # a connection that broke has let go of the lock already
+                with suppress(DatabaseError):  # the lock of a broken connection is released already
                     if alone:  # before the connection ends: the server notices that only some time later
                         connection.execute(select(func.pg_advisory_unlock(SERVING)))
                 connection.invalidate()  # the lock belongs to the connection, which must not go back to the others
 
     def close(self) -> None:
-        """Closes all connections; those that another thread still uses, when it returns them."""
+        """Closes all connections; a connection that another thread still uses is closed when it is returned."""
         self._closed = True
         self.engine.dispose()
 
     def _close_late(self, _: object, record: ConnectionPoolEntry) -> None:
-        """Closes a connection that comes back to the pool of a closed database."""
+        """Closes a connection that is returned to the pool of a closed database."""
         if self._closed:
             record.invalidate()
 
 
 def _make_private(file: Path) -> None:
-    """Makes SQLite's file, if it is not there, and lets its owner alone read it and the files that SQLite puts beside
-    it; those that do not belong to this user stay as they are."""
-    # Only a new file is opened here: closing any descriptor of a file lets go of all locks that this process has on it,
-    # those of SQLite too (https://www.sqlite.org/howtocorrupt.html, 2.2). SQLite says itself what else is wrong.
+    """Creates SQLite's file, if it does not exist, and makes it and the files that SQLite creates with it readable only
+    for their owner; files of another user are not changed."""
+    # Only a new file is opened here: closing any descriptor of a file releases all locks that this process has on it,
+    # those of SQLite too (https://www.sqlite.org/howtocorrupt.html, 2.2). SQLite itself reports other errors.
     with suppress(OSError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     for ending in BESIDE:

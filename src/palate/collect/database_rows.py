@@ -1,7 +1,7 @@
 """The tables of a study's database. Votes are only added: triggers refuse updates and deletions (see the migration).
 
-An *item* is what is asked: n images of a prompt, in *places* 0 .. n - 1. An *assignment* is an item shown to a rater,
-in an order of its own: `order[k]` is the place of the image at position k of the screen, from the left.
+An *item* is n images of a prompt that raters compare, in *places* 0 .. n - 1. An *assignment* is an item shown to a
+rater, in an order of its own: `order[k]` is the place of the image at position k of the screen, from the left.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class StudyRow(Base):
     config: Mapped[dict[str, Any]]
     owner_hash: Mapped[str] = mapped_column(String(64))
     secret: Mapped[str] = mapped_column(String(64))
-    """Of CSRF tokens and of keyed draws."""
+    """The key of CSRF tokens and of random draws."""
     created: Mapped[float]
 
 
 class ImageRow(Base):
     """A picture as raters see it: `file` is relative to the study's folder, without metadata.
 
-    Pictures that are equal share a file, and have a row each where they are not of the same origin.
+    Equal pictures share a file, and have separate rows where they have different origins.
     """
 
     __tablename__ = "image"
@@ -59,14 +59,14 @@ class ItemRow(Base):
     __table_args__ = (Index("item_next", "purpose", "filled", "turn"),)
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     purpose: Mapped[str] = mapped_column(String(8))
-    """`real`, `gold`, or `live` for what a rater's own prompt made."""
+    """`real`, `gold`, or `live` for the images of a rater's own prompt."""
     prompt: Mapped[str] = mapped_column(Text)
     images: Mapped[list[int]]
     """The id of the image at each place."""
     answer: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     """The ranks by place [n] that a gold item is known to have."""
     turn: Mapped[int]
-    """Random, and keyed by the study's seed: the order in which items of equal standing are asked."""
+    """A random number from the study's seed: the order of items that have the same number of votes."""
     filled: Mapped[int] = mapped_column(default=0)
     """The votes of raters that count, and current leases; the item is complete when it reaches `raters_per_item`."""
     left: Mapped[int] = mapped_column(default=0)
@@ -124,7 +124,7 @@ class VoteRow(Base):
     __table_args__ = (Index("vote_by_rater", "rater_id", "id"),)
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     uuid: Mapped[str] = mapped_column(String(36), unique=True)
-    """Made by the client, so that sending a vote again changes nothing."""
+    """Chosen by the client, so that sending a vote again changes nothing."""
     assignment_id: Mapped[int] = mapped_column(ForeignKey("assignment.id"), index=True)
     rater_id: Mapped[int] = mapped_column(ForeignKey("rater.id"))
     item_id: Mapped[int] = mapped_column(ForeignKey("item.id"), index=True)

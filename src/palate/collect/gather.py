@@ -33,7 +33,7 @@ class Original:
 
 @dataclass(frozen=True)
 class Question:
-    """Images of one prompt that are compared with each other; `answer` is the ranking that gold is known to have."""
+    """Images of one prompt that are compared with each other; `answer` is the known ranking, for gold."""
 
     prompt: str
     originals: tuple[Original, ...]
@@ -41,10 +41,10 @@ class Question:
 
 
 def gather(config: StudyConfig, tally: Tally) -> list[Question]:
-    """Every question of a study, in the order of its keys; `limit` of them where it is given.
+    """Every question of a study, in the order of the questions' keys; at most `limit`, where it is given.
 
     Raises:
-        InputError: no such images, a broken one, or nothing to compare.
+        InputError: the images do not exist, one is broken, or there is nothing to compare.
     """
     if config.live:
         return []
@@ -57,10 +57,10 @@ def gather(config: StudyConfig, tally: Tally) -> list[Question]:
 
 
 def gather_gold(config: StudyConfig, tally: Tally) -> list[Question]:
-    """Questions with a known answer; those without one, or of another size than the study's, are left out.
+    """Questions with a known answer; those without one, or with another number of images than the study, are left out.
 
     Raises:
-        InputError: no such ranked sets, or none that fits.
+        InputError: the ranked sets do not exist, or none of them fits.
     """
     if config.gold is None:
         return []
@@ -78,13 +78,13 @@ def gather_gold(config: StudyConfig, tally: Tally) -> list[Question]:
 
 
 def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
-    """Images of one prompt: of one folder, or of one number from every folder, each folder's only once."""
+    """Groups of images of one prompt: from one folder, or those with the same number from every folder."""
     named = [_named(each) for each in config.images]
     if len({name for name, _ in named}) < len(named):
         raise InputError("images must have distinct names; write name=folder")
     groups: dict[tuple[str, int, int], list[Original]] = defaultdict(list)
     for name, folder in named:
-        seen: Counter[tuple[str, int]] = Counter()  # a prompt may occur in a folder twice
+        seen: Counter[tuple[str, int]] = Counter()  # a folder may contain a prompt twice
         for record in _inside(read_image_folder(folder, tally), folder, tally):
             about = (("image_index", record.image_index), ("file_name", record.file_name))
             original = Original(record.image, name or record.model, record.seed, about)
@@ -125,7 +125,7 @@ def _require_inside(paths: Iterable[Path], folder: Path) -> None:
 
 
 def _of_sets(source: str, tally: Tally) -> Iterator[Question]:
-    """Every ranked set, whose ranking is the answer; where the source is a file or a folder, all images are in it."""
+    """Every ranked set, with its ranking as the answer; all images of a file or folder must be in it."""
     given = Path(source).expanduser()
     folder = given if given.is_dir() else given.parent if given.is_file() else None
     for each in iterate_preferences(source, tally):
@@ -136,7 +136,7 @@ def _of_sets(source: str, tally: Tally) -> Iterator[Question]:
 
 
 def _sound(groups: Iterable[Question], tally: Tally) -> Iterator[Question]:
-    """Those whose prompt and names of systems can be kept in every database."""
+    """The questions whose prompt and names of systems every database can store."""
     for each in groups:
         if _passes(tally, _named_by(each), partial(_require_storable, each)):
             yield each
@@ -149,7 +149,7 @@ def _require_storable(question: Question) -> None:
 
 
 def _passes(tally: Tally, name: str, check: Callable[[], None]) -> bool:
-    """Whether something passes a check; where bad rows are left out and counted, else they are refused."""
+    """Whether something passes a check; bad rows are counted where they may be left out, else they are an error."""
     with tally.row(name):
         check()
         return True
@@ -167,7 +167,7 @@ def _originals(ranked: RankedSet) -> tuple[Original, ...]:
 
 
 def _split(config: StudyConfig, group: Question, tally: Tally) -> Iterator[Question]:
-    """Questions of n images: every pair of a group, or as many whole sets as it holds."""
+    """Questions of n images: every pair of a group, or as many sets of n as the group has images for."""
     n, originals = config.per_screen, group.originals
     if len(originals) < n:
         tally.drop("groups with too few images")

@@ -59,8 +59,8 @@ class Painter:
     """Draws images for raters' prompts, one prompt after the other, in its own thread.
 
     Args:
-        study: where screens go.
-        load: gives the function from prompts and seeds to images; called in the thread, before the first prompt.
+        study: the study that gets the screens.
+        load: returns the function from prompts and seeds to images; called in the thread, before the first prompt.
     """
 
     def __init__(self, study: OpenStudy, load: Callable[[], Sample]) -> None:
@@ -71,10 +71,10 @@ class Painter:
         threading.Thread(target=self._work, name="painter", daemon=True).start()
 
     def ask(self, rater: int, prompt: str) -> str:
-        """Takes a prompt on; returns the name of its job.
+        """Adds a prompt to the queue; returns the name of its job.
 
         Raises:
-            Refusal: no prompt (400), or too many are waiting (429).
+            Refusal: the prompt is not valid (400), or too many are waiting (429).
         """
         try:
             prompt = typed_text(" ".join(prompt.split())).strip()
@@ -118,7 +118,7 @@ class Painter:
                 self._note(name, state="ready")
 
     def _failed(self, name: str, error: Exception, loaded: bool) -> None:
-        """Says to the rater what they can do, and to the owner, in the log, what went wrong."""
+        """Sets a message for the rater on what they can do, and logs the error for the owner."""
         job = self._jobs.get(name)
         prompt, rater = (job.prompt, job.rater) if job else ("", 0)
         if loaded and isinstance(error, InputError):  # it is about the prompt, or about what the model made of it
@@ -155,7 +155,7 @@ def painter_of(study: OpenStudy, device: str | None) -> Painter | None:
     """A painter of the study's model; None where the study has no live mode.
 
     Raises:
-        InputError: no such model.
+        InputError: the model does not exist.
     """
     if study.config.live is None:
         return None

@@ -28,12 +28,12 @@ from palate.records.images import StoredImage
 from palate.records.tally import Tally
 
 SEVERAL_SIZES, MADE_SMALLER = "items with images of several sizes", "images made smaller"
-"""What a summary calls them."""
+"""The names of these two counts in a summary."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A new study; the owner's token is in here alone, and not kept."""
+    """A new study; the owner's token is stored nowhere else."""
 
     folder: Path
     owner: str
@@ -41,13 +41,13 @@ class Made:
 
 
 def new_study(config: StudyConfig) -> Made:
-    """Copies the pictures, without metadata and in one size a comparison (see `sizes`), and writes what is asked.
+    """Copies the pictures, without metadata and in one size for each comparison (see `sizes`), and writes the items.
 
-    A password in the database's URL is kept in a file of its own, and in no configuration.
+    A password in the database's URL is stored in a file of its own, and in no configuration.
 
     Raises:
-        InputError: no such images or model, a broken image, nothing to compare, a database that cannot be reached, or
-            a folder that holds a study already; a study that was begun is taken back.
+        InputError: the images or the model do not exist, an image is broken, there is nothing to compare, the database
+            cannot be reached, or the folder holds a study already; the files of an incomplete study are deleted.
         RunFolderError: the folder holds another run.
     """
     if config.live:
@@ -76,7 +76,7 @@ def new_study(config: StudyConfig) -> Made:
 
 
 def _write(config: StudyConfig, asked: Sequence[tuple[str, Question]], owner: str) -> dict[str, int]:
-    """All of a study in one transaction: whatever stops it, the database has the whole of it or nothing."""
+    """Writes all of a study in one transaction, so that the database has all of it or nothing after an interruption."""
     study = create(config)
     album = Album(study.folder, config.sizes == "keep")
     try:
@@ -85,7 +85,7 @@ def _write(config: StudyConfig, asked: Sequence[tuple[str, Question]], owner: st
                 for purpose, question in track(asked, "preparing pictures"):
                     add_item(session, study, purpose, question, album)
         return study.counts() | album.counts()
-    except IntegrityError as error:  # somebody else began a study there at the same moment
+    except IntegrityError as error:  # another process began a study there at the same moment
         raise InputError("the database holds a study already; name another database") from error
     finally:
         study.close()
@@ -108,11 +108,11 @@ class Stored:
 
 
 class Album:
-    """The pictures of a study; each original is decoded and written once for each size that it is compared in.
+    """The pictures of a study; each original is decoded and written once for each size in which it is compared.
 
     Args:
-        folder: of the study.
-        keep: let each picture keep its size, whatever the sizes of the others on the screen.
+        folder: the folder of the study.
+        keep: keep the size of each picture, whatever the sizes of the others on the screen.
     """
 
     def __init__(self, folder: Path, keep: bool = False) -> None:
@@ -124,7 +124,7 @@ class Album:
         self._stored: dict[tuple[str, tuple[int, int]], Stored] = {}
 
     def pictures(self, originals: Sequence[Original]) -> list[Stored]:
-        """The pictures of a comparison, all of one size unless they keep their own."""
+        """The pictures of a comparison, all of one size unless sizes are kept."""
         sizes = [self._size(each.image) for each in originals]
         mixed, common = len(set(sizes)) > 1, common_size(sizes)
         self._mixed += mixed
@@ -133,7 +133,7 @@ class Album:
         return [self._store(each.image, size if self.keep else common) for each, size in zip(originals, sizes)]
 
     def counts(self) -> dict[str, int]:
-        """How many screens have images of several sizes, and how many images were made smaller; where there are any."""
+        """The number of items with images of several sizes, and of images that were made smaller, where above zero."""
         found = {SEVERAL_SIZES: self._mixed, MADE_SMALLER: len(self._made_smaller)}
         return {name: count for name, count in found.items() if count}
 

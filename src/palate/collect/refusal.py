@@ -9,8 +9,8 @@ class Refusal(PalateError):  # noqa: N818  # it is an answer, not a fault
     """A request that is refused.
 
     Args:
-        status: as of HTTP: 400 malformed, 401 without a session, 403 not yours to do, 404 not there, or not yours to
-            know of, 409 too late or twice.
+        status: the HTTP status: 400 malformed, 401 without a session, 403 not allowed, 404 does not exist or may not be
+            seen, 409 too late or repeated.
         message: one sentence, shown to the rater.
     """
 

@@ -48,7 +48,7 @@ class OpenStudy:
         return (self.folder / "images").resolve()
 
     def add_rater(self, name: str) -> str:
-        """A new rater's token, which is not stored: a person with the link is the rater.
+        """Adds a rater and returns their token, which is not stored: whoever has the link is the rater.
 
         Raises:
             InputError: the name is empty, too long or taken, or cannot be printed.
@@ -56,10 +56,10 @@ class OpenStudy:
         return self.invite([name])[0]
 
     def invite(self, names: Sequence[str], renew: bool = False) -> list[str]:
-        """A new token for each of several raters; all of them are invited, or none.
+        """Adds several raters and returns a token for each; all of them are added, or none.
 
         Args:
-            renew: raters who are there already get a new token, which makes the old one void, instead of being refused.
+            renew: give existing raters a new token, which makes the old one invalid, instead of refusing them.
 
         Raises:
             InputError: a name is empty, too long or taken, or cannot be printed.
@@ -81,10 +81,10 @@ class OpenStudy:
         return tokens
 
     def renew_rater(self, name: str) -> str:
-        """A new token for a rater who lost theirs; the old one is void.
+        """A new token for a rater who lost theirs; the old one is no longer valid.
 
         Raises:
-            InputError: no such rater.
+            InputError: there is no such rater.
         """
         token = new_token()
         with self.database.write() as session:
@@ -95,7 +95,7 @@ class OpenStudy:
         return token
 
     def rater(self, token: str) -> int | None:
-        """The rater whom a token belongs to."""
+        """The number of the rater with a token; None where no rater has it."""
         with self.database.read() as session:
             return session.scalar(_WHOSE, {"token": token_hash(token)})
 
@@ -105,7 +105,7 @@ class OpenStudy:
             return equal_in_constant_time(session.scalars(select(StudyRow.owner_hash)).one(), token_hash(token))
 
     def renew_owner(self) -> str:
-        """A new owner's token; the old one is void."""
+        """A new owner's token; the old one is no longer valid."""
         token = new_token()
         with self.database.write() as session:
             session.scalars(select(StudyRow)).one().owner_hash = token_hash(token)
@@ -123,7 +123,7 @@ class OpenStudy:
         """Writes the study's row, with the owner's token.
 
         Returns:
-            False where the study was there: whatever was asked was written with it.
+            False where the study was there already; its items were written together with it.
 
         Raises:
             InputError: the database holds another study.

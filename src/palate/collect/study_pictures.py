@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 GREY = (119, 119, 119)
-"""Around a picture of another shape; the middle of perceived lightness."""
+"""The colour around a picture of another shape: the middle of perceived lightness."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class StudyPicture:
 
     @property
     def file(self) -> str:
-        """A name by content, relative to the study."""
+        """The file's name, which depends on its content, relative to the study."""
         return f"images/{hashlib.sha256(self.data).hexdigest()[:40]}.png"
 
 
@@ -51,7 +51,7 @@ def picture_of(image: Image.Image, size: tuple[int, int]) -> StudyPicture:
 
 
 def _encoded(image: Image.Image) -> StudyPicture:
-    plain = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())  # pixels alone, whatever `info` had
+    plain = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())  # only pixels, no metadata
     buffer = io.BytesIO()
     plain.save(buffer, "png")
     return StudyPicture(buffer.getvalue(), plain.width, plain.height)

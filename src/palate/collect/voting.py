@@ -21,7 +21,7 @@ from palate.core.errors import InputError
 
 Kind = Literal["answer", "skip", "flag"]
 LONGEST = 86_400.0
-"""Seconds that a vote may have taken; more says that the clock is wrong."""
+"""The maximum number of seconds for one vote; a greater value means that the clock is wrong."""
 TAKEN = "another vote has this number; reload the page"
 
 
@@ -30,12 +30,12 @@ class VoteRequest:
     """A vote as a rater's client sends it.
 
     Attributes:
-        uuid: made by the client; the same ballot may be sent again, and counts once.
-        assignment: the screen.
-        kind: of the vote.
-        answers: to every question, of an answer; see `answers.ranks_of_answer`.
-        reason: of a skip or a flag.
-        seconds: from the first sight of the screen to the vote.
+        uuid: chosen by the client; the same vote may be sent again, and counts once.
+        assignment: the number of the screen.
+        kind: `answer`, `skip` or `flag`.
+        answers: in an answer, one for every question; see `answers.ranks_of_answer`.
+        reason: the reason of a skip or a flag.
+        seconds: the time between the first display of the screen and the vote.
     """
 
     uuid: str
@@ -51,8 +51,8 @@ class Receipt:
     """A vote that is on disk.
 
     Attributes:
-        vote: its number.
-        new: False where it was there already.
+        vote: the number of the vote.
+        new: False where the vote was there already.
         done: how many screens the rater has answered.
     """
 
@@ -62,11 +62,11 @@ class Receipt:
 
 
 def add_vote(study: OpenStudy, rater_id: int, ballot: VoteRequest) -> Receipt:
-    """Adds a vote, unless it is there.
+    """Adds a vote, unless it is there already.
 
     Raises:
-        Refusal: no such screen of this rater (404), a screen that is answered or a number that another vote has (409),
-            or an answer that is none (400).
+        Refusal: the rater has no such screen (404), the screen is answered already or another vote has the UUID (409),
+            or the answer is not valid (400).
     """
     name = _uuid(ballot.uuid)
     try:
@@ -87,14 +87,15 @@ def add_vote(study: OpenStudy, rater_id: int, ballot: VoteRequest) -> Receipt:
 def undo_vote(study: OpenStudy, rater_id: int, ballot_uuid: str, vote_uuid: str | None = None) -> Receipt:
     """Takes a vote of the rater back: adds a vote that supersedes it, and shows its screen again.
 
-    A screen that was skipped may by now have been given to another rater; it then has one vote more than asked.
+    A screen that was skipped may have been given to another rater in the meantime; then its item has one more vote than
+    necessary.
 
     Args:
-        ballot_uuid: made by the client; the same undo may be sent again, and takes back no more.
-        vote_uuid: of the vote to take back; the rater's last one, which may be that of another tab, when left out.
+        ballot_uuid: chosen by the client; the same undo may be sent again, and has no further effect.
+        vote_uuid: the UUID of the vote to take back; when left out, the rater's last vote, also from another tab.
 
     Raises:
-        Refusal: there is none to take back, or another vote has this number (409).
+        Refusal: there is no vote to take back, or another vote has the UUID (409).
     """
     name, of = _uuid(ballot_uuid), vote_uuid and _uuid(vote_uuid)
     try:
@@ -121,7 +122,7 @@ def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
     """Makes a rater's votes not count, or count again; nothing is deleted, and others are asked instead.
 
     Raises:
-        InputError: no such rater.
+        InputError: there is no such rater.
     """
     with study.database.write() as session:
         rater = session.scalar(select(RaterRow).where(RaterRow.name == name).with_for_update(**LOCK))
@@ -136,7 +137,7 @@ def quarantine(study: OpenStudy, name: str, on: bool = True) -> None:
 
 
 def _counted(session: Session, rater_id: int) -> Sequence[AssignmentRow]:
-    """A rater's assignments that their items count: leased ones, and answered ones."""
+    """The assignments of a rater that count for their items: leased and answered ones."""
     answered = standing_votes_query(rater_id).where(VoteRow.kind == "answer").with_only_columns(VoteRow.assignment_id)
     mine = select(AssignmentRow).where(AssignmentRow.rater_id == rater_id, AssignmentRow.repeat == 0)
     mine = mine.where((AssignmentRow.state == LEASED) | AssignmentRow.id.in_(answered)).order_by(AssignmentRow.item_id)
@@ -144,7 +145,7 @@ def _counted(session: Session, rater_id: int) -> Sequence[AssignmentRow]:
 
 
 def _own(session: Session, rater: RaterRow, number: int) -> AssignmentRow:
-    sound = isinstance(number, int) and 0 < number < 2**63  # what a database can hold
+    sound = isinstance(number, int) and 0 < number < 2**63  # the range of a number in the database
     assignment = session.scalar(_ASSIGNMENT, {"number": number}) if sound else None
     if assignment is None or assignment.rater_id != rater.id:
         raise Refusal(404, "this screen is not yours; reload the page")
@@ -154,7 +155,11 @@ def _own(session: Session, rater: RaterRow, number: int) -> AssignmentRow:
 def _sent_before(
     session: Session, rater: RaterRow, assignment: AssignmentRow | None, vote: dict[str, Any]
 ) -> Receipt | None:
-    """The receipt of a vote that is there already; of one that says something else there is none."""
+    """The receipt of a vote that is there already; None where it is not.
+
+    Raises:
+        Refusal: the UUID belongs to a vote with other contents (409).
+    """
     before = session.scalar(_NAMED, {"name": vote["uuid"]})
     if before is None:
         return None
