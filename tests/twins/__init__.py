@@ -22,6 +22,7 @@ TWINS: dict[str, Twin] = {
     "cogview-4": cogview_4.plain,
     "flux-dev": flux.dev,
     "flux-schnell": flux.schnell,
+    "flux2-dev": flux_2.dev,
     "flux2-klein": flux_2.klein,
     "flux2-klein-distilled": flux_2.klein_distilled,
     "hidream": hidream.full,

@@ -1,4 +1,4 @@
-"""FLUX.2: klein with guidance and distilled."""
+"""FLUX.2: klein with guidance and distilled, and dev with its guidance as an input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from diffusers import (
     AutoencoderKLFlux2,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
+    Flux2Pipeline,
     Flux2Transformer2DModel,
 )
 from torch import Tensor
-from transformers import Qwen3ForCausalLM
+from transformers import Mistral3ForConditionalGeneration, Qwen3ForCausalLM
 
-from twins.language_models import chat_tokenizer, qwen3
+from twins.language_models import chat_tokenizer, mistral_3, qwen3
 from twins.twin import Twin
 
 
@@ -27,6 +28,17 @@ def random_klein(folder: Path, distilled: bool = False) -> Path:
         tokenizer=tokenizer,
         **_parts(embedded=False),
         is_distilled=distilled,
+    ).save_pretrained(folder)
+    return Path(folder)
+
+
+def random_dev(folder: Path) -> Path:
+    """A random `Flux2Pipeline` in a folder; a tokenizer takes the place of its processor, which needs torchvision."""
+    tokenizer = chat_tokenizer()
+    Flux2Pipeline(
+        text_encoder=Mistral3ForConditionalGeneration(mistral_3(tokenizer, layers=31)),
+        tokenizer=tokenizer,
+        **_parts(embedded=True),
     ).save_pretrained(folder)
     return Path(folder)
 
@@ -50,8 +62,9 @@ def _parts(embedded: bool) -> dict[str, Any]:
         "up_block_types": ("UpDecoderBlock2D", "UpDecoderBlock2D"),
     }
     vae = AutoencoderKLFlux2(latent_channels=4, layers_per_block=1, norm_num_groups=4, **blocks)
-    vae.bn.running_mean.normal_()
-    vae.bn.running_var.uniform_(0.5, 2)
+    statistics: Any = vae.bn
+    statistics.running_mean.normal_()
+    statistics.running_var.uniform_(0.5, 2)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
     return {"transformer": transformer, "vae": vae, "scheduler": scheduler}
 
@@ -65,3 +78,4 @@ def unpacked(pipeline: Any, latents: Tensor, height: int, width: int) -> Tensor:
 
 klein = Twin(random_klein, unpacked)
 klein_distilled = Twin(partial(random_klein, distilled=True), unpacked, guidance=(({"guidance_scale": 4.0}, 4.0),))
+dev = Twin(random_dev, unpacked, guidance=(({"guidance_scale": 4.0}, 4.0), ({"guidance_scale": 1.0}, 1.0)))

@@ -36,6 +36,8 @@ class Adapter:
     """How the scale of guidance has its effect."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Packages that a model of the family needs and that Palate does not install by itself."""
+    needed_by: ClassVar[str | None] = None
+    """The class of the part that needs these packages, if a model may do without it."""
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     """Endings of the names of the layers that get a LoRA by default: the projections of every attention layer, as in
     diffusers' own training scripts."""

@@ -21,6 +21,7 @@ FAMILIES = {
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "ChromaPipeline": "palate.models.chroma:Chroma",
     "FluxPipeline": "palate.models.flux:Flux",
+    "Flux2Pipeline": "palate.models.flux_2:Flux2Dev",
     "Flux2KleinPipeline": "palate.models.flux_2:Flux2Klein",
     "QwenImagePipeline": "palate.models.qwen_image:QwenImage",
     "ZImagePipeline": "palate.models.z_image:ZImage",
@@ -91,7 +92,8 @@ def adapter_of(source: ModelSource) -> type[Adapter]:
         reason = UNSUPPORTED.get(source.family, f"this pipeline is not known{nearest(source.family, FAMILIES)}")
         fix = "`palate models` lists those that it trains"
         raise InputError(f"{source.base} is a {source.family}, which Palate does not train: {reason}; {fix}")
-    if missing := missing_packages(adapter):
+    needed = adapter.needed_by is None or adapter.needed_by in source.parts().values()
+    if needed and (missing := missing_packages(adapter)):
         raise InputError(f"{adapter.title} needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     return adapter
 

@@ -84,6 +84,8 @@ class Flux2Dev(Flux2Klein):
 
     title = "FLUX.2 dev"
     guidance = "its scale is an input of the network"
+    needs = ("torchvision",)
+    needed_by = "PixtralProcessor"
 
     def negates(self, scale: float) -> bool:
         """Never, as the network was trained to predict what guidance would give."""

@@ -55,7 +55,7 @@ def load_pipeline(
     with quiet_libraries():
         try:
             pipeline = DiffusionPipeline.from_pretrained(source.folder, **settings, **{**absent, **parts})
-        except (OSError, ValueError) as error:
+        except (ImportError, OSError, ValueError) as error:
             raise InputError(f"diffusers cannot open the model in {source.folder}: {error}") from error
         _require_finite_weights(pipeline, source, parts)
         for lora in source.loras:
