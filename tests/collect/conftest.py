@@ -1,4 +1,4 @@
-"""Studies of small drawn pictures, on SQLite and on PostgreSQL: every test that asks for `study` runs on both."""
+"""Studies of small drawn pictures, on SQLite and on PostgreSQL: every test with the fixture `study` runs on both."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def new_database(request: pytest.FixtureRequest) -> Callable[[], str | None]:
 
 @pytest.fixture
 def study(tmp_path: Path, new_database: Callable[[], str | None]) -> Iterator[MakeStudy]:
-    """Makes a study: `study(items=6, raters=3, **changes)`, with changes as of `StudyConfig`.
+    """Makes a study: `study(items=6, raters=3, **changes)`, where `changes` are settings of `StudyConfig`.
 
-    Two folders, `base` and `tuned`, with one picture each of `items` prompts, unless the changes say what is compared.
+    Two folders, `base` and `tuned`, with one picture each of `items` prompts, unless the changes name other images.
     The raters are `rater 0` and so on, with ids from 1.
     """
     made: list[OpenStudy] = []

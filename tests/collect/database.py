@@ -1,4 +1,4 @@
-"""What tests of studies stand on: a PostgreSQL server of their own, drawn pictures, and the ways of a rater."""
+"""Helpers for tests of studies: a PostgreSQL server, drawn pictures, and the actions of a rater."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ KEEPER = 'folder=$1; shift; "$@" & cat > /dev/null; kill -INT $!; wait $!; rm -r
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: all in a temporary folder, with a unix socket that nobody else reaches."""
+    """A running server, whose files are all in a temporary folder, with a unix socket that only this user can reach."""
 
     folder: Path
     _numbers: Iterator[int] = field(default_factory=count)
@@ -64,7 +64,7 @@ class Server:
         return self.url(name)
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
-        """What a statement of the superuser gives, outside of every transaction."""
+        """The result of a statement by the superuser, outside of a transaction."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             cursor = connection.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
             return cursor.fetchall() if cursor.description else []
@@ -78,7 +78,7 @@ class Server:
 
 
 def binaries() -> Path | None:
-    """The folder of `initdb` and `postgres`: Debian keeps it off the PATH."""
+    """The folder of `initdb` and `postgres`, which is not in the PATH on Debian."""
     beside = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
     return next(
@@ -88,7 +88,7 @@ def binaries() -> Path | None:
 
 @contextmanager
 def server(programs: Path) -> Iterator[Server]:
-    """Starts one, and stops it."""
+    """Starts a server, and stops it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket's path has to be short
     who = _unprivileged(folder)
     quiet: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, **who}
@@ -110,7 +110,7 @@ def server(programs: Path) -> Iterator[Server]:
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root; the folder then belongs to who it runs as."""
+    """PostgreSQL refuses to run as root; it then runs as another user, who gets the folder."""
     if os.geteuid() != 0:
         return {}
     names = {each.pw_name for each in pwd.getpwall()}
@@ -132,7 +132,7 @@ def _wait(running: Server, log: Path) -> None:
 
 
 def small_config(folder: Path, items: int, database: str | None, **changes: Any) -> StudyConfig:
-    """The configuration of a study; of two systems, of which pictures are drawn, where nothing else is compared."""
+    """The configuration of a study of two systems with drawn pictures, unless other images are given."""
     if not {"images", "preferences", "live"} & set(changes):
         prompts = [f"prompt {number}" for number in range(items)]
         named = {name: drawn(folder.parent / f"{folder.name}-{name}", prompts, name) for name in ("base", "tuned")}
@@ -141,7 +141,7 @@ def small_config(folder: Path, items: int, database: str | None, **changes: Any)
 
 
 def noise(number: int, name: str = "", size: tuple[int, int] = SIZE) -> Image.Image:
-    """A picture that no other number and name has."""
+    """A picture that differs for every number and name."""
     pixels = np.random.default_rng([number, *name.encode()]).integers(0, 256, (*size[::-1], 3), np.uint8)
     return Image.fromarray(pixels)
 
@@ -160,7 +160,7 @@ def drawn(folder: Path, prompts: Sequence[str], name: str, size: tuple[int, int]
 
 
 def ranked(folder: Path, name: str, count: int, ranks: Sequence[int] | None, size: tuple[int, int] = SIZE) -> str:
-    """A Parquet file of ranked sets with the same ranks, of pictures that no other name has."""
+    """A Parquet file of ranked sets, all with the same ranks, whose pictures differ for every name."""
     sets = []
     for number in range(count):
         files = [folder / f"{name}-{number}-{place}.png" for place in range(len(ranks or (1, 2)))]
@@ -174,7 +174,7 @@ def ranked(folder: Path, name: str, count: int, ranks: Sequence[int] | None, siz
 
 
 def new_uuid() -> str:
-    """The number of a new vote."""
+    """The UUID of a new vote."""
     return str(uuid.uuid4())
 
 
@@ -197,7 +197,7 @@ def rows(study: OpenStudy, query: str, **values: Any) -> list[tuple[Any, ...]]:
 
 
 def filled(study: OpenStudy) -> list[int]:
-    """Of every item, how many votes and leases it counts."""
+    """The number of votes and leases of every item."""
     return [count for (count,) in rows(study, "SELECT filled FROM item ORDER BY id")]
 
 
@@ -208,13 +208,13 @@ def standing_votes(study: OpenStudy) -> list[VoteRow]:
 
 
 def assigned(study: OpenStudy) -> dict[int, AssignmentRow]:
-    """What was shown to whom, by number."""
+    """Which items were shown to which raters, by number."""
     with study.database.read() as session:
         return {each.id: each for each in session.scalars(select(AssignmentRow).order_by(AssignmentRow.id))}
 
 
 def expire(study: OpenStudy, assignment: int | None = None) -> None:
-    """Lets the time of a lease be up, or of every one that nobody holds just now."""
+    """Makes a lease expire, or every lease that no transaction has locked."""
     with study.database.write() as session:
         query = select(AssignmentRow).where(AssignmentRow.state == LEASED)
         query = query if assignment is None else query.where(AssignmentRow.id == assignment)
@@ -223,7 +223,7 @@ def expire(study: OpenStudy, assignment: int | None = None) -> None:
 
 
 def miscounted(study: OpenStudy) -> list[tuple[Any, ...]]:
-    """The items whose `filled` is not what counting the votes and leases anew gives: id, `filled`, count."""
+    """The items whose `filled` differs from a recount of their votes and leases: id, `filled`, count."""
     return rows(
         study,
         """

@@ -1,4 +1,4 @@
-"""Raters who say what a test wants them to, whatever order their screens have."""
+"""Raters who give the answers that a test prescribes, in whatever order images are shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Says = Callable[[ItemRow, int, int], Sequence[int] | None]
 
 
 def answer_all(study: OpenStudy, says: Says, raters: Sequence[int] | None = None) -> None:
-    """Every rater, or those named, answers all they are asked."""
+    """Every rater, or the named ones, answer all their screens."""
     for number, rater in enumerate(ids(study)):
         if raters is None or number in raters:
             while screens := next_screens(study, rater, 1):
@@ -40,7 +40,7 @@ def answer(study: OpenStudy, number: int, assignment: int, says: Says) -> None:
 
 
 def spoken(task: str, seen: list[int]) -> str | int | list[int]:
-    """The answer that gives these ranks by position; of a rating they are stars."""
+    """The answer with these ranks by position; in a rating they are stars."""
     if task == "pairwise":
         return "tie" if seen[0] == seen[1] else "left" if seen[0] < seen[1] else "right"
     if task == "best":

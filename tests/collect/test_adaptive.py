@@ -1,4 +1,4 @@
-"""Votes go where the outcome is least certain."""
+"""Adaptive studies: the next item is the one whose outcome is least certain."""
 
 from __future__ import annotations
 

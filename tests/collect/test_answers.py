@@ -1,4 +1,4 @@
-"""What an answer means: ranks of the images by place, whatever the order in which they were shown."""
+"""The meaning of an answer: ranks of the images by place, in whatever order they were shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that measures a study for the owner's page: it says the same, comes back, and outlives nobody."""
+"""The process that measures a study for the owner's page: same results, restart after a kill, end with the server."""
 
 from __future__ import annotations
 

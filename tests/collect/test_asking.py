@@ -1,4 +1,4 @@
-"""What raters are asked next: enough of each item and never too much, sides in balance, nothing lost, nothing twice."""
+"""The choice of raters' next screens: each item gets exactly its votes, sides are balanced, no screen is lost."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def answered(study: OpenStudy, rater: int) -> Iterator[Screen]:
 
 
 def leave_and_return(study: OpenStudy, rater: int, seed: int) -> None:
-    """A rater who answers two of three screens; the lease of the third is up."""
+    """A rater who answers two of three screens; the lease of the third has expired."""
     rng = random.Random(seed)
     while screens := next_screens(study, rater):
         if rng.random() < 1 / 3:
@@ -235,16 +235,16 @@ def test_a_screen_does_not_reveal_the_systems_of_its_images(study):
 
 @pytest.fixture
 def busy(study: MakeStudy, tmp_path) -> OpenStudy:
-    """A study with repeats and gold, in which items are short."""
+    """A study with repeats and gold, and with few items."""
     gold = ranked(tmp_path, "gold", 4, (2, 1))
     return study(items=10, raters=6, raters_per_item=2, mirror=0.3, gold=gold, gold_share=0.2)
 
 
 def act(study: OpenStudy, rng: random.Random, known: dict[int, list[int]]) -> None:
-    """Something that a rater or the owner does; what is refused is refused.
+    """A random action of a rater or the owner, which the study may refuse.
 
     Args:
-        known: the screens that each rater was ever shown, on which this may vote, soon, late or twice.
+        known: all screens that each rater was shown; the action may vote on any of them, early, late or twice.
     """
     rater = rng.randint(1, 6)
     weights = {"next": 8, "answer": 8, "skip": 2, "flag": 1, "undo": 3, "expire": 1, "quarantine": 1}
@@ -266,7 +266,7 @@ def act(study: OpenStudy, rng: random.Random, known: dict[int, list[int]]) -> No
 
 
 def check(study: OpenStudy) -> None:
-    """What must hold at any time."""
+    """Checks the invariants that hold at any time."""
     assert not miscounted(study)
     assert min(filled(study)) >= 0
     done = "SELECT rater_id, count(*) FROM assignment WHERE state = 'done' GROUP BY rater_id ORDER BY rater_id"

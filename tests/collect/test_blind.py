@@ -1,4 +1,4 @@
-"""No rater learns what made an image: not from the page, not from what it fetches, not from the pictures themselves."""
+"""No rater learns which system made an image: not from the page, its requests, or the pictures themselves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARAMETERS = "a tin, zebra-lora:0.8\nNegative prompt: zebra\nSteps: 20, Sampler:
 
 
 def with_metadata(image: Image.Image, kind: str) -> bytes:
-    """An encoded picture that tells all: parameters, EXIF, XMP, a comment, a colour profile."""
+    """An encoded picture with all kinds of metadata: parameters, EXIF, XMP, a comment, a colour profile."""
     exif, text, data = Image.Exif(), PngInfo(), io.BytesIO()
     exif[0x010E], exif[0x0131], exif[0x9286] = PARAMETERS, "zebra-renderer", PARAMETERS
     for key in ("parameters", "prompt", "workflow", "Software", "XML:com.adobe.xmp"):
@@ -40,7 +40,7 @@ def with_metadata(image: Image.Image, kind: str) -> bytes:
 
 
 def revealing(folder: Path, system: str, prompts: int) -> Path:
-    """A folder as of `palate generate` whose every file names what made it."""
+    """A folder as from `palate generate` in which every file names its model."""
     kind, size = SYSTEMS[system]
     (folder / system).mkdir(parents=True)
     table = []
@@ -69,7 +69,7 @@ def shown(client: TestClient) -> Iterator[tuple[dict[str, Any], list[Any]]]:
 
 
 def heard(answer: Any) -> bytes:
-    """All that an answer says: its headers and its body."""
+    """The complete answer: its headers and its body."""
     return str(dict(answer.headers)).lower().encode() + answer.content.lower()
 
 

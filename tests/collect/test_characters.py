@@ -1,4 +1,4 @@
-"""Characters that cannot be kept, or that deceive: refused where they enter, harmless where they are shown."""
+"""Characters that cannot be stored, or that change how a text is read: refused as input, made visible in texts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_text_that_cannot_be_stored_is_refused_by_every_route_and_changes_nothin
     own = screens(rater)[0]["assignment"]
 
     def sent(client: TestClient, path: str, body: dict[str, Any]) -> int:
-        """As JSON writes it, so that also what no text can hold arrives."""
+        """The text as JSON escapes, so that lone surrogates are sent too."""
         answer = client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
         assert isinstance(answer.json()["detail"], str)
         return answer.status_code

@@ -1,4 +1,4 @@
-"""One server for a study at a time, and a folder that nobody else can look into."""
+"""One server for a study at a time, and a folder that only its owner can read."""
 
 from __future__ import annotations
 

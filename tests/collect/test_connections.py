@@ -1,4 +1,4 @@
-"""Connections that say nothing, say it slowly or do not listen: each is closed in time, and nobody else waits."""
+"""Connections that send nothing, send slowly or never read: each is closed in time, and no other one waits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Dial = Callable[..., Awaitable[Ends]]
 
 @asynccontextmanager
 async def server(limits: Connections) -> AsyncIterator[Dial]:
-    """A server of that app, whose connections are looked at all the time; gives what opens a connection to it."""
+    """A server of that app, whose connections are checked all the time; yields a function that connects to it."""
     config = uvicorn.Config(answer, http=limited(limits), ws="none", lifespan="off", log_config=None)
     config.load()
     state, opened = ServerState(), list[Ends]()
@@ -65,7 +65,7 @@ async def server(limits: Connections) -> AsyncIterator[Dial]:
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> dict[Phase, float]:
-    """Less patience, so that tests end; what a test does not look at is given time."""
+    """Short time limits for the phase that a test sets, and long ones for all others."""
     patience = {**connections.PATIENCE, Phase.HEADER: 30.0, Phase.BODY: 30.0, Phase.TAKING: 30.0}
     monkeypatch.setattr(connections, "PATIENCE", patience)
     monkeypatch.setattr(connections, "SWEEP", 0.02)
@@ -74,7 +74,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> dict[Phase, float]:
 
 
 async def closed_after(reader: asyncio.StreamReader, within: float = 20.0) -> float:
-    """Seconds until the other side closes."""
+    """The number of seconds until the server closes the connection."""
     start = time.monotonic()
     with suppress(ConnectionError):
         await asyncio.wait_for(reader.read(-1), within)
@@ -192,7 +192,7 @@ def test_the_oldest_waiting_connection_is_closed_for_a_new_one_and_not_those_bei
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have one loopback address")
 def test_clients_that_send_requests_keep_connections_while_many_addresses_send_none(brief):
-    """However few connections each of these addresses has."""
+    """Even if each of these addresses has only a few connections."""
 
     async def visit() -> None:
         limits = Connections(most=5, each=5)

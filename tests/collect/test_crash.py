@@ -1,4 +1,4 @@
-"""A server that is killed at any moment loses no vote that it acknowledged, and doubles none that is sent again."""
+"""A server that is killed at any moment loses no acknowledged vote, and counts no vote twice that is sent again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ die()
 
 
 def load(*flags: str) -> dict:
-    """What the benchmark of many raters says of a small run."""
+    """The result of the benchmark of many raters in a small run."""
     small = ["--raters", "6", "--think", "0.02", "0.1", "--size", "16", *flags]
     done = subprocess.run([sys.executable, str(LOAD), *small], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The owner's page and what it asks for: for the owner alone, in the shapes it promises, and of this study only."""
+"""The owner's page and its requests: only for the owner, as in the schema, and only of this study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study's database: made by migrations, votes only ever added, a transaction whole or absent."""
+"""A study's database: migrations create it, votes are only added, and transactions are complete or have no effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study exports is what its raters said: nothing is lost silently, and what does not count is left out."""
+"""An export has the votes of the raters: nothing is lost silently, and votes that do not count are left out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def drawn(folder: Path, name: str, prompts: Sequence[str]) -> Path:
 def studied(
     tmp: Path, raters: Sequence[str], names: str = "ab", prompts: str = "xyz", **about: Any
 ) -> Iterator[OpenStudy]:
-    """A study of one picture a prompt and system, in which the raters have not voted yet."""
+    """A study of one picture for each prompt and system, without votes."""
     given: dict[str, Any] = {"mirror": 0.0, "gold_share": 0.0, **about}
     given["images"] = given.get("images") or [f"{name}={drawn(tmp / name, name, prompts)}" for name in names]
     new_study(StudyConfig(out=tmp / "study", **{**given, "images": tuple(given["images"])}))

@@ -1,4 +1,4 @@
-"""Every format that a study is exported in is read back by its own reader, and says what it has no place for."""
+"""Every export format is read back by its own reader, and counts the data that it cannot represent."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def rate(study: OpenStudy) -> None:
 
 
 def told(sets: Sequence[RankedSet]) -> list[Any]:
-    """All of sets but the raters' names."""
+    """All fields of the sets except the raters' names."""
     about = [(each.prompt, each.ranks, tuple(vote.ranks for vote in each.votes)) for each in sets]
     more = [(each.systems, each.seeds, dict(each.scores)) for each in sets]
     return sorted(zip(about, more, [[image.open().tobytes() for image in each.images] for each in sets]), key=str)
 
 
 def test_ratings_rank_the_images_of_a_prompt_by_mean_stars(tmp_path: Path) -> None:
-    """x: (5 + 4) / 2 = 4.5 and (3 + 4 + 1) / 3; z: 4 and 4. Whoever did not see all of x has no vote on it."""
+    """x: (5 + 4) / 2 = 4.5 and (3 + 4 + 1) / 3; z: 4 and 4. Raters who saw only a part of x have no vote on it."""
     with rated(tmp_path) as study:
         rate(study)
         run = export(study)
@@ -96,7 +96,7 @@ def test_a_format_read_back_gives_the_same_rankings(tmp_path: Path, task: Any, k
 
 
 def won(sets: Sequence[RankedSet]) -> list[Any]:
-    """Every pair that somebody won, by its prompt and its pictures."""
+    """Every pair with a winner, by its prompt and its pictures."""
     columns = Rankings.of(sets)
     pixels = [columns.images[number].open().tobytes() for number in range(len(columns.images))]
     return [

@@ -1,4 +1,4 @@
-"""A picture that stands twice in an item, in two files or of two systems, is no comparison."""
+"""An item with the same picture twice, in two files or from two systems, is not a comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from palate.prefer.load import load_preferences
 
 
 def same_pixels(folder: Path, other: Path, name: str) -> None:
-    """Puts the picture of another folder in the place of one, in a file of other bytes."""
+    """Replaces a picture by that of another folder, encoded differently."""
     before = (other / name).read_bytes()
     with Image.open(other / name) as image:
         image.save(folder / name, compress_level=0)

@@ -1,4 +1,4 @@
-"""A server that is flooded with connections that never ask for anything: votes go on, and its log stays small."""
+"""A server with very many connections that send no request: votes are still accepted, and the log stays small."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = 20_000
 
 @contextmanager
 def many_files(count: int) -> Iterator[None]:
-    """Lets this process have so many files and connections open."""
+    """Raises the limit of open files and connections of this process."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:

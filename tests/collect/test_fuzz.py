@@ -1,4 +1,4 @@
-"""Whatever is sent to the API, it answers as its own OpenAPI schema says, and never with a fault of its own."""
+"""To any request, the API answers as its own OpenAPI schema declares, and never with a server error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ JSON = st.recursive(
 
 @pytest.fixture(scope="module", params=DATABASES)
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A study that also draws what raters write, with a model that draws noise."""
+    """A study in live mode too, with a model that draws noise."""
     database = request.getfixturevalue("postgresql").new() if request.param == "postgresql" else None
     with site(tmp_path_factory.mktemp("fuzz") / "study", items=30, database=database) as made:
         sample = lambda prompts, seeds: [noise(seed) for seed in seeds]  # noqa: E731
@@ -73,7 +73,7 @@ def schema(world: Site) -> Any:
 
 
 def checked(client: TestClient, case: Any) -> None:
-    """Sends what was thought out, and checks what comes back."""
+    """Sends a generated request, and checks the answer."""
     sent = case.as_transport_kwargs(base_url=str(client.base_url))
     if isinstance(sent.get("data"), bytes | str):
         sent["content"] = sent.pop("data")

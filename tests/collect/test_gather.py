@@ -1,4 +1,4 @@
-"""What a study takes from folders and tables, and what it leaves where it is; sizes of images."""
+"""The images that a study accepts from folders and tables, and their sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Leak = Callable[[Path, Path], None]
 
 
 def folder(path: Path, prompt: str = "a cat", **first: str) -> Path:
-    """Three images of a prompt; `first` changes what the table says of the first one."""
+    """Three images of a prompt; `first` changes the table's entry for the first one."""
     path.mkdir()
     lines = []
     for number in range(3):
@@ -59,7 +59,7 @@ def link_a_folder(inside: Path, secret: Path) -> None:
 
 @pytest.mark.parametrize("leak", [name_upwards, name_absolutely, link_the_image, link_a_folder])
 def test_an_image_outside_of_its_folder_is_refused_with_its_name_or_left_out(tmp_path, leak: Leak):
-    """Raters would be shown it, whoever wrote the table or made the link."""
+    """Otherwise raters would see it, whoever wrote the table or made the link."""
     inside, secret = folder(tmp_path / "inside"), tmp_path / "secret.png"
     noise(99).save(secret)
     leak(inside, secret)

@@ -1,4 +1,4 @@
-"""Limits on how fast and how much one may ask, and pictures that are no longer what they were."""
+"""Limits on the rate and size of requests, and pictures that have changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the guard takes for the time; it stands still unless a test moves it."""
+    """The guard's clock, which a test sets."""
     now = [1000.0]
     monkeypatch.setattr(rates.time, "monotonic", lambda: now[0])
     return now
@@ -36,7 +36,7 @@ def limited(tmp_path: Path, clock: list[float]) -> Iterator[Site]:
 
 
 def rater(made: Site, clock: list[float], name: str = "a") -> TestClient:
-    """A rater who has opened the page, and has waited until a whole burst of requests is allowed again."""
+    """A rater who has opened the page and waited until a full burst of requests is allowed again."""
     client = made.rater(name)
     clock[0] += rates.BURST_SECONDS
     return client
@@ -68,7 +68,7 @@ def made_up(number: int) -> str:
 
 
 def flood(made: Site, times: int, client: str = "testclient", **options: Any) -> list[int]:
-    """What a stranger gets, who shows a made-up token in each request."""
+    """The answers to a client that sends a new invented token with each request."""
     stranger, name = made.stranger(client=(client, 50000), **options), made.cookie("rater")
     return [stranger.get("/api/screens", headers={"cookie": f"{name}={made_up(k)}"}).status_code for k in range(times)]
 
@@ -91,7 +91,7 @@ def test_a_valid_cookie_among_invented_ones_does_not_raise_the_limit(limited, cl
 
 
 def test_a_new_rater_can_open_a_link_from_an_address_that_sends_too_many_requests(limited, clock):
-    """Also somebody who was invited after the flood began, and the owner."""
+    """Also a rater who was invited after these requests began, and the owner."""
     flood(limited, BURST + 20)
     for name in ("early", "late"):
         token = limited.study.add_rater(name)
@@ -164,7 +164,7 @@ def test_a_request_is_counted_under_the_last_address_that_is_not_a_trusted_proxy
 
 
 def test_forwarded_addresses_are_read_only_from_trusted_proxies(tmp_path, clock):
-    """Else one client could be any number of others, and use up what belongs to them."""
+    """Otherwise one client could pretend to be others, and use up their limits."""
     for number, behind in enumerate(((), (PROXY,))):
         with site(tmp_path / f"study {number}", serve={"rate": RATE, "behind_proxy": behind}) as made:
             stranger = made.stranger(client=(PROXY, 50000))

@@ -1,4 +1,4 @@
-"""Live mode: what a rater writes is drawn, shown to them alone, and voted on like any other screen."""
+"""Live mode: a rater's prompt is drawn, shown only to them, and voted on like any other screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server writes about itself: enough to find a fault, no token, and never much."""
+"""The server's log: it has the errors and no token, and stays small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`palate collect new`: what is compared, pictures that tell nothing, and a study that is whole or absent."""
+"""`palate collect new`: the comparisons, pictures without metadata, and a study that is complete or absent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONCE = ["a cat", "a dog", "a fox"]
 
 
 def asked(study: OpenStudy, purpose: str = "real") -> list[tuple[str, str]]:
-    """What is asked: the prompts, and the systems by place."""
+    """The items of a study: the prompts, and the systems by place."""
     with study.database.read() as session:
         systems = {image.id: image.system for image in session.scalars(select(ImageRow))}
         found = session.scalars(select(ItemRow).where(ItemRow.purpose == purpose)).all()
@@ -221,7 +221,7 @@ def test_a_password_is_in_no_configuration_but_the_study_can_still_be_opened(tmp
 
 
 def telling(folder: Path) -> tuple[str, str]:
-    """Two runs with a picture each of one prompt, whose files tell all that files can tell."""
+    """Two runs with one picture each of the same prompt, whose files have all kinds of metadata."""
     one, two = drawn(folder / "one", ["a cat"], "one", (16, 12)), drawn(folder / "two", ["a cat"], "two", (24, 24))
     text = PngImagePlugin.PngInfo()
     text.add_text("parameters", "a cat, Steps: 20, Model: secret-model")

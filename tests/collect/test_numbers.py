@@ -1,4 +1,4 @@
-"""Numbers over HTTP: none is NaN or infinite, neither in what comes in nor in what goes out."""
+"""Numbers over HTTP: none is NaN or infinite, in requests or in answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JSON = {"content-type": "application/json"}
 
 
 def strict(answer: Any) -> Any:
-    """The answer's JSON, of which other readers than Python's take no word such as NaN."""
+    """The answer's JSON, read strictly: words such as NaN are an error."""
 
     def refuse(word: str) -> float:
         raise AssertionError(f"the answer has {word}: {answer.text}")

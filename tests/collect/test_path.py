@@ -1,4 +1,4 @@
-"""A study that shares its host with others: below a path, beside other studies, behind other servers."""
+"""A study that shares its host with others: below a path, with other studies, behind a proxy."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ORIGIN = "https://example.org"
 
 
 def addresses_in(page: str) -> set[str]:
-    """What the browser fetches for a page."""
+    """The addresses that the browser fetches for a page."""
     return set(re.findall(r'(?:href|src)="([^"#]+)"', page))
 
 
 @pytest.mark.parametrize("stripped", [True, False], ids=["path taken away in front", "path passed on"])
 def test_a_study_below_a_path_uses_no_address_outside_of_it(tmp_path, stripped):
-    """Whether or not the server in front takes the path away before it passes a request on."""
+    """Whether or not the proxy removes the path before it passes a request on."""
     with site(tmp_path / "study", items=3, mirror=0.0, serve={"url": URL}) as made:
         client = made.stranger()
 
         def inside(address: str) -> str:
-            """What reaches the study when a browser asks for an address of the host."""
+            """The request that reaches the study for a browser's request to the host."""
             assert address == "/palate" or address.startswith("/palate/"), address
             return (address.removeprefix("/palate") or "/") if stripped else address
 
@@ -114,7 +114,7 @@ def test_a_rate_that_limits_nothing_is_refused(value):
 
 
 def test_the_origin_is_compared_as_browsers_write_it(tmp_path):
-    """A port that the scheme has anyway, and capitals, are in no browser's Origin."""
+    """Browsers' Origin headers have neither the scheme's default port nor capitals."""
     for number, (url, origin) in enumerate(
         [("https://Example.org:443", ORIGIN), ("http://example.org:80/x", "http://example.org")]
     ):

@@ -100,7 +100,7 @@ def running(command: list[str], folder: Path, port: int) -> Iterator[None]:
 
 
 class Browser:
-    """Somebody outside, who sees only what the server in front lets through."""
+    """A client that reaches the study only through the proxy."""
 
     def __init__(self, port: int) -> None:
         self.port, self.headers = port, {"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "http"}
@@ -116,7 +116,7 @@ class Browser:
         return answer.status, text, answer.headers
 
     def vote(self, path: str) -> None:
-        """Looks at a screen, and answers it."""
+        """Fetches a screen and answers it."""
         screen = json.loads(self.ask("GET", f"{path}/api/screens")[1])["screens"][0]
         assert {self.ask("GET", image["src"])[0] for image in screen["images"]} == {200}
         ballot = {"uuid": new_uuid(), "assignment": screen["assignment"], "kind": "answer"}
@@ -125,7 +125,7 @@ class Browser:
 
 
 def enter(browser: Browser, path: str, token: str) -> None:
-    """Opens a rater's link, and the page behind it with all that belongs to it."""
+    """Opens a rater's link, and the page with all its files."""
     status, _, headers = browser.ask("GET", f"{path}/r/{token}")
     assert status == 303 and headers["location"] == f"{path}/"
     cookie = headers["set-cookie"]

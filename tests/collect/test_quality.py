@@ -1,4 +1,4 @@
-"""Quality: what counts where, and measures of real data against independent computations."""
+"""Quality: which votes count in which measure."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_rating_has_mean_stars_and_compares_what_one_rater_gave_to_one_prompt(
 
 
 def systems_stars(study: OpenStudy) -> Says:
-    """4 stars for what the tuned model made, 2 or 3 for the base's."""
+    """4 stars for images of the tuned model, 2 or 3 for those of the base."""
     with study.database.read() as session:
         made_by = {each.id: each.system for each in session.scalars(select(ImageRow))}
     return lambda item, *_: (4,) if made_by[item.images[0]] == "tuned" else (2 + number_of(item) % 2,)

@@ -26,7 +26,7 @@ def hpdv2(shared_data) -> list[RankedSet]:
 
 
 def ordinal_alpha(units: Sequence[Sequence[int]]) -> float:
-    """Krippendorff's alpha written down from its definition, pair by pair."""
+    """Krippendorff's alpha computed from its definition, pair by pair."""
     total = Counter(label for unit in units for label in unit)
     below = {label: sum(n for each, n in total.items() if each < label) + total[label] / 2 for label in total}
 
@@ -39,7 +39,7 @@ def ordinal_alpha(units: Sequence[Sequence[int]]) -> float:
 
 
 def pairs_of(each: RankedSet, images: int) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Every two images: their systems, and who of the raters (1 or -1) prefers the first."""
+    """For every two images: their systems, and whether each rater prefers the first (1) or the second (-1)."""
     ranks = [vote.ranks for vote in each.votes]
     return [
         (each.systems[a], each.systems[b], tuple(1 if some[a] < some[b] else -1 for some in ranks))

@@ -1,4 +1,4 @@
-"""Measures of agreement and of strength: published values, evalica's, and what an interval promises."""
+"""Measures of agreement and of strength: published values, evalica's values, and the coverage of intervals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KRIPPENDORFF = np.array(
 
 
 def long(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Units and labels of a table of observers and units."""
+    """The units and labels in a table with a row for each observer and a column for each unit."""
     observer, unit = np.nonzero(table != MISSING)
     return unit, table[observer, unit]
 
@@ -112,7 +112,7 @@ def test_one_prompt_gives_no_interval():
 
 
 def test_an_interval_of_width_zero_is_unknown():
-    """Twenty prompts that all agree: that every prompt does is not known from them."""
+    """Twenty prompts that all agree do not prove that every prompt does."""
     sums = np.ones((20, 2))
     low, high = resampled(sums, lambda some: some[:, 0] / some[:, 1], 0)
     assert np.isnan(low) and np.isnan(high)

@@ -1,4 +1,4 @@
-"""Who stands out among raters, and in which words."""
+"""The words that name a rater's unusual behaviour."""
 
 from __future__ import annotations
 

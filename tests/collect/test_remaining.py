@@ -1,4 +1,4 @@
-"""What still lies before a rater: an end that stays where it was, a pace of their own, and why there is no more."""
+"""A rater's remaining work: an end that does not move, their own pace, and the reason why there are no screens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kinds(study: OpenStudy, rater: int) -> list[str]:
 
 
 def ends(study: OpenStudy, rater: int) -> Iterator[int]:
-    """Answers all that a rater is asked, as their page does; gives the number of screens that each step foresees."""
+    """Answers all screens of a rater, as their page does; returns the predicted number of screens after each."""
     done = 0
     while screens := next_screens(study, rater, 2):
         yield done + remaining(study, rater).screens

@@ -24,7 +24,7 @@ ANNOTATORS = 10
 
 
 def systems_of(study: OpenStudy, screen: dict) -> list[str]:
-    """Which generator made the image at each position: what no rater can know, and the annotators' rows go by."""
+    """The system of the image at each position, hidden from raters; the keys of the annotators' rows."""
     names = [image["src"].removeprefix("/i/") for image in screen["images"]]
     with study.database.read() as session:
         query = select(HandleRow.name, ImageRow.system).join(ImageRow, ImageRow.id == HandleRow.image_id)

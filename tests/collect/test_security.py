@@ -1,4 +1,4 @@
-"""What a study keeps from whom: foreign screens, foreign pages, old links, paths, and secrets in what it says."""
+"""Access control: other raters' screens, pages of other origins, old links, paths, and secrets in texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study in a process of its own: what comes over the wire as it is, and what the process leaves on disk."""
+"""A study served by a separate process: raw requests and answers, and the files that the process leaves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, in
 
 
 def asked(port: int, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None) -> Any:
-    """Sends a target as it is, with no dots or slashes put in order; returns the response and its body."""
+    """Sends a request target unchanged, with all dots and slashes; returns the response and its body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request(method, target, None if body is None else json.dumps(body), headers or {})
     answer = connection.getresponse()

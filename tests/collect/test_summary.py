@@ -1,4 +1,4 @@
-"""What the owner reads of a study, in a terminal and on the page: no verdict, no interval and no axis that misleads."""
+"""The owner's texts, in a terminal and on the page: no verdict, interval or axis is misleading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes: each counts once, nothing is changed, and what an item counts is what is there."""
+"""Votes: each counts once, none is changed, and an item's count equals its votes."""
 
 from __future__ import annotations
 

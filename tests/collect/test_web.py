@@ -1,4 +1,4 @@
-"""The raters' page as it leaves the server."""
+"""The HTML of the raters' page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATIC = Path(palate.collect.__file__).parent / "static"
 
 @pytest.fixture(params=["sqlite"])
 def new_database() -> object:
-    """The page does not depend on the database: once is enough."""
+    """The page does not depend on the database, so these tests use only SQLite."""
     return lambda: None
 
 

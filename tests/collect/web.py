@@ -1,4 +1,4 @@
-"""People at their browsers, without the browser: the app in this process, with cookies, origin and CSRF token."""
+"""Clients of the app in this process, with cookies, origin and CSRF token as browsers send them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Visit = Callable[..., TestClient]
 
 
 class Site:
-    """A study and the app that serves it; nothing limits how fast it is asked unless a test says so."""
+    """A study and the app that serves it, without rate limits unless a test sets them."""
 
     def __init__(self, study: OpenStudy, stack: ExitStack, **serve: Any) -> None:
         self.study, self.stack = study, stack
         self.app: FastAPI = create_app(study, ServeConfig(**{"study": study.folder, "rate": 1e6, **serve}))
 
     def stranger(self, **options: Any) -> TestClient:
-        """Somebody who has opened no link."""
+        """A client that has opened no link."""
         return self.stack.enter_context(TestClient(self.app, base_url=HERE, follow_redirects=False, **options))
 
     def rater(self, name: str, token: str | None = None) -> TestClient:
@@ -41,7 +41,7 @@ class Site:
         return self.visit(f"/r/{token or self.study.add_rater(name)}", "/")
 
     def owner(self) -> TestClient:
-        """The owner, likewise."""
+        """The owner, who has opened their link and page; a new token, or the given one."""
         return self.visit(f"/owner/enter/{self.study.renew_owner()}", "/owner")
 
     def cookie(self, whose: str) -> str:
@@ -73,7 +73,7 @@ def csrf_of(page: str) -> str:
 
 
 def screens(client: TestClient, count: int = 2) -> list[dict[str, Any]]:
-    """What a rater is to answer."""
+    """The screens that a rater must answer."""
     return client.get("/api/screens", params={"count": count}).json()["screens"]
 
 

@@ -51,7 +51,7 @@ def quiet(page: RaterPage) -> Iterator[None]:
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Serves a study of drawn pictures: `serve(prompts=3, images=2, size=(320, 320), **changes)`.
 
-    Studies of one module that are asked for in the same words are the same; each test invites a rater of its own.
+    Calls with equal arguments in one module return the same study; each test invites its own rater.
     """
     served: dict[str, Served] = {}
 

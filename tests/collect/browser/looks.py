@@ -1,4 +1,4 @@
-"""Scripts that look at a page as somebody who checks it for accessibility does."""
+"""Scripts that check the accessibility of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The raters' page in a real Chromium, as somebody in front of it uses it."""
+"""The raters' page in a real Chromium, used as a person uses it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def chromium() -> Iterator[webdriver.Chrome]:
 
 
 class RaterPage:
-    """The page, by what is on it."""
+    """The page and its elements."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
     def open(self, link: str, size: tuple[int, int] = DESKTOP, touch: bool = False, **media: str) -> RaterPage:
-        """Opens a rater's link, as somebody who was never here; media as of CSS, such as `prefers_color_scheme`."""
+        """Opens a rater's link without cookies or storage; with CSS media features, such as `prefers_color_scheme`."""
         self.driver.get_log("browser")
         self.cdp("Network.clearBrowserCookies")
         self.cdp("Storage.clearDataForOrigin", origin=link.rsplit("/r/", 1)[0], storageTypes="local_storage")
@@ -97,12 +97,12 @@ class RaterPage:
         return self.script("return Boolean(document.querySelector(arguments[0])?.checkVisibility())", css)
 
     def shown(self) -> list[str]:
-        """The names under which the images in sight were fetched, in their order."""
+        """The names with which the visible images were fetched, in their order."""
         found = "return [...document.querySelectorAll('#stage.there img')].map(image => image.src.split('/i/')[1])"
         return self.script(found)
 
     def screen(self, after: list[str] | None = None) -> list[str]:
-        """Waits for a screen, another one than `after`, until it can be answered; returns its images."""
+        """Waits until a screen other than `after` can be answered; returns its images."""
         found = self.wait("a screen shows", lambda: self.shown() if self.shown() != (after or []) else [])
         time.sleep(JUDGED)
         return found
@@ -117,11 +117,11 @@ class RaterPage:
         self.wait(f"{count} are done", lambda: said.fullmatch(self.text("#done")) and not self.unsent())
 
     def hint(self, text: str) -> None:
-        """Waits until the page says what the rater is to do, or what came of what they did."""
+        """Waits until the page shows a hint or a remark with this text."""
         self.wait(f"the hint says {text!r}", lambda: text in self.text("#hint"))
 
     def unsent(self) -> str | None:
-        """What the browser keeps of votes that are on their way."""
+        """The unsent votes that the browser stores."""
         return self.script("return Object.entries(localStorage).find(([key]) => key.endsWith('outbox'))?.[1] ?? null")
 
     def ended(self) -> None:
@@ -161,5 +161,5 @@ class RaterPage:
             self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
 
     def complaints(self) -> list[str]:
-        """What the browser's console has to say: errors, and breaches of the content security policy."""
+        """The messages in the browser's console: errors, and violations of the content security policy."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]

@@ -28,7 +28,7 @@ PROMPTS = (
 
 
 def draw(folder: Path, prompts: int, images: int, size: tuple[int, int] = (320, 320)) -> Path:
-    """A folder as of `palate generate`: hills under a sun, each in colours of its own."""
+    """A folder as from `palate generate`, with pictures of hills under a sun, each in other colours."""
     rows = []
     for prompt in range(prompts):
         for image in range(images):
@@ -66,7 +66,7 @@ def _hills(number: int, size: tuple[int, int]) -> Image.Image:
 
 @dataclass(frozen=True)
 class Cast:
-    """A vote as it is in the database, and where the images stood."""
+    """A vote in the database, and the order of its images on the screen."""
 
     kind: str
     said: dict[str, Any]
@@ -108,7 +108,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self, gently: bool = True) -> None:
-        """Stops the server, this one alone."""
+        """Stops only this server."""
         if self.process is None:
             return
         self.process.terminate() if gently else self.process.kill()

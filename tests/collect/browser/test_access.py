@@ -1,4 +1,4 @@
-"""Whoever uses the page, and with whatever: names, sizes, contrast, focus, motion; and nobody learns who drew what."""
+"""Accessibility: names, sizes, contrast, focus, motion; and the page reveals no system."""
 
 from __future__ import annotations
 

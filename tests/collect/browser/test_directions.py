@@ -1,4 +1,4 @@
-"""Texts that are written from the right, or that turn what is written after them, stay among themselves."""
+"""Texts that are written from right to left, or change the direction, do not affect the text around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images are ranked by dragging one onto another, with the mouse or with a finger; keys and clicks go on beside it."""
+"""Images are ranked by dragging one onto another, with the mouse or with a finger; keys and clicks still work."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def start(runs: Path) -> subprocess.Popen[str]:
 
 
 def told(process: subprocess.Popen[str], pattern: str) -> str:
-    """What a line of the process' output says, once it comes."""
+    """Waits for a line of the process' output and returns the matched part."""
     assert process.stdout
     for line in process.stdout:
         if found := re.search(pattern, line):

@@ -1,4 +1,4 @@
-"""Live mode: a rater writes a prompt, tiny-sd draws it, and the choice goes on."""
+"""Live mode in a browser: a rater writes a prompt, tiny-sd draws it, and the rater chooses."""
 
 from __future__ import annotations
 

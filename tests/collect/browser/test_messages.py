@@ -1,4 +1,4 @@
-"""What people read where there is no page for them: it looks like the rest, can be read, and says what to do."""
+"""Pages for refused requests: they have the study's style, can be read, and say what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The number of an image is in sight wherever the image is: on every phone, upright and on its side."""
+"""The number of an image is visible with the image on every phone, in portrait and in landscape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The owner's page in a browser: it keeps itself up to date under the owner's hands, and changes who votes."""
+"""The owner's page in a browser: it refreshes itself while it is used, and changes the raters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def owner(page: RaterPage, served: Served) -> RaterPage:
 
 
 def refresh(page: RaterPage) -> None:
-    """What the page does every ten seconds, and when it comes into sight."""
+    """Makes the page refresh itself, as it does every ten seconds and when it becomes visible."""
     page.script("document.getElementById('fresh').textContent = ''")
     page.script("document.dispatchEvent(new Event('visibilitychange'))")
     page.wait("the numbers are new", lambda: page.text("#fresh"))

@@ -1,4 +1,4 @@
-"""A pair is compared by keys, by the mouse and by a finger, and what arrives is what was meant."""
+"""A pair is compared by keys, mouse and finger, and the server gets the intended answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a rater is, how long the rest takes, and what they read where nothing is left for them."""
+"""The progress of a rater, the time left, and the page where no screens are left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of a ranking: a number means an image, Enter sends or says what is missing; neither changes a rank."""
+"""Keys of a ranking: a number means an image, Enter sends or shows what is missing; neither changes a rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page says of its answers is true at every moment: "Saved" stands over nothing that is on its way."""
+"""The page's status is true at every moment: it never shows "Saved" while an answer is not confirmed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ look();
 
 @contextmanager
 def frozen(served: Served) -> Iterator[None]:
-    """A server that takes connections and does not answer: its process stands still."""
+    """A server that accepts connections and does not answer, because its process is stopped."""
     assert served.process
     served.process.send_signal(signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""Images of several shapes on one screen: each whole in its own shape, or all in one; the owner reads which."""
+"""Images of several shapes on one screen: each whole in its own shape, or all in one; the owner's page says which."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ return [...document.querySelectorAll(arguments[0])].map(image => {
 
 @pytest.fixture
 def mixed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
-    """A study of two systems whose images differ in shape; the parameter is what becomes of their sizes."""
+    """A study of two systems whose images differ in shape; the parameter is the setting `sizes`."""
     folders = tuple(f"{name}={draw(tmp_path / name, 2, 1, size)}" for name, size in SHAPES.items())
     served = Served(StudyConfig(out=tmp_path / "study", images=folders, mirror=0.0, sizes=request.param))
     served.start()

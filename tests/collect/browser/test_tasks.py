@@ -1,4 +1,4 @@
-"""Every other task, wholly by keys, wholly by the mouse and wholly by a finger on a phone."""
+"""All other tasks, each only by keys, only by mouse, and only by finger on a phone."""
 
 from __future__ import annotations
 

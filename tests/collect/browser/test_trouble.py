@@ -1,4 +1,4 @@
-"""Servers that die, connections that fail, cookies that are gone: no answer is lost, and none counts twice."""
+"""Killed servers, failed connections and lost cookies: no answer is lost, and none counts twice."""
 
 from __future__ import annotations
 
