@@ -52,7 +52,7 @@ def test_plain_diffusers_loads_the_saved_adapter_and_predicts_the_same(models, t
     denoiser = load_denoiser(models[family])
     add_lora(denoiser.network, rank=2, alpha=alpha, targets=denoiser.lora_targets)
     stir(denoiser.network)
-    save_lora(denoiser, denoiser.network, tmp_path)
+    save_lora(denoiser, denoiser.network, tmp_path, resolve(models[family]))
     absent = {"text_encoder_3": None, "tokenizer_3": None} if family == "sd3" else {}
     plain = DiffusionPipeline.from_pretrained(models[family], **absent)
     plain.load_lora_weights(tmp_path)
@@ -69,7 +69,7 @@ def test_adapters_stack_on_a_model_that_is_itself_an_adapter(models, tmp_path):
         denoiser = load_denoiser(base)
         add_lora(denoiser.network, rank=2, alpha=2, targets=denoiser.lora_targets)
         stir(denoiser.network)
-        save_lora(denoiser, denoiser.network, tmp_path / name)
+        save_lora(denoiser, denoiser.network, tmp_path / name, resolve(base))
         (tmp_path / name / "palate.json").write_text(json.dumps({"base": base}))
     source = resolve(tmp_path / "second")
     assert source.base == models["eps"] and [lora.name for lora in source.loras] == ["first", "second"]
@@ -104,5 +104,5 @@ def test_a_target_that_is_no_layer_is_refused(models):
 def test_the_saved_file_has_the_name_that_diffusers_looks_for(models, tmp_path):
     denoiser = load_denoiser(models["eps"])
     add_lora(denoiser.network, rank=2, alpha=2, targets=denoiser.lora_targets)
-    save_lora(denoiser, denoiser.network, tmp_path)
+    save_lora(denoiser, denoiser.network, tmp_path, resolve(models["eps"]))
     assert [path.name for path in tmp_path.iterdir()] == [LORA_FILE]

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from palate.cli.main import main
 from palate.core.errors import InputError, PalateError
-from palate.models.load import load_denoiser, load_pipeline
+from palate.models.load import load_denoiser, load_pipeline, resolve
 from palate.models.lora import add_lora, save_lora
 from palate.models.model_export import KOHYA_FILE, ModelExportConfig, export_model
 
@@ -38,7 +38,7 @@ def aligned(models, tmp_path_factory):
             if "lora_B" in name:
                 parameter.data = torch.randn(parameter.shape, generator=generator) / 5
         folder.mkdir()
-        save_lora(denoiser, denoiser.network, folder)
+        save_lora(denoiser, denoiser.network, folder, resolve(models[family]))
         (folder / "palate.json").write_text(json.dumps({"base": str(models[family]), "method": "dpo"}))
         return folder
 

@@ -32,7 +32,7 @@ def trained(base: Any, folder: Path, **forms: bool) -> Any:
     for parameter in denoiser.network.parameters():
         if parameter.requires_grad:
             parameter.data.add_(torch.randn_like(parameter), alpha=0.3)
-    save_lora(denoiser, denoiser.network, folder, str(base))
+    save_lora(denoiser, denoiser.network, folder, resolve(base))
     (folder / "palate.json").write_text(json.dumps({"base": str(base)}))
     return denoiser
 
@@ -48,13 +48,23 @@ def test_a_model_with_it_predicts_what_was_trained_and_is_the_base_where_it_is_s
     assert not any("lora" in name for name, _ in load_denoiser(tmp_path).network.named_modules())
 
 
-def test_a_lora_on_top_of_another_adds_to_it(twins, tmp_path):
+def as_its_readme_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The pipeline that the code in the README of a folder loads."""
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {}
+    exec(Path("README.md").read_text().split("```python\n")[1].split("```")[0], names)
+    return names["pipe"]
+
+
+def test_a_lora_on_top_of_another_adds_to_it_also_by_the_readme(twins, tmp_path, monkeypatch):
     first = trained(twins["pixart-sigma"], tmp_path / "first")
     second = trained(tmp_path / "first", tmp_path / "second")
     source = resolve(tmp_path / "second")
     assert source.base == twins["pixart-sigma"] and [lora.name for lora in source.loras] == ["first", "second"]
     torch.testing.assert_close(predict(load_denoiser(source)), predict(second), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(predict(first), predict(second), atol=1e-3)
+    plain = type(second)(as_its_readme_says(tmp_path / "second", monkeypatch))
+    torch.testing.assert_close(predict(plain), predict(second), atol=1e-5, rtol=1e-4)
 
 
 def test_it_changes_the_network_alone_and_its_settings_are_part_of_the_identity(twins, tmp_path):
@@ -136,7 +146,5 @@ def test_an_export_has_both_files_and_the_code_that_loads_them(twins, tmp_path, 
     denoiser = trained(twins["pixart-sigma"], tmp_path / "model")
     out = export_model(ModelExportConfig(model=str(tmp_path / "model"), out=tmp_path / "out"))
     assert {file.name for file in out.iterdir()} == {PEFT_FILE, PEFT_CONFIG, "README.md"}
-    monkeypatch.chdir(out)
-    names: dict[str, Any] = {}
-    exec(Path("README.md").read_text().split("```python\n")[1].split("```")[0], names)
-    torch.testing.assert_close(predict(type(denoiser)(names["pipe"])), predict(denoiser), atol=1e-5, rtol=1e-4)
+    plain = type(denoiser)(as_its_readme_says(out, monkeypatch))
+    torch.testing.assert_close(predict(plain), predict(denoiser), atol=1e-5, rtol=1e-4)

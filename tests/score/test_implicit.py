@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from tiny_pipelines import RESOLUTION, random_sd3, random_stable_diffusion
 
 from palate.core.errors import InputError
-from palate.models.load import load_denoiser
+from palate.models.load import load_denoiser, resolve
 from palate.models.lora import add_lora, save_lora
 from palate.score.base import to_tensor
 from palate.score.implicit import ImplicitScorer
@@ -36,7 +36,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     for name, parameter in denoiser.network.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.5)
-    save_lora(denoiser, denoiser.network, root / "run" / "model")
+    save_lora(denoiser, denoiser.network, root / "run" / "model", resolve(base))
     (root / "run" / "model" / "palate.json").write_text(json.dumps({"base": str(base)}))
     return str(root / "run")
 

@@ -31,7 +31,7 @@ def save_model(
     """
     with atomic_folder(folder) as partial:
         if config.train == "lora":
-            save_lora(denoiser, network, partial, portable_name(config.model))
+            save_lora(denoiser, network, partial, source)
         else:
             trained: dict[str, Any] = {source.network: network}
             pipeline = load_pipeline(source, **trained)

@@ -14,6 +14,7 @@ from palate.core.errors import InputError
 from palate.core.seeds import derive
 from palate.models.denoiser import Denoiser
 from palate.models.peft_lora import save_peft
+from palate.models.source import ModelSource
 
 
 def add_lora(
@@ -81,7 +82,7 @@ def without_adapter(network: nn.Module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def save_lora(denoiser: Denoiser, network: nn.Module, folder: Path, base: str = "") -> None:
+def save_lora(denoiser: Denoiser, network: nn.Module, folder: Path, source: ModelSource) -> None:
     """Writes the adapter as `pytorch_lora_weights.safetensors`, the file that `pipeline.load_lora_weights` reads.
 
     For a pipeline that does not load LoRAs it is written in peft's own format, see `peft_lora`.
@@ -90,10 +91,10 @@ def save_lora(denoiser: Denoiser, network: nn.Module, folder: Path, base: str = 
         denoiser: the model.
         network: its network, with the adapter.
         folder: where to write.
-        base: the name of the model that was trained, for the README of peft's format.
+        source: the model that was trained, for the README of peft's format.
     """
     if not hasattr(denoiser.pipeline, "save_lora_weights"):
-        return save_peft(network, folder, type(denoiser.pipeline).__name__, denoiser.part, base)
+        return save_peft(network, folder, type(denoiser.pipeline).__name__, denoiser.part, source)
     from diffusers.training_utils import _collate_lora_metadata
     from peft import get_peft_model_state_dict
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ from torch import nn
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
 from palate.models.parts import check_lora, read_json
-from palate.models.source import PEFT_CONFIG, PEFT_FILE
+from palate.models.source import PEFT_CONFIG, PEFT_FILE, ModelSource
 
 README = "README.md"
 PREFIX = "base_model.model."
 """The beginning of every tensor's name in peft's files."""
 
 
-def save_peft(network: nn.Module, folder: Path, family: str, part: str, base: str) -> None:
+def save_peft(network: nn.Module, folder: Path, family: str, part: str, source: ModelSource) -> None:
     """Writes the adapter of a network, its settings, and a README with the code that loads both.
 
     Args:
@@ -25,7 +26,7 @@ def save_peft(network: nn.Module, folder: Path, family: str, part: str, base: st
         folder: where to write; made when it is absent.
         family: the class of the network's pipeline.
         part: the network's name in it.
-        base: the model that was trained.
+        source: the model that was trained.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -36,18 +37,22 @@ def save_peft(network: nn.Module, folder: Path, family: str, part: str, base: st
     settings: Any = network.peft_config
     settings["default"].save_pretrained(folder)
     what = f"Diffusers' {family} does not load LoRAs, so this one is in peft's own format. In this folder:"
-    lines = [f"# A LoRA for {base}", "", what, "", "```python", *peft_usage(part, base), "```"]
+    code = peft_usage(part, str(source.base), source.loras)
+    lines = [f"# A LoRA for {source.base}", "", what, "", "```python", *code, "```"]
     (folder / README).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def peft_usage(part: str, base: str) -> list[str]:
-    """The lines of code that load a model with the LoRA in the present folder."""
+def peft_usage(part: str, base: str, below: Sequence[Path] = ()) -> list[str]:
+    """The lines of code that load a pipeline with the LoRAs in some folders, and then the one in the present folder."""
     return [
         "from diffusers import DiffusionPipeline",
         "from peft import PeftModel",
         "",
         f'pipe = DiffusionPipeline.from_pretrained("{base}")',
-        f'pipe.{part} = PeftModel.from_pretrained(pipe.{part}, ".").merge_and_unload()',
+        *(
+            f'pipe.{part} = PeftModel.from_pretrained(pipe.{part}, "{lora}").merge_and_unload()'
+            for lora in (*below, ".")
+        ),
     ]
 
 
