@@ -55,12 +55,12 @@ class QwenImage(FlowTransformer):
         """The raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and sigmas t [B]."""
         height, width = x_t.shape[-2:]
         embeddings = conditioning.ragged("embeddings")
-        mask = embeddings.mask()
+        padded = embeddings.length.min() < embeddings.length.max()  # on the CPU: asking the mask would wait for a GPU
         tokens = self.network(
             hidden_states=pack(x_t),
             timestep=t.to(x_t.dtype),
             encoder_hidden_states=embeddings.padded(),
-            encoder_hidden_states_mask=None if mask.all() else mask.long(),
+            encoder_hidden_states_mask=embeddings.mask().long() if padded else None,
             img_shapes=[[(1, height // PATCH, width // PATCH)]] * len(x_t),
             return_dict=False,
         )[0]
