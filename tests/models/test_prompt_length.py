@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from tiny_pipelines import PROMPT_LENGTH
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
+from palate.models.load import load_denoiser
 from palate.models.prompt_length import COUNT, TextLimit, cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
 
@@ -47,6 +50,19 @@ def test_a_limit_is_the_smallest_of_tokenizer_configuration_and_pipeline(models:
     limits = text_limits(resolve(folder))
     assert [limit.tokens for limit in limits] == [PROMPT_LENGTH, PROMPT_LENGTH, 256]  # as StableDiffusion3Pipeline asks
     assert cut_off(["a" * 254, "a" * 255], limits) == ["a" * 255]  # what one encoder reads whole is not cut off
+
+
+def test_the_words_that_a_pipeline_puts_before_a_prompt_count(twins: Mapping[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(twins["lumina-2"], tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(twins["lumina-2"] / "tokenizer")
+    tokenizer.model_max_length = 512
+    tokenizer.save_pretrained(tmp_path / "model/tokenizer")
+    limits = text_limits(resolve(tmp_path / "model"))
+    longest = "a" * (limits[0].tokens - 2)
+    assert cut_off([longest, longest + "a"], limits) == [longest + "a"]
+    denoiser = load_denoiser(tmp_path / "model", without=("vae", "transformer"))
+    rows = denoiser.encode_prompt(["a", longest, longest + "a"]).ragged("embeddings").length.tolist()
+    assert rows[0] < 256 - 10 and rows[1] == rows[2] == 256  # the longest fills all of the pipeline's tokens
 
 
 def test_no_prompt_is_cut_off_without_a_limit() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from palate.core.errors import InputError
+from palate.generate.sampler import Sampler
 from palate.models.families import sizes_of
 from palate.models.load import load_denoiser, resolve
 from palate.models.sizes import Sizes
@@ -52,6 +53,15 @@ def test_every_accepted_size_can_be_encoded_predicted_decoded_and_generated(mode
     assert denoiser.decode(x_0).shape == (1, 3, height, width)
     image = denoiser.pipeline("a", height=height, width=width, num_inference_steps=1).images[0]
     assert image.size == (width, height)
+
+
+@pytest.mark.parametrize("name, largest", [("auraflow", 32), ("cogview-4", None), ("lumina-2", 256)])
+def test_the_smallest_and_the_largest_sizes_are_drawn(twins, name, largest):
+    sizes = sizes_of(resolve(twins[name]))
+    assert sizes.largest == largest
+    for side in (sizes.multiple, largest or 5 * sizes.multiple):
+        sampler = Sampler(twins[name], device="cpu", steps=1, height=side, width=sizes.multiple)
+        assert sampler.sample(["a star"], [0])[0].size == (sizes.multiple, side)
 
 
 def test_position_embeddings_limit_a_transformer_s_pictures(models):

@@ -63,6 +63,11 @@ class Adapter:
         factor = autoencoder.pixels_per_cell(configs("vae"))
         return Sizes(native=configs(cls.part)["sample_size"] * factor, multiple=math.lcm(factor, PIPELINE_MULTIPLE))
 
+    @classmethod
+    def before_prompt(cls) -> str:
+        """The words that the pipeline puts before a prompt, and that count towards its limit of tokens."""
+        return ""
+
     def image_conditioning(self, frames: Frames) -> Conditioning:
         """Empty: the network takes no input about the image itself."""
         return Conditioning()

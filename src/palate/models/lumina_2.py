@@ -35,6 +35,14 @@ class Lumina2(FlowTransformer):
         network, multiple = configs(cls.part), PATCH * FACTOR
         return Sizes(network["sample_size"] * FACTOR, multiple, min(network["axes_lens"][1:]) * multiple)
 
+    @classmethod
+    def before_prompt(cls) -> str:
+        """The system prompt, which the pipeline sets when it is made, and the mark after it."""
+        from diffusers import Lumina2Pipeline
+
+        parts: Any = dict.fromkeys(("transformer", "scheduler", "vae", "text_encoder", "tokenizer"))
+        return f"{Lumina2Pipeline(**parts).system_prompt} <Prompt Start> "
+
     def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
         """Uniform, moved towards noise by the scheduler's shift.
 

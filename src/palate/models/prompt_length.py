@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from palate.core.progress import note
+from palate.models.families import find_adapter
 from palate.models.source import ModelSource
 
 COUNT = "prompts cut off"
@@ -32,7 +33,8 @@ def text_limits(source: ModelSource) -> list[TextLimit]:
     """The limit of each text encoder of a pipeline.
 
     It is the smallest of the limits of its tokenizer, its configuration and the pipeline: 77 tokens for the CLIP of
-    Stable Diffusion and SDXL, 256 for the T5 of Stable Diffusion 3.
+    Stable Diffusion and SDXL, 256 for the T5 of Stable Diffusion 3. The words that a pipeline puts before every prompt
+    are part of its own limit.
     """
     from transformers import AutoTokenizer
 
@@ -40,12 +42,15 @@ def text_limits(source: ModelSource) -> list[TextLimit]:
 
     limits = []
     with quiet_libraries():
-        in_pipeline = _pipeline_limit(source)
+        in_pipeline, adapter = _pipeline_limit(source), find_adapter(source)
+        before = adapter.before_prompt() if adapter else ""
         for part, kind in source.parts().items():
             if part.startswith("tokenizer") and kind is not None:
                 tokenizer = AutoTokenizer.from_pretrained(source.folder / part)
                 encoder = source.config(part.replace("tokenizer", "text_encoder"))
-                allowed = [tokenizer.model_max_length, encoder.get("max_position_embeddings"), in_pipeline]
+                taken = len(tokenizer(before, add_special_tokens=False)["input_ids"]) if before else 0
+                left = None if in_pipeline is None else in_pipeline - taken
+                allowed = [tokenizer.model_max_length, encoder.get("max_position_embeddings"), left]
                 limits.append(TextLimit(tokenizer, min(each for each in allowed if each is not None)))
     return limits
 
