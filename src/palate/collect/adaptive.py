@@ -29,7 +29,7 @@ def least_certain(session: Session, config: StudyConfig, free: Any) -> list[int]
         Their ids, `CANDIDATES` at most.
     """
     items = session.execute(free.with_only_columns(ItemRow.id, ItemRow.filled).limit(CANDIDATES)).all()
-    if items and items[0].filled == 0:  # nothing is wider than what has no vote, and the rest need not be read
+    if items and items[0].filled == 0:  # items without votes are the least certain; others need not be read
         return [item.id for item in items]
     ranks = defaultdict(list)
     votes = (

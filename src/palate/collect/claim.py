@@ -22,7 +22,7 @@ def claimed(study: OpenStudy) -> Iterator[Callable[[str], None]]:
     """Locks a study against other servers during the block; the lock ends with the process.
 
     Yields:
-        A function that writes down the address at which the study is served.
+        A function that records the address at which the study is served.
 
     Raises:
         PalateError: the study is served already.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Which votes, and for whom."""
+    """The votes that are exported, and their format."""
 
     study: Path
     """Folder of the study, which may go on meanwhile."""

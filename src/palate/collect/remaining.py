@@ -20,11 +20,11 @@ from palate.collect.study import OpenStudy
 from palate.core.seeds import numpy_generator
 
 AHEAD = 300
-"""Screens whose kinds are worked out one by one; of those after them, repeats and gold are counted by their shares."""
+"""The number of screens whose kinds are computed one by one; after them, repeats and gold are counted by their shares."""
 RECENT, LEAST = 20, 3
-"""Votes that a rater's pace is measured on, and how many it takes to know it."""
+"""The number of last votes from which a rater's pace is computed, and the minimum number of votes for that."""
 BREAK = 3.0
-"""Times their median that one vote may count in the pace; what took longer was an interruption."""
+"""The maximum time of one vote in the pace, as a multiple of the median; a longer time was an interruption."""
 
 State = Literal["asking", "waiting", "others", "finished"]
 
@@ -48,8 +48,8 @@ class Remaining:
 def remaining(study: OpenStudy, rater_id: int) -> Remaining:
     """The remaining work of a rater at present; in live mode, the drawings that they have not judged.
 
-    Some milliseconds, and 20 more where 50,000 items are counted; so a page that asks at times, and takes its own
-    answers off in between, costs less than one that asks with every screen.
+    This takes some milliseconds, and 20 more with 50,000 items. So the page requests it only at times, and subtracts
+    its own answers in between.
     """
     config = study.config
     values = {"me": rater_id, "k": config.raters_per_item, "now": time.time()}
@@ -77,14 +77,14 @@ def _pace(found: Iterable[float | None]) -> float | None:
 
 
 def _to_be_assigned(session: Session, config: StudyConfig, rater_id: int, own: Any, free: int) -> int:
-    """How many screens come until `free` items are asked: the draws of `asking` are keyed, so they are known.
+    """The number of screens until `free` items are asked, computed from the draws of `asking`, which are reproducible.
 
-    A number that is only right on average would increase after each repeat and each gold screen and so reveal them.
+    A number that is right only on average would increase after each repeat and each gold screen and so reveal them.
     """
     if not config.mirror and not config.gold_share:
         return free
     gold = session.scalar(_GOLD, {"me": rater_id}) or 0
-    young = deque(session.scalars(_YOUNG, {"me": rater_id}).all()[::-1])  # whether each may be repeated one day
+    young = deque(session.scalars(_YOUNG, {"me": rater_id}).all()[::-1])  # for each, whether it may be repeated later
     old = max(0, own.once - own.repeats - sum(young))
     count = 0
     while free > 0 and count < AHEAD:
@@ -105,7 +105,7 @@ def _to_be_assigned(session: Session, config: StudyConfig, rater_id: int, own: A
 
 @lru_cache(maxsize=2**17)
 def _drawn(seed: int, rater_id: int, seen: int) -> float:
-    """What `asking` draws first for the screen after `seen` others."""
+    """The first number that `asking` draws for the screen after `seen` others."""
     return float(numpy_generator(seed, "ask", rater_id, seen).random())
 
 
@@ -136,7 +136,7 @@ def _own() -> Any:
 
 
 def _held() -> Any:
-    """A query of real items that others have before them."""
+    """A query of real items that other raters have open."""
     held = select(AssignmentRow.item_id).join(ItemRow).where(_IS_REAL, AssignmentRow.state == LEASED)
     return held.where(AssignmentRow.until >= bindparam("now"), AssignmentRow.repeat == 0)
 
