@@ -20,7 +20,7 @@ from palate.collect.study import OpenStudy
 from palate.core.seeds import numpy_generator
 
 AHEAD = 300
-"""The number of screens whose kinds are computed one by one; after them, repeats and gold are counted by their shares."""
+"""How many screens are examined one by one; after them, repeats and gold are counted by their shares."""
 RECENT, LEAST = 20, 3
 """The number of last votes from which a rater's pace is computed, and the minimum number of votes for that."""
 BREAK = 3.0
