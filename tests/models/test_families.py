@@ -85,6 +85,25 @@ def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidan
 
 
 @pytest.mark.parametrize("name", TWINS)
+def test_gradient_checkpointing_changes_no_gradient(twins, name):
+    """Diffusers calls the blocks of a network in another way with it."""
+    denoiser = load_denoiser(twins[name])
+    x_t = denoiser.encode(torch.rand(2, 3, *TWINS[name].size, generator=torch.Generator().manual_seed(0)))
+    t = denoiser.schedule((x_t.shape[-2], x_t.shape[-1])).sample_t(torch.tensor([0.3, 0.8]))
+    conditioning, gradients = denoiser.encode_prompt(TWINS[name].prompts), []
+    for checkpointing in (False, True):
+        if checkpointing:
+            denoiser.network.enable_gradient_checkpointing()
+        denoiser.network.train()
+        denoiser.network.zero_grad()
+        denoiser.predict(x_t, t, conditioning).square().mean().backward()
+        gradients.append({key: each.grad for key, each in denoiser.network.named_parameters() if each.grad is not None})
+    assert gradients[0] and gradients[0].keys() == gradients[1].keys()
+    for key, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][key], gradient, atol=1e-5, rtol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("name", TWINS)
 def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_picture(twins, name):
     """Fed with our target: the adapter says rightly what the network is to predict."""
     denoiser = load_denoiser(twins[name])

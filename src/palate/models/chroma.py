@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,15 +35,17 @@ class Chroma(FlowTransformer):
         """The raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and sigmas t [B]."""
         height, width = x_t.shape[-2:]
         tokens, embeddings, mask = pack(x_t), conditioning.dense("embeddings"), conditioning.dense("mask")
-        outputs = self.network(
-            hidden_states=tokens,
-            timestep=t.to(x_t.dtype),
-            encoder_hidden_states=embeddings,
-            txt_ids=embeddings.new_zeros(embeddings.shape[1], 3),
-            img_ids=positions(height // PATCH, width // PATCH).to(embeddings),
-            attention_mask=torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1),
-            return_dict=False,
-        )[0]
+        mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)
+        with _mask_recomputed(self.pipeline.transformer, mask):
+            outputs = self.network(
+                hidden_states=tokens,
+                timestep=t.to(x_t.dtype),
+                encoder_hidden_states=embeddings,
+                txt_ids=embeddings.new_zeros(embeddings.shape[1], 3),
+                img_ids=positions(height // PATCH, width // PATCH).to(embeddings),
+                attention_mask=mask,
+                return_dict=False,
+            )[0]
         return unpack(outputs, height, width)
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
@@ -55,3 +58,22 @@ class Chroma(FlowTransformer):
             inputs["negative_prompt_embeds"] = negative.dense("embeddings")
             inputs["negative_prompt_attention_mask"] = negative.dense("mask")
         return inputs
+
+
+@contextmanager
+def _mask_recomputed(network: Any, mask: Tensor) -> Iterator[None]:
+    """Within it, gradient checkpointing gives the mask to every block.
+
+    Diffusers 0.42 gives it to the double blocks alone; a single block takes it after three other arguments.
+    """
+    if not network.gradient_checkpointing:
+        yield
+        return
+    checkpoint = network._gradient_checkpointing_func
+    network._gradient_checkpointing_func = lambda block, *given: checkpoint(
+        block, *given, *([mask] if len(given) == 3 else [])
+    )
+    try:
+        yield
+    finally:
+        network._gradient_checkpointing_func = checkpoint
