@@ -30,7 +30,6 @@ TWINS: dict[str, Twin] = {
     "pixart-sigma": pixart.sigma,
     "qwen-image": qwen_image.qwen_image,
     "sana": sana.plain,
-    "sana-euler": sana.euler,
     "sd-eps": stable_diffusion.eps,
     "sd-v": stable_diffusion.v,
     "sd3": stable_diffusion.three,
