@@ -87,7 +87,7 @@ def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidan
 @pytest.mark.parametrize("name", TWINS)
 def test_gradient_checkpointing_changes_no_gradient(twins, name):
     """Diffusers calls the blocks of a network in another way with it."""
-    denoiser = load_denoiser(twins[name])
+    denoiser: Any = load_denoiser(twins[name])
     x_t = denoiser.encode(torch.rand(2, 3, *TWINS[name].size, generator=torch.Generator().manual_seed(0)))
     t = denoiser.schedule((x_t.shape[-2], x_t.shape[-1])).sample_t(torch.tensor([0.3, 0.8]))
     conditioning, gradients = denoiser.encode_prompt(TWINS[name].prompts), []
