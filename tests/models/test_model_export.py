@@ -12,9 +12,10 @@ from safetensors import safe_open
 
 from palate.cli.main import main
 from palate.core.errors import InputError, PalateError
+from palate.models.export_config import ModelExportConfig
 from palate.models.load import load_denoiser, load_pipeline, resolve
 from palate.models.lora import add_lora, save_lora
-from palate.models.model_export import KOHYA_FILE, ModelExportConfig, export_model
+from palate.models.model_export import KOHYA_FILE, export_model
 
 ALPHA, RANK = 6.0, 4
 

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from palate.core.errors import InputError
+from palate.models.export_config import ModelExportConfig
 from palate.models.load import load_denoiser, load_pipeline, resolve
 from palate.models.lora import add_lora, save_lora, without_adapter
-from palate.models.model_export import ModelExportConfig, export_model
+from palate.models.model_export import export_model
 from palate.models.source import PEFT_CONFIG, PEFT_FILE
 
 X_T = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -98,7 +98,7 @@ def test_held_out_pairs_that_all_tie_have_no_accuracy(clip, tmp_path):
         cache=tmp_path / "cache",
     )  # fmt: skip
     found = json.loads((train_reward(config) / "summary.json").read_text())["held out"]
-    assert found["ties"] == 1 and "accuracy" not in found and found["accuracy with ties"]["value"] == 1.0
+    assert found["ties"] == 1 and "accuracy" not in found and found["accuracy with ties"]["n"] == 1
 
 
 def test_more_folds_than_prompts_are_refused_before_anything_is_written(learn, tmp_path):

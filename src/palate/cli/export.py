@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from palate.core.config import parse
+from palate.models.export_config import ModelExportConfig
 
 DESCRIPTION = (
     "Writes an aligned model for other programs: a LoRA file for diffusers or with kohya's names, or the base model "
@@ -14,7 +15,9 @@ DESCRIPTION = (
 
 def run(argv: Sequence[str]) -> int:
     """Runs `palate export` on its arguments."""
-    from palate.models.model_export import ModelExportConfig, export_model
+    config = parse(ModelExportConfig, argv, prog="palate export", description=DESCRIPTION)
 
-    print(export_model(parse(ModelExportConfig, argv, prog="palate export", description=DESCRIPTION)))
+    from palate.models.model_export import export_model
+
+    print(export_model(config))
     return 0

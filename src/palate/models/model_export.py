@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError, PalateError
 from palate.core.files import atomic_folder
+from palate.models.export_config import ModelExportConfig
 from palate.models.load import load_pipeline, quiet_libraries
 from palate.models.parts import lora_settings, read_json
 from palate.models.peft_lora import README, peft_usage
@@ -20,24 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KOHYA_FILE = "kohya_lora.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelExportConfig:
-    """What to export, and in which format."""
-
-    model: str
-    """An aligned model: a run of `palate align`, or its `model/`."""
-    out: Path
-    """New folder for the result."""
-    to: Literal["diffusers", "kohya", "merged"] = "diffusers"
-    """diffusers: the LoRA file that `load_lora_weights` reads (peft's, if the pipeline has no such method), or the
-    pipeline; kohya: a LoRA of a UNet with kohya's names, for ComfyUI, AUTOMATIC1111 and similar programs; merged: the
-    base model with all its LoRAs, as a pipeline."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the weights of a merged model."""
-    push: str | None = None
-    """Also upload the folder to the hub as this repository, owner/name; needs `hf auth login`."""
 
 
 def export_model(config: ModelExportConfig) -> Path:
