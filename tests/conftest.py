@@ -61,6 +61,8 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
     class Built(dict[str, Path]):
         def __missing__(self, name: str) -> Path:
+            for package in TWINS[name].needs:
+                pytest.importorskip(package, reason=f"the twin {name} needs {package}")
             return self.setdefault(name, TWINS[name].build(root / name))
 
     return Built()

@@ -17,6 +17,8 @@ from palate.models.families import adapter_of
 from palate.models.load import load_denoiser, load_pipeline, resolve
 
 pytestmark = [
+    # Kolors' text encoder of diffusers uses torch.jit.
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning"),  # by diffusers' own Chroma
     # Trained weights stay in float32 beside activations in bfloat16: torch's fused RMS norm then steps aside.

@@ -10,6 +10,9 @@ from palate.models.source import ModelSource
 from palate.models.stable_diffusion import StableDiffusion
 from palate.models.supported import ModelsConfig, list_models, supported_families
 
+# Kolors' text encoder of diffusers uses torch.jit.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
 
 def test_every_family_that_can_be_trained_is_listed_with_what_its_adapter_says():
     found = {each.pipeline: each for each in supported_families()}

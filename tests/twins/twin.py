@@ -29,6 +29,7 @@ class Twin:
         prompts: two prompts of unequal length.
         frame: the call's arguments that give the height and width of the picture.
         draws: whether the pipeline draws from a prompt alone.
+        needs: packages without which it is not tested.
     """
 
     build: Callable[[Path], Path]
@@ -43,6 +44,7 @@ class Twin:
     prompts: tuple[str, str] = ("two red circles", "a blue star on a green background")
     frame: Callable[[int, int], Mapping[str, Any]] = lambda height, width: {"height": height, "width": width}
     draws: bool = True
+    needs: tuple[str, ...] = ()
 
 
 def flow_vae(**options: Any) -> AutoencoderKL:

@@ -18,6 +18,7 @@ FAMILIES = {
     "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
     "StableDiffusionXLImg2ImgPipeline": "palate.models.stable_diffusion_xl_refiner:StableDiffusionXLRefiner",
     "HiDreamImagePipeline": "palate.models.hidream:HiDream",
+    "KolorsPipeline": "palate.models.kolors:Kolors",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "ChromaPipeline": "palate.models.chroma:Chroma",
     "FluxPipeline": "palate.models.flux:Flux",
