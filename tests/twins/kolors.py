@@ -38,7 +38,7 @@ def random_kolors(folder: Path) -> Path:
 
 def _sentencepiece(path: Path) -> int:
     """Writes a model of single characters; returns the size of its vocabulary, with the tokenizer's own tokens."""
-    import sentencepiece
+    import sentencepiece  # pyright: ignore[reportMissingImports]  # an extra
 
     characters = "abcdefghijklmnopqrstuvwxyz0123456789"
     with path.open("wb") as file:

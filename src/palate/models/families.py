@@ -47,6 +47,7 @@ UNSUPPORTED = {
     "FluxFillPipeline": _IMAGE,
     "FluxKontextPipeline": _IMAGE,
     "HunyuanDiTPipeline": _UNWRITTEN,
+    "HunyuanImagePipeline": _UNWRITTEN,
     "HunyuanVideoPipeline": _VIDEO,
     "IFPipeline": _CASCADE,
     "Kandinsky3Pipeline": _UNWRITTEN,
