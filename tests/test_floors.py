@@ -36,6 +36,11 @@ def test_a_requirement_without_a_plain_lowest_version_is_refused(requirement):
         floors({"project": {"dependencies": [requirement], "optional-dependencies": {}}})
 
 
+def test_versions_that_are_left_out_change_no_lowest_version():
+    project = {"dependencies": ["numpy>=1.26,!=2.0.0,!=2.1.0"], "optional-dependencies": {}}
+    assert floors({"project": project}) == {"numpy": "1.26"}
+
+
 def test_a_package_with_two_lowest_versions_is_refused():
     project = {"dependencies": ["numpy>=1.26"], "optional-dependencies": {"dev": ["palate[x]", "numpy>=2.0"]}}
     with pytest.raises(ValueError, match="numpy has two lowest versions"):
