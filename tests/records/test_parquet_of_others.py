@@ -262,6 +262,17 @@ def test_an_import_in_place_of_a_relative_path_is_read_from_another_folder(
     assert colours(load_preferences(tmp_path / "run")[0].images) == [(0, 0, 255), (255, 0, 0)]
 
 
+def test_a_source_behind_a_link_is_indexed_and_imported_in_place(tmp_path: Path) -> None:
+    """As a data folder that is linked into a project: the link's target is the same folder."""
+    (tmp_path / "disk").mkdir()
+    folder_of_pairs(tmp_path / "disk" / "pairs")
+    (tmp_path / "data").symlink_to(tmp_path / "disk", target_is_directory=True)
+    linked = tmp_path / "data" / "pairs"
+    assert len(load_rankings(linked, tmp_path / "cache")) == 1
+    import_preferences(ImportConfig(source=str(linked), out=tmp_path / "run", in_place=True))
+    assert colours(load_preferences(tmp_path / "run")[0].images) == [(0, 0, 255), (255, 0, 0)]
+
+
 def test_damaged_names_of_columns_are_damage_of_the_file(tmp_path: Path) -> None:
     write_sets([GOOD], tmp_path / "p.parquet")
     data = (tmp_path / "p.parquet").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -251,11 +252,25 @@ class ImageFolders:
     def __init__(self, file: Path) -> None:
         self.file = file
         made_of = [path if path.is_dir() else path.parent for path, _ in parquet_sources(file)]
-        folders = [os.path.normpath(folder.absolute()) for folder in (file.parent, *made_of)]
-        self._begin = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
+        self._begin = _beginnings(os.path.normpath(folder.absolute()) for folder in (file.parent, *made_of))
+        self._really = _beginnings(os.path.realpath(folder) for folder in (file.parent, *made_of))
 
     def check(self, path: str) -> None:
-        """Raises an InputError if a file is in none of the folders."""
-        if not os.path.normpath(Path(path).absolute()).startswith(self._begin):
+        """Raises an InputError if a file is in none of the folders, which may themselves be reached through links."""
+        whole = os.path.normpath(Path(path).absolute())
+        if whole.startswith(self._begin):
+            return
+        if not f"{_real_folder(os.path.dirname(whole))}{os.sep}".startswith(self._really):
             fix = "put its images into its folder, or import it again"
             raise InputError(f"{self.file} names the image file {shown(path)}, which is outside of its folders; {fix}")
+
+
+def _beginnings(folders: Iterable[str]) -> tuple[str, ...]:
+    """How the paths of files in some folders begin."""
+    return tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
+
+
+@lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    """A folder with the links on the way to it resolved."""
+    return os.path.realpath(folder)
