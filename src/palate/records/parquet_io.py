@@ -260,7 +260,7 @@ class ImageFolders:
         whole = os.path.normpath(Path(path).absolute())
         if whole.startswith(self._begin):
             return
-        if not f"{_real_folder(os.path.dirname(whole))}{os.sep}".startswith(self._really):
+        if not f"{_real_folder(Path(whole).parent)}{os.sep}".startswith(self._really):
             fix = "put its images into its folder, or import it again"
             raise InputError(f"{self.file} names the image file {shown(path)}, which is outside of its folders; {fix}")
 
@@ -271,6 +271,6 @@ def _beginnings(folders: Iterable[str]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _real_folder(folder: str) -> str:
+def _real_folder(folder: Path) -> str:
     """A folder with the links on the way to it resolved."""
     return os.path.realpath(folder)
