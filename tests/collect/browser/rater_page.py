@@ -23,6 +23,8 @@ T = TypeVar("T")
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 JUDGED = 0.28
 """Seconds after which the page believes that somebody has judged a screen."""
+WITHIN = 30.0
+"""Seconds that a page may take on a machine that is busy with other tests."""
 DESKTOP, PHONE = (1280, 800), (375, 740)
 
 
@@ -72,7 +74,7 @@ class RaterPage:
     def script(self, text: str, *arguments: Any) -> Any:
         return self.driver.execute_script(text, *arguments)
 
-    def wait(self, what: str, condition: Callable[[], T], seconds: float = 10.0) -> T:
+    def wait(self, what: str, condition: Callable[[], T], seconds: float = WITHIN) -> T:
         """Waits until a condition holds, and returns it."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -107,7 +109,7 @@ class RaterPage:
         time.sleep(JUDGED)
         return found
 
-    def status(self, text: str, seconds: float = 10.0) -> None:
+    def status(self, text: str, seconds: float = WITHIN) -> None:
         """Waits until the page says something about itself."""
         self.wait(f"the status says {text!r}", lambda: text in self.text(".standing"), seconds)
 
