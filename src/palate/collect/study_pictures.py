@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 GREY = (119, 119, 119)
 """The colour around a picture of another shape: the middle of perceived lightness."""
@@ -46,8 +46,20 @@ def picture_of(image: Image.Image, size: tuple[int, int]) -> StudyPicture:
         image: RGB.
         size: width and height in pixels.
     """
-    fitted = image if image.size == size else ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=GREY)
-    return _encoded(fitted)
+    return _encoded(image if image.size == size else _fitted(image, size))
+
+
+def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The whole image within `size`, centred on grey; Pillow's `pad` fails or shows none where a side rounds to 0."""
+    (width, height), ratio = size, image.width / image.height
+    if ratio > width / height:
+        height = max(1, round(image.height / image.width * width))
+    elif ratio < width / height:
+        width = max(1, round(ratio * height))
+    canvas = Image.new("RGB", size, GREY)
+    within = image.resize((width, height), Image.Resampling.LANCZOS)
+    canvas.paste(within, (round((size[0] - width) / 2), round((size[1] - height) / 2)))
+    return canvas
 
 
 def _encoded(image: Image.Image) -> StudyPicture:
