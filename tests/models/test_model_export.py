@@ -122,4 +122,4 @@ def test_a_folder_is_uploaded_whole_and_a_hub_that_is_out_of_reach_is_one_line(a
         exported(aligned(), tmp_path / "second", push="me/mine")
     assert (tmp_path / "second" / "README.md").is_file()
     assert main(["export", "--model", str(aligned()), "--out", str(tmp_path / "third"), "--push", "mine"]) == 2
-    assert "owner/name" in capsys.readouterr().err
+    assert "owner/name" in capsys.readouterr().err and not (tmp_path / "third").exists()

@@ -35,6 +35,8 @@ def export_model(config: ModelExportConfig) -> Path:
     source = resolve(config.model)
     if config.out.exists():
         raise InputError(f"{config.out} exists; name a new folder with --out")
+    if config.push and config.push.count("/") != 1:
+        raise InputError(f"push takes owner/name, not {config.push!r}")
     write = {"diffusers": _write_diffusers, "kohya": _write_kohya, "merged": _write_merged}[config.to]
     with atomic_folder(config.out) as partial:
         write(source, partial, config)
@@ -73,9 +75,10 @@ def _write_kohya(source: ModelSource, folder: Path, config: ModelExportConfig) -
         fix = "ComfyUI reads the LoRA files of diffusers for these, give --to diffusers"
         raise InputError(f"{source.family} has a transformer, whose layers have other names in kohya's format; {fix}")
     file = source.loras[0] / LORA_FILE
-    if lora_settings(file).get("unet.alpha_pattern"):
+    settings = lora_settings(file)
+    if settings.get("unet.alpha_pattern"):
         raise InputError(f"{file} has alphas of its own for some layers; give --to merged")
-    tensors = kohya_names(load_file(file), lora_settings(file))
+    tensors = kohya_names(load_file(file), settings)
     save_file(tensors, folder / KOHYA_FILE, _kohya_metadata(tensors))
 
 
@@ -152,8 +155,6 @@ def _usage(base: str, config: ModelExportConfig, source: ModelSource, lora: bool
 def _push(folder: Path, name: str) -> None:
     from huggingface_hub import HfApi
 
-    if name.count("/") != 1:
-        raise InputError(f"push takes owner/name, not {name!r}")
     try:
         HfApi().create_repo(name, exist_ok=True)
         HfApi().upload_folder(repo_id=name, folder_path=str(folder))
