@@ -88,6 +88,18 @@ def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidan
 
 
 @pytest.mark.parametrize("name", TWINS)
+def test_a_prediction_does_not_depend_on_the_length_of_the_other_prompts(twins, name):
+    twin, denoiser = TWINS[name], load_denoiser(twins[name])
+    x_t = denoiser.encode(torch.rand(2, 3, *twin.size, generator=torch.Generator().manual_seed(0)))
+    t = denoiser.schedule((x_t.shape[-2], x_t.shape[-1])).sample_t(torch.tensor([0.3, 0.8]))
+    conditioning = denoiser.encode_prompt(PROMPTS)
+    with torch.no_grad():
+        both = denoiser.predict(x_t, t, conditioning)
+        alone = [denoiser.predict(x_t[[i]], t[[i]], conditioning[[i]]) for i in range(2)]
+    torch.testing.assert_close(both, torch.cat(alone), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", TWINS)
 def test_gradient_checkpointing_changes_no_gradient(twins, name):
     """Diffusers calls the blocks of a network in another way with it."""
     denoiser: Any = load_denoiser(twins[name])
