@@ -76,7 +76,7 @@ def random_stable_diffusion(
     schedule |= {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     parts: dict[str, Any] = {
         "vae": _tiny_vae(2 * sample_size),
-        "text_encoder": CLIPTextModel(_tiny_text_config(tokenizer)),
+        "text_encoder": CLIPTextModel(tiny_text_config(tokenizer)),
         "tokenizer": tokenizer,
         "unet": unet,
         "scheduler": DDIMScheduler(**schedule, prediction_type=prediction_type),  # pyright: ignore[reportArgumentType]
@@ -104,9 +104,9 @@ def random_sdxl(
     StableDiffusionXLPipeline(
         unet=_tiny_xl_unet(width=32, ids=6),  # as wide as both text encoders together
         vae=_tiny_vae(RESOLUTION),
-        text_encoder=CLIPTextModel(_tiny_text_config(tokenizer)),
+        text_encoder=CLIPTextModel(tiny_text_config(tokenizer)),
         tokenizer=tokenizer,
-        text_encoder_2=CLIPTextModelWithProjection(_tiny_text_config(tokenizer)),
+        text_encoder_2=CLIPTextModelWithProjection(tiny_text_config(tokenizer)),
         tokenizer_2=tokenizer,
         scheduler=_xl_scheduler(prediction_type=prediction_type, timestep_spacing=spacing),
         force_zeros_for_empty_prompt=force_zeros,
@@ -128,7 +128,7 @@ def random_sdxl_refiner(folder: Path, scored: bool = True) -> Path:
         unet=_tiny_xl_unet(width=16, ids=5 if scored else 6),
         text_encoder=None,  # type: ignore[arg-type]  # as in the release
         tokenizer=None,  # type: ignore[arg-type]
-        text_encoder_2=CLIPTextModelWithProjection(_tiny_text_config(tokenizer)),
+        text_encoder_2=CLIPTextModelWithProjection(tiny_text_config(tokenizer)),
         tokenizer_2=tokenizer,
         vae=_tiny_vae(RESOLUTION),
         scheduler=_xl_scheduler(),
@@ -189,7 +189,7 @@ def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, t5: bool = False
         pooled_projection_dim=32,
         pos_embed_max_size=8,
     )
-    text_encoders = [CLIPTextModelWithProjection(_tiny_text_config(tokenizer)) for _ in range(2)]
+    text_encoders = [CLIPTextModelWithProjection(tiny_text_config(tokenizer)) for _ in range(2)]
     pipeline = StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=shift, **schedule),
@@ -198,7 +198,7 @@ def random_sd3(folder: Path, seed: int = 0, shift: float = 3.0, t5: bool = False
         tokenizer=tokenizer,
         text_encoder_2=text_encoders[1],
         tokenizer_2=tokenizer,
-        text_encoder_3=_tiny_t5(tokenizer) if t5 else None,  # type: ignore[arg-type]  # it also runs without T5
+        text_encoder_3=tiny_t5(len(tokenizer)) if t5 else None,  # type: ignore[arg-type]  # it also runs without T5
         tokenizer_3=tokenizer if t5 else None,  # type: ignore[arg-type]
     )
     pipeline.save_pretrained(folder)
@@ -213,7 +213,8 @@ def tiny_tokenizer(**options: Any) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=PROMPT_LENGTH, **options)
 
 
-def _tiny_text_config(tokenizer: Any) -> CLIPTextConfig:
+def tiny_text_config(tokenizer: Any) -> CLIPTextConfig:
+    """Of a CLIP text encoder, 16 wide."""
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -227,9 +228,10 @@ def _tiny_text_config(tokenizer: Any) -> CLIPTextConfig:
     )
 
 
-def _tiny_t5(tokenizer: Any) -> T5EncoderModel:
+def tiny_t5(vocabulary: int) -> T5EncoderModel:
+    """A text encoder of T5's class, 32 wide."""
     width: dict[str, Any] = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
-    return T5EncoderModel(T5Config(vocab_size=len(tokenizer), is_encoder_decoder=False, **width))
+    return T5EncoderModel(T5Config(vocab_size=vocabulary, is_encoder_decoder=False, **width))
 
 
 def _tiny_vae(resolution: int, **options: Any) -> AutoencoderKL:

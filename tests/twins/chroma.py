@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffusers import ChromaPipeline, ChromaTransformer2DModel, FlowMatchEulerDiscreteScheduler
+from tiny_pipelines import tiny_t5
 
 from twins.flux import unpacked
-from twins.twin import Twin, flow_vae, seeded, tiny_t5
+from twins.twin import Twin, flow_vae, seeded
 
 
 def random_chroma(folder: Path) -> Path:

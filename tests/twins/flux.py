@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from tiny_pipelines import tiny_t5
 from torch import Tensor
 
-from twins.twin import Twin, flow_vae, seeded, tiny_clip_text, tiny_t5
+from twins.twin import Twin, flow_vae, seeded, tiny_clip_text
 
 
 def random_flux(folder: Path, distilled: bool = True) -> Path:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import FlowMatchEulerDiscreteScheduler, HiDreamImagePipeline, HiDreamImageTransformer2DModel
+from tiny_pipelines import tiny_t5
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, LlamaConfig, LlamaForCausalLM
 
-from twins.twin import Twin, flow_vae, seeded, tiny_t5
+from twins.twin import Twin, flow_vae, seeded
 
 LONGEST = 128
 """Tokens to which the pipeline pads the prompts of CLIP."""

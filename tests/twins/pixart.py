@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import DPMSolverMultistepScheduler, PixArtSigmaPipeline, PixArtTransformer2DModel
+from tiny_pipelines import tiny_t5
 
-from twins.twin import Twin, eight_fold_vae, seeded, tiny_t5
+from twins.twin import Twin, eight_fold_vae, seeded
 
 
 def random_pixart_sigma(folder: Path) -> Path:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from tiny_pipelines import PROMPT_LENGTH, tiny_tokenizer
+from tiny_pipelines import tiny_text_config, tiny_tokenizer
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, Gemma2Config, Gemma2Model, T5Config, T5EncoderModel
+from transformers import CLIPTextModel, Gemma2Config, Gemma2Model
 
 
 @dataclass(frozen=True)
@@ -94,28 +94,7 @@ def tiny_gemma_2(vocabulary: int) -> Gemma2Model:
 
 def tiny_clip_text(tokenizer: Any) -> CLIPTextModel:
     """A text encoder of CLIP's class."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=PROMPT_LENGTH,
-            projection_dim=16,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    )
-
-
-def tiny_t5(vocabulary: int) -> T5EncoderModel:
-    """A text encoder of T5's class, 32 wide."""
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=2, is_encoder_decoder=False
-        )
-    )
+    return CLIPTextModel(tiny_text_config(tokenizer))
 
 
 def seeded(**options: Any) -> Any:
