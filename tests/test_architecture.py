@@ -31,6 +31,7 @@ LAYERS = {
     "objectives": 1,
     "diffusion": 1,
     "records": 1,
+    "report": 1,
     "core": 0,
     "__init__": 0,
 }

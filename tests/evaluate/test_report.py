@@ -11,10 +11,11 @@ from PIL import Image
 from palate.core.statistics import ALIKE, FEW, Estimate
 from palate.evaluate.compare import Paired, Verdict, summarise_comparison
 from palate.evaluate.report import Stage, render_report, write_report
-from palate.evaluate.report.charts import CURVES, Curve, line_chart, strip
-from palate.evaluate.report.number_format import count, interval_text, percent, points, signed, single_number, writer
-from palate.evaluate.report.pictures import MAX_PAIRS, THUMBNAIL, chosen_pairs, pair_gallery, thumbnail
+from palate.evaluate.report.pictures import MAX_PAIRS, chosen_pairs, pair_gallery
 from palate.evaluate.report.view import cards, measure_rows
+from palate.report.charts import CURVES, Curve, line_chart, strip
+from palate.report.number_format import count, interval_text, percent, points, signed, single_number, writer
+from palate.report.thumbnails import THUMBNAIL, thumbnail
 from palate.world.grammar import parse_caption
 
 CURVE = [

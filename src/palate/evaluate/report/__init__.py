@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from palate import __version__
 from palate.core.files import write_atomic
-from palate.core.progress import duration
 from palate.core.statistics import ENOUGH, RESAMPLES
 from palate.evaluate.compare import Comparison
-
-if TYPE_CHECKING:
-    import jinja2
 
 TITLE = "What the model learned"
 
@@ -62,10 +58,11 @@ def render_report(
 ) -> str:
     """The HTML of the page; arguments as for `write_report`. All inserted text is escaped."""
     from palate.evaluate.report import pictures, view
-    from palate.evaluate.report.charts import CURVES, line_chart
+    from palate.report.charts import CURVES, line_chart
+    from palate.report.page import flatten, template
 
     changes = pictures.verdict_changes(comparison)
-    return template("report.html.jinja").render(
+    return template("report.html.jinja", __name__).render(
         title=title,
         version=__version__,
         comparison=comparison,
@@ -81,26 +78,9 @@ def render_report(
         requests=view.request_tables(comparison),
         others=view.judge_rows(comparison),
         intervals=view.interval_rows(comparison),
-        config=view.flatten(config or {}),
+        config=flatten(config or {}),
         stages=stages,
         total=sum(stage.seconds for stage in stages),
         enough=ENOUGH,
         resamples=RESAMPLES,
     )
-
-
-def template(name: str) -> jinja2.Template:
-    """A template of this package; all inserted text is escaped."""
-    import jinja2
-
-    from palate.evaluate.report.number_format import count
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("palate.evaluate.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"duration": duration, "count": count}
-    return environment.get_template(name)

@@ -11,11 +11,11 @@ from palate import __version__
 from palate.core.files import write_atomic
 from palate.core.statistics import ENOUGH, RESAMPLES
 from palate.evaluate.ranking import Order, Placed, Step
-from palate.evaluate.report import template
-from palate.evaluate.report.charts import Strip, axis, strip
-from palate.evaluate.report.number_format import all_numbers, interval_text, percent, single_number, writer
-from palate.evaluate.report.pictures import chosen_pairs, data_uri, thumbnail
-from palate.evaluate.report.view import flatten
+from palate.evaluate.report.pictures import chosen_pairs
+from palate.report.charts import Strip, axis, strip
+from palate.report.number_format import all_numbers, interval_text, percent, single_number, writer
+from palate.report.page import flatten, template
+from palate.report.thumbnails import data_uri, thumbnail
 
 PROMPTS = 8
 """How many prompts are shown."""
@@ -70,7 +70,7 @@ def write_order(path: Path, order: Order, config: Mapping[str, Any]) -> None:
 
 def render_order(order: Order, config: Mapping[str, Any]) -> str:
     """The HTML of the page; arguments as for `write_order`."""
-    return template("order.html.jinja").render(
+    return template("order.html.jinja", "palate.evaluate.report").render(
         version=__version__,
         order=order,
         sentence=order_sentence(order),

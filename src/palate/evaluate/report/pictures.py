@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palate.core.statistics import contest
 from palate.evaluate.compare import Comparison, Paired
-from palate.evaluate.report.number_format import writer
-
-if TYPE_CHECKING:
-    from PIL import Image
+from palate.report.number_format import writer
+from palate.report.thumbnails import data_uri, thumbnail
 
 MAX_PAIRS = 60
-THUMBNAIL = 192  # pixels of the longer side; smaller pictures are kept as they are
 CHANGES = {1.0: "better", 0.0: "worse", 0.5: "same"}
 
 
@@ -91,17 +85,3 @@ def _picture(comparison: Comparison, side: str, p: int, k: int) -> SidePicture:
 def _writer(values: Paired) -> Callable[[float], str]:
     """A function that writes all values of a measure with the same number of decimals."""
     return writer([*values.base.ravel(), *values.aligned.ravel()], figures=2)
-
-
-def thumbnail(image: Image.Image) -> Image.Image:
-    """The image, reduced so that its longer side is at most THUMBNAIL pixels."""
-    small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return small
-
-
-def data_uri(image: Image.Image) -> str:
-    """A WebP data URI: lossless for images below THUMBNAIL, such as those of the tiny world, and lossy for others."""
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=max(image.size) < THUMBNAIL, quality=80, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ from palate.core import statistics
 from palate.core.statistics import Estimate
 from palate.evaluate.compare import Change, Comparison, Paired, Verdict, change, gap
 from palate.evaluate.judge import HEADLINES, RATES, find_judge
-from palate.evaluate.report.charts import Strip, axis, strip
-from palate.evaluate.report.number_format import all_numbers, count, interval_text, percent, points, writer
+from palate.report.charts import Strip, axis, strip
+from palate.report.number_format import all_numbers, count, interval_text, percent, points, writer
 
 LABELS = {
     "faithful": "Follows the prompt",
@@ -243,16 +243,3 @@ def comparison_sentence(comparison: Comparison) -> str:
     rates = f"in {percent(found.aligned.value)} of its images, the base in {percent(found.base.value)}"
     by = f"{points(found.difference.value)} points (95% interval {interval_text(found.difference, points)})"
     return f"The aligned model follows its prompt {rates}: {by}. {drawn}"
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested configuration as (dotted key, value) in the order given."""
-    rows: list[tuple[str, str]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            rows += flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, (list, tuple)):
-            rows.append((f"{prefix}{key}", ", ".join(map(str, value)) or "none"))
-        else:
-            rows.append((f"{prefix}{key}", "default" if value is None else str(value)))
-    return rows

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from palate.core.statistics import Estimate
-from palate.evaluate.report.number_format import tick_writer, writer
+from palate.report.number_format import tick_writer, writer
 
 POINTS = 240  # a curve has no more points than this; longer runs are averaged in bins
 TREND = 15  # the trend is a running mean over a fifteenth of the curve

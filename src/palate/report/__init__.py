@@ -1,0 +1,1 @@
+"""The common part of the HTML reports: line charts, numbers, thumbnails, styles. A report is one file."""
