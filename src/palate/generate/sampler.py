@@ -31,6 +31,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 SEEDS = 2**32
 """The number of different seeds of torch's CPU generator, which uses only the low 32 bits."""
 _CACHED_PROMPTS = 64
+GUIDANCE = "guidance_scale"
+"""The scale of guidance among the arguments of a pipeline without an adapter."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class Sampler:
         self.pipeline.set_progress_bar_config(disable=True)
         self._denoiser: Denoiser | None = adapter(self.pipeline) if adapter else None
         defaults = inspect.signature(self.pipeline.__call__).parameters
-        self._guidance_name = self._denoiser.guidance_name if self._denoiser else "guidance_scale"
-        card = {"steps": defaults["num_inference_steps"].default, "guidance": defaults[self._guidance_name].default}
+        scale = self._denoiser.default_guidance() if self._denoiser else defaults[GUIDANCE].default
+        card = {"steps": defaults["num_inference_steps"].default, "guidance": scale}
         card |= source.card
         self.steps: int = card["steps"] if steps is None else steps
         self.guidance: float = card["guidance"] if guidance is None else guidance
@@ -140,7 +142,7 @@ class Sampler:
                 **self._size,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
                 num_inference_steps=self.steps,
-                **{self._guidance_name: self.guidance},
+                **(self._denoiser.guide(self.guidance) if self._denoiser else {GUIDANCE: self.guidance}),
                 output_type="pt",
             )
         self._require_finite(found.images, decoded, prompts, seeds)
@@ -150,12 +152,12 @@ class Sampler:
         return [Sampled(image, _why_blocked(image, flag)) for image, flag in zip(images, flags, strict=True)]
 
     def _batches(self, prompts: Sequence[str]) -> list[list[int]]:
-        """The places of the prompts of each call: one for all, or one for each length if the pipeline needs that."""
-        if self._denoiser is None or not self._denoiser.one_length:
+        """The places of the prompts of each call: one for all, or one for each group that the family has to draw."""
+        if self._denoiser is None:
             return [list(range(len(prompts)))]
         batches: dict[int, list[int]] = {}
         for place, prompt in enumerate(prompts):
-            batches.setdefault(int(self._encode(prompt).ragged("embeddings").length), []).append(place)
+            batches.setdefault(self._denoiser.batch_group(self._encode(prompt)), []).append(place)
         return list(batches.values())
 
     def _inputs(self, prompts: Sequence[str]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -42,13 +43,11 @@ class Adapter:
     """Endings of the names of the layers that get a LoRA by default: the projections of every attention layer, as in
     diffusers' own training scripts."""
     guidance_name: ClassVar[str] = "guidance_scale"
-    """The name of the guidance scale among the pipeline's arguments."""
+    """The name of the guidance scale among the pipeline's arguments, if it is one of them."""
     takes_timesteps: ClassVar[bool] = False
     """Whether training can be limited to some timesteps, by a method `train_only`; see `models.few_steps`."""
     draws_from_prompt: ClassVar[bool] = True
     """Whether the pipeline draws from a prompt alone."""
-    one_length: ClassVar[bool] = False
-    """Whether the pipeline takes only prompts of one length in a batch, because the network attends to padding."""
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
@@ -64,6 +63,11 @@ class Adapter:
         return Sizes(native=configs(cls.part)["sample_size"] * factor, multiple=math.lcm(factor, PIPELINE_MULTIPLE))
 
     @classmethod
+    def refusal(cls, configs: Configs) -> str | None:
+        """Why Palate does not train a model with this configuration; None if it does."""
+        return None
+
+    @classmethod
     def before_prompt(cls) -> str:
         """The words that the pipeline puts before a prompt, and that count towards its limit of tokens."""
         return ""
@@ -71,6 +75,18 @@ class Adapter:
     def image_conditioning(self, frames: Frames) -> Conditioning:
         """Empty: the network takes no input about the image itself."""
         return Conditioning()
+
+    def default_guidance(self) -> float:
+        """The pipeline's own scale of guidance."""
+        return inspect.signature(self.pipeline.__call__).parameters[self.guidance_name].default
+
+    def guide(self, scale: float) -> dict[str, Any]:
+        """The pipeline's arguments with which it guides at a scale."""
+        return {self.guidance_name: scale}
+
+    def batch_group(self, conditioning: Conditioning) -> int:
+        """A number of one encoded prompt: the pipeline draws only prompts with an equal number in one batch."""
+        return 0
 
     def negates(self, scale: float) -> bool:
         """Whether the pipeline also computes a prediction for the negative prompt, at a given guidance scale."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 SHORT = 1024
 """Number of tokens below which plain attention trains faster than torch's fused one in bfloat16 on a CPU. Forward and
@@ -25,9 +27,19 @@ def use_plain_attention(network: nn.Module, tokens: int, device: str, dtype: tor
     """
     from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
+    class PlainAttention(AttnProcessor):
+        """Diffusers' plain attention, also with a mask [B, 1, L, L] of booleans, which only the fused one takes."""
+
+        def __call__(self, attn: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **more: Any) -> Any:
+            if attention_mask is not None and attention_mask.dtype == torch.bool:
+                hidden = torch.zeros_like(attention_mask, dtype=hidden_states.dtype)
+                hidden = hidden.masked_fill(~attention_mask, -torch.inf)
+                attention_mask = hidden.expand(-1, attn.heads, -1, -1).flatten(0, 1)  # [B heads, L, L]
+            return super().__call__(attn, hidden_states, attention_mask=attention_mask, **more)
+
     if device != "cpu" or dtype != torch.bfloat16 or tokens >= SHORT:
         return False
     layers = [layer for layer in network.modules() if isinstance(getattr(layer, "processor", None), AttnProcessor2_0)]
     for layer in layers:
-        layer.set_processor(AttnProcessor())  # type: ignore[operator]  # of diffusers' Attention
+        layer.set_processor(PlainAttention())  # type: ignore[operator]  # of diffusers' Attention
     return bool(layers)

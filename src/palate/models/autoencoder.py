@@ -45,6 +45,8 @@ def pixels_per_cell(config: Mapping[str, Any]) -> int:
     """The width and height in pixels that one latent cell covers, from the autoencoder's configuration."""
     if "temperal_downsample" in config:  # of a video autoencoder, as diffusers spells it
         return 2 ** len(config["temperal_downsample"])
+    if "spatial_compression_ratio" in config:
+        return config["spatial_compression_ratio"]
     return 2 ** (len(config["block_out_channels"]) - 1)
 
 
@@ -53,8 +55,8 @@ def _shift_and_scale(vae: Any, latents: Tensor) -> tuple[Any, Any]:
 
     Some of SDXL's autoencoders (Playground 2.5) have one for each channel.
     """
-    mean, std = vae.config.latents_mean, vae.config.latents_std
+    mean, std = vae.config.get("latents_mean"), vae.config.get("latents_std")
     if mean is None or std is None:
-        return vae.config.shift_factor or 0.0, vae.config.scaling_factor
+        return vae.config.get("shift_factor") or 0.0, vae.config.scaling_factor
     shift, spread = (torch.tensor(each, device=latents.device).view(1, -1, 1, 1) for each in (mean, std))
     return shift, vae.config.scaling_factor / spread

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from palate.models.conditioning import Conditioning
 from palate.models.flow import PATCH, FlowTransformer, pack, positions, unpack
 from palate.models.flux import Flux
+from palate.models.recompute import recomputed
 
 
 class Chroma(FlowTransformer):
@@ -36,7 +36,7 @@ class Chroma(FlowTransformer):
         height, width = x_t.shape[-2:]
         tokens, embeddings, mask = pack(x_t), conditioning.dense("embeddings"), conditioning.dense("mask")
         mask = torch.cat([mask, mask.new_ones(tokens.shape[:2])], 1)
-        with _mask_recomputed(self.pipeline.transformer, mask):
+        with recomputed(self.pipeline.transformer, _with_mask(mask)):
             outputs = self.network(
                 hidden_states=tokens,
                 timestep=t.to(x_t.dtype),
@@ -60,20 +60,9 @@ class Chroma(FlowTransformer):
         return inputs
 
 
-@contextmanager
-def _mask_recomputed(network: Any, mask: Tensor) -> Iterator[None]:
-    """Within it, gradient checkpointing gives the mask to every block.
+def _with_mask(mask: Tensor) -> Callable[..., Any]:
+    """Gives the mask to every block that is recomputed.
 
     Diffusers 0.42 gives it to the double blocks alone; a single block takes it after three other arguments.
     """
-    if not network.gradient_checkpointing:
-        yield
-        return
-    checkpoint = network._gradient_checkpointing_func
-    network._gradient_checkpointing_func = lambda block, *given: checkpoint(
-        block, *given, *([mask] if len(given) == 3 else [])
-    )
-    try:
-        yield
-    finally:
-        network._gradient_checkpointing_func = checkpoint
+    return lambda checkpoint, block, *given: checkpoint(block, *given, *([mask] if len(given) == 3 else []))

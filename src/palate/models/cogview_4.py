@@ -29,7 +29,6 @@ class CogView4(FlowTransformer):
     """
 
     title = "CogView4"
-    one_length = True
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
@@ -73,6 +72,10 @@ class CogView4(FlowTransformer):
             for row, prediction in zip(rows.tolist(), self._of_one_length(x_t, time, conditioning, rows)):
                 found[row] = prediction
         return torch.stack(found)  # type: ignore[arg-type]  # every row has a length
+
+    def batch_group(self, conditioning: Conditioning) -> int:
+        """The prompt's number of tokens: the pipeline has no mask, so its network would attend to padding."""
+        return int(conditioning.ragged("embeddings").length)
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
         """The arguments of `CogView4Pipeline`, of prompts of one length; see `Denoiser`."""

@@ -28,10 +28,6 @@ class Denoiser(Protocol):
 
     lora_targets: ClassVar[tuple[str, ...]]
     """Endings of the names of the layers that get a LoRA by default."""
-    guidance_name: ClassVar[str]
-    """The name of the guidance scale among the pipeline's arguments."""
-    one_length: ClassVar[bool]
-    """Whether the pipeline takes only prompts of one length in a batch, because the network attends to padding."""
 
     def schedule(self, cells: tuple[int, int]) -> Schedule:
         """The noise schedule for latents of (h, w) cells; in some families it depends on the size of the image."""
@@ -64,6 +60,18 @@ class Denoiser(Protocol):
 
     def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """The network's raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and times t [B]."""
+        ...
+
+    def default_guidance(self) -> float:
+        """The pipeline's own scale of guidance."""
+        ...
+
+    def guide(self, scale: float) -> dict[str, Any]:
+        """The pipeline's arguments with which it guides at a scale."""
+        ...
+
+    def batch_group(self, conditioning: Conditioning) -> int:
+        """A number of one encoded prompt: the pipeline draws only prompts with an equal number in one batch."""
         ...
 
     def negates(self, scale: float) -> bool:

@@ -18,6 +18,7 @@ FAMILIES = {
     "StableDiffusionXLPipeline": "palate.models.stable_diffusion_xl:StableDiffusionXL",
     "StableDiffusionXLImg2ImgPipeline": "palate.models.stable_diffusion_xl_refiner:StableDiffusionXLRefiner",
     "HiDreamImagePipeline": "palate.models.hidream:HiDream",
+    "HunyuanImagePipeline": "palate.models.hunyuan_image:HunyuanImage",
     "KolorsPipeline": "palate.models.kolors:Kolors",
     "StableDiffusion3Pipeline": "palate.models.stable_diffusion_3:StableDiffusion3",
     "ChromaPipeline": "palate.models.chroma:Chroma",
@@ -47,7 +48,6 @@ UNSUPPORTED = {
     "FluxFillPipeline": _IMAGE,
     "FluxKontextPipeline": _IMAGE,
     "HunyuanDiTPipeline": _UNWRITTEN,
-    "HunyuanImagePipeline": _UNWRITTEN,
     "HunyuanVideoPipeline": _VIDEO,
     "IFPipeline": _CASCADE,
     "Kandinsky3Pipeline": _UNWRITTEN,
@@ -87,13 +87,16 @@ def adapter_of(source: ModelSource) -> type[Adapter]:
     """The adapter of a model's family.
 
     Raises:
-        InputError: there is none, so Palate cannot train the model; or a package is missing that its family needs.
+        InputError: there is none, or none for the model's configuration, so Palate cannot train the model; or a package
+            is missing that its family needs.
     """
     adapter = find_adapter(source)
     if adapter is None:
         reason = UNSUPPORTED.get(source.family, f"this pipeline is not known{nearest(source.family, FAMILIES)}")
         fix = "`palate models` lists those that it trains"
         raise InputError(f"{source.base} is a {source.family}, which Palate does not train: {reason}; {fix}")
+    if refusal := adapter.refusal(source.config):
+        raise InputError(f"{source.base} is not trained: {refusal}; give the model from which it was distilled")
     needed = adapter.needed_by is None or adapter.needed_by in source.parts().values()
     if needed and (missing := missing_packages(adapter)):
         raise InputError(f"{adapter.title} needs {' and '.join(missing)}: pip install {' '.join(missing)}")

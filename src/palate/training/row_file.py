@@ -45,6 +45,8 @@ class Field(NamedTuple):
 
     def tensor(self, data: np.ndarray, count: int) -> Tensor:
         """The tensor [count, ...] that some bytes encode."""
+        if not len(data):  # numpy gives an empty array a stride that torch does not view as another dtype
+            return torch.empty(count, *self.shape, dtype=self.dtype)
         return torch.from_numpy(data).view(self.dtype).view(count, *self.shape)
 
     def data(self, values: Tensor) -> np.ndarray:
