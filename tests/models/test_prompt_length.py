@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tiny_pipelines import PROMPT_LENGTH
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
+from palate.models.conditioning import Ragged
 from palate.models.load import load_denoiser
 from palate.models.prompt_length import COUNT, TextLimit, cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
@@ -52,17 +54,35 @@ def test_a_limit_is_the_smallest_of_tokenizer_configuration_and_pipeline(models:
     assert cut_off(["a" * 254, "a" * 255], limits) == ["a" * 255]  # what one encoder reads whole is not cut off
 
 
-def test_the_words_that_a_pipeline_puts_before_a_prompt_count(twins: Mapping[str, Path], tmp_path: Path) -> None:
-    shutil.copytree(twins["lumina-2"], tmp_path / "model")
-    tokenizer = AutoTokenizer.from_pretrained(twins["lumina-2"] / "tokenizer")
-    tokenizer.model_max_length = 512
-    tokenizer.save_pretrained(tmp_path / "model/tokenizer")
-    limits = text_limits(resolve(tmp_path / "model"))
+@pytest.mark.parametrize("name, tokens", [("lumina-2", 256), ("z-image", 512), ("flux2-klein", 512)])
+def test_the_text_that_a_pipeline_puts_before_a_prompt_counts(
+    twins: Any, tmp_path: Path, name: str, tokens: int
+) -> None:
+    """The embeddings of the pipeline show it: a letter changes them if it is the last that is read, and not after."""
+    folder = tmp_path / "model"
+    shutil.copytree(twins[name], folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    tokenizer.model_max_length = 4096
+    tokenizer.save_pretrained(folder / "tokenizer")
+    limits = text_limits(resolve(folder))
     longest = "a" * (limits[0].tokens - 2)
-    assert cut_off([longest, longest + "a"], limits) == [longest + "a"]
-    denoiser = load_denoiser(tmp_path / "model", without=("vae", "transformer"))
-    rows = denoiser.encode_prompt(["a", longest, longest + "a"]).ragged("embeddings").length.tolist()
-    assert rows[0] < 256 - 10 and rows[1] == rows[2] == 256  # the longest fills all of the pipeline's tokens
+    assert len(longest) < tokens - 2 - len("<user")
+    assert cut_off([longest, longest + "b"], limits) == [longest + "b"]
+    denoiser = load_denoiser(folder, without=("vae", "transformer"))
+    prompts = (longest, longest[:-1] + "b", longest + "b", longest + "c")
+    whole, last, *after = (_embeddings(denoiser, prompt) for prompt in prompts)
+    assert not torch.equal(whole, last)
+    assert len(after[0]) == tokens and torch.equal(*after)
+
+
+def test_the_system_s_message_of_flux_2_counts(twins: Any) -> None:
+    limits = text_limits(resolve(twins["flux2-dev"]))
+    assert 0 < limits[0].tokens < 512 - 100
+
+
+def _embeddings(denoiser: Any, prompt: str) -> torch.Tensor:
+    found = denoiser.encode_prompt([prompt]).tensors["embeddings"]
+    return found.rows()[0] if isinstance(found, Ragged) else found[0]
 
 
 def test_no_prompt_is_cut_off_without_a_limit() -> None:

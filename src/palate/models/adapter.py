@@ -68,8 +68,12 @@ class Adapter:
         return None
 
     @classmethod
-    def before_prompt(cls) -> str:
-        """The words that the pipeline puts before a prompt, and that count towards its limit of tokens."""
+    def before_prompt(cls, tokenizer: Any) -> str:
+        """The text that the pipeline puts before a prompt, and that counts towards its limit of tokens.
+
+        Args:
+            tokenizer: the pipeline's, which may have a template of conversations.
+        """
         return ""
 
     def image_conditioning(self, frames: Frames) -> Conditioning:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 
 from palate.models import autoencoder
+from palate.models.chat import MESSAGE, before_message
 from palate.models.conditioning import Conditioning
 from palate.models.flow import PATCH, FlowTransformer, embedded_guidance, positions
 
@@ -24,6 +25,11 @@ class Flux2Klein(FlowTransformer):
     guidance = "classifier-free, or none in a distilled model"
     lora_targets = (*FlowTransformer.lora_targets, "to_qkv_mlp_proj", "attn.to_out")
     """The LoRA targets of diffusers' training script."""
+
+    @classmethod
+    def before_prompt(cls, tokenizer: Any) -> str:
+        """The beginning of the conversation of which a prompt is the user's message."""
+        return before_message(tokenizer, enable_thinking=False)
 
     def negates(self, scale: float) -> bool:
         """At every scale above 1, unless the model is distilled."""
@@ -86,6 +92,14 @@ class Flux2Dev(Flux2Klein):
     guidance = "its scale is an input of the network"
     needs = ("torchvision",)
     needed_by = "PixtralProcessor"
+
+    @classmethod
+    def before_prompt(cls, tokenizer: Any) -> str:
+        """The system's message, which the pipeline sets itself, and the beginning of the user's."""
+        from diffusers.pipelines.flux2.pipeline_flux2 import format_input
+
+        conversation = format_input([MESSAGE])[0]
+        return before_message(tokenizer, conversation, add_generation_prompt=False)
 
     def negates(self, scale: float) -> bool:
         """Never, as the network was trained to predict what guidance would give."""

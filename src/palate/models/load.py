@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +103,10 @@ def _require_finite_weights(pipeline: Any, source: ModelSource, given: Collectio
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Turns off the progress bars and warnings of diffusers and transformers; `ModelSource.check` reports errors."""
+    """Turns off the progress bars and warnings of diffusers and transformers; `ModelSource.check` reports errors.
+
+    Among the warnings are those of diffusers about its own code (`FluxPosEmbed` of Chroma), which no user can heed.
+    """
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging
 
@@ -112,7 +116,9 @@ def quiet_libraries() -> Iterator[None]:
         library.disable_progress_bar()
         library.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         for library, (bars, verbosity) in zip(libraries, before):
             library.set_verbosity(verbosity)

@@ -36,7 +36,7 @@ class Lumina2(FlowTransformer):
         return Sizes(network["sample_size"] * FACTOR, multiple, min(network["axes_lens"][1:]) * multiple)
 
     @classmethod
-    def before_prompt(cls) -> str:
+    def before_prompt(cls, tokenizer: Any) -> str:
         """The system prompt, which the pipeline sets when it is made, and the mark after it."""
         from diffusers import Lumina2Pipeline
 

@@ -43,11 +43,11 @@ def text_limits(source: ModelSource) -> list[TextLimit]:
     limits = []
     with quiet_libraries():
         in_pipeline, adapter = _pipeline_limit(source), find_adapter(source)
-        before = adapter.before_prompt() if adapter else ""
         for part, kind in source.parts().items():
             if part.startswith("tokenizer") and kind is not None:
                 tokenizer = AutoTokenizer.from_pretrained(source.folder / part)
                 encoder = source.config(part.replace("tokenizer", "text_encoder"))
+                before = adapter.before_prompt(tokenizer) if adapter else ""
                 taken = len(tokenizer(before, add_special_tokens=False)["input_ids"]) if before else 0
                 left = None if in_pipeline is None else in_pipeline - taken
                 allowed = [tokenizer.model_max_length, encoder.get("max_position_embeddings"), left]

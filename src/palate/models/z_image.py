@@ -12,6 +12,7 @@ from torch import Tensor
 from palate.diffusion.schedule import FlowSchedule
 from palate.models import autoencoder
 from palate.models.adapter import Configs
+from palate.models.chat import before_message
 from palate.models.conditioning import Conditioning, Ragged
 from palate.models.flow import PATCH, FlowTransformer
 from palate.models.sizes import Sizes
@@ -28,6 +29,11 @@ class ZImage(FlowTransformer):
         sizes = super().sizes(configs)
         tokens = min(configs(cls.part)["axes_lens"][1:])
         return replace(sizes, largest=tokens * PATCH * autoencoder.pixels_per_cell(configs("vae")))
+
+    @classmethod
+    def before_prompt(cls, tokenizer: Any) -> str:
+        """The beginning of the conversation of which a prompt is the user's message."""
+        return before_message(tokenizer, enable_thinking=True)
 
     def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
         """A flow schedule with the scheduler's shift, as in diffusers' training script."""
