@@ -111,3 +111,16 @@ class Adapter:
     def decode(self, latents: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1] of latents [B, C, h, w]."""
         return autoencoder.decode_latents(self.pipeline.vae, latents)
+
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments with which the pipeline takes encoded prompts, without `negative_` for those of negative ones."""
+        return {"prompt_embeds": conditioning.dense("embeddings")}
+
+    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
+        """The arguments with which the pipeline takes encoded prompts and negative prompts; see `Denoiser`."""
+        inputs = self.prompt_inputs(conditioning)
+        if negative is not None:
+            inputs |= {f"negative_{name}": value for name, value in self.prompt_inputs(negative).items()}
+            if "negative_prompt" in inspect.signature(self.pipeline.__call__).parameters:
+                inputs["negative_prompt"] = None  # its default may be a text, which is refused beside these
+        return inputs

@@ -47,6 +47,6 @@ class AuraFlow(FlowTransformer):
         embeddings, _ = pad(conditioning, LENGTH)
         return self.network(x_t, encoder_hidden_states=embeddings, timestep=t.to(x_t.dtype), return_dict=False)[0]
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `AuraFlowPipeline`, which asks for masks and does not use them; see `Denoiser`."""
-        return masked_inputs(conditioning, negative, LENGTH)
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `AuraFlowPipeline`, which asks for masks and does not use them; see `Adapter`."""
+        return masked_inputs(conditioning, LENGTH)

@@ -48,16 +48,12 @@ class Chroma(FlowTransformer):
             )[0]
         return unpack(outputs, height, width)
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `ChromaPipeline`; see `Denoiser`."""
-        inputs = {
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `ChromaPipeline`; see `Adapter`."""
+        return {
             "prompt_embeds": conditioning.dense("embeddings"),
             "prompt_attention_mask": conditioning.dense("mask"),
         }
-        if negative is not None:
-            inputs["negative_prompt_embeds"] = negative.dense("embeddings")
-            inputs["negative_prompt_attention_mask"] = negative.dense("mask")
-        return inputs
 
 
 def _with_mask(mask: Tensor) -> Callable[..., Any]:

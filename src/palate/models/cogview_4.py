@@ -77,12 +77,9 @@ class CogView4(FlowTransformer):
         """The prompt's number of tokens: the pipeline has no mask, so its network would attend to padding."""
         return int(conditioning.ragged("embeddings").length)
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `CogView4Pipeline`, of prompts of one length; see `Denoiser`."""
-        inputs = {"prompt_embeds": conditioning.ragged("embeddings").padded()}
-        if negative is not None:
-            inputs["negative_prompt_embeds"] = negative.ragged("embeddings").padded()
-        return inputs
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `CogView4Pipeline`, of prompts of one length; see `Adapter`."""
+        return {"prompt_embeds": conditioning.ragged("embeddings").padded()}
 
     def _of_one_length(self, x_t: Tensor, time: Tensor, conditioning: Conditioning, rows: Tensor) -> Tensor:
         """The predictions of some rows, whose prompts have as many tokens."""

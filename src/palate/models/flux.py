@@ -62,8 +62,8 @@ class Flux(FlowTransformer):
             width,
         )
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `FluxPipeline`; see `Denoiser`."""
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `FluxPipeline`; see `Adapter`."""
         return {
             "prompt_embeds": conditioning.dense("embeddings"),
             "pooled_prompt_embeds": conditioning.dense("pooled"),

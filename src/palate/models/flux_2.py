@@ -71,13 +71,6 @@ class Flux2Klein(FlowTransformer):
         )[0]
         return tokens.transpose(1, 2).unflatten(2, x_t.shape[-2:])
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `Flux2KleinPipeline`; see `Denoiser`."""
-        inputs = {"prompt_embeds": conditioning.dense("embeddings")}
-        if negative is not None:
-            inputs["negative_prompt_embeds"] = negative.dense("embeddings")
-        return inputs
-
     def _mean_and_std(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """The statistics of each channel of patches [1, 4 C, 1, 1], from the autoencoder's batch norm."""
         vae = self.pipeline.vae

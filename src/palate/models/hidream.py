@@ -72,18 +72,13 @@ class HiDream(FlowTransformer):
         )[0]
         return -(output if output.shape == x_t.shape else _joined(output, *x_t.shape[-2:]))
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `HiDreamImagePipeline`; see `Denoiser`."""
-        inputs = _named(conditioning, "")
-        return inputs if negative is None else {**inputs, **_named(negative, "negative_")}
-
-
-def _named(conditioning: Conditioning, prefix: str) -> dict[str, Any]:
-    return {
-        f"{prefix}prompt_embeds_t5": conditioning.dense("embeddings"),
-        f"{prefix}prompt_embeds_llama3": conditioning.dense("layers").transpose(0, 1),
-        f"{prefix}pooled_prompt_embeds": conditioning.dense("pooled"),
-    }
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `HiDreamImagePipeline`; see `Adapter`."""
+        return {
+            "prompt_embeds_t5": conditioning.dense("embeddings"),
+            "prompt_embeds_llama3": conditioning.dense("layers").transpose(0, 1),
+            "pooled_prompt_embeds": conditioning.dense("pooled"),
+        }
 
 
 def _joined(patches: Tensor, height: int, width: int) -> Tensor:

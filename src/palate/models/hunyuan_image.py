@@ -98,14 +98,13 @@ class HunyuanImage(FlowTransformer):
         """Whether the prompt has text in quotes: the pipeline has one guider for a whole batch."""
         return int(conditioning.ragged("glyphs").length.sum() > 0)
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `HunyuanImagePipeline`; see `Denoiser`."""
-        given = [("", conditioning)] if negative is None else [("", conditioning), ("negative_", negative)]
-        inputs = {}
-        for prefix, each in given:
-            longest = {"embeddings": None, "glyphs": self.pipeline.tokenizer_2_max_length}
-            for (name, length), suffix in zip(longest.items(), ("", "_2")):
-                rows = each.ragged(name)
-                inputs[f"{prefix}prompt_embeds{suffix}"] = rows.padded(length)
-                inputs[f"{prefix}prompt_embeds_mask{suffix}"] = rows.mask(length).long()
-        return inputs
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `HunyuanImagePipeline`; see `Adapter`."""
+        embeddings, glyphs = conditioning.ragged("embeddings"), conditioning.ragged("glyphs")
+        letters = self.pipeline.tokenizer_2_max_length
+        return {
+            "prompt_embeds": embeddings.padded(),
+            "prompt_embeds_mask": embeddings.mask().long(),
+            "prompt_embeds_2": glyphs.padded(letters),
+            "prompt_embeds_mask_2": glyphs.mask(letters).long(),
+        }

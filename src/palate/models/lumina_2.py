@@ -71,6 +71,6 @@ class Lumina2(FlowTransformer):
         guided = super().guided(positive, negative, scale)
         return guided * (positive.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `Lumina2Pipeline`; see `Denoiser`."""
-        return masked_inputs(conditioning, negative, LENGTH)
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `Lumina2Pipeline`; see `Adapter`."""
+        return masked_inputs(conditioning, LENGTH)

@@ -45,14 +45,10 @@ def pad(conditioning: Conditioning, length: int) -> tuple[Tensor, Tensor]:
     return embeddings.padded(length), embeddings.mask(length).long()
 
 
-def masked_inputs(conditioning: Conditioning, negative: Conditioning | None, length: int) -> dict[str, Any]:
+def masked_inputs(conditioning: Conditioning, length: int) -> dict[str, Any]:
     """The arguments with which these pipelines take encoded prompts."""
-    inputs: dict[str, Any] = {}
-    inputs["prompt_embeds"], inputs["prompt_attention_mask"] = pad(conditioning, length)
-    if negative is not None:
-        inputs["negative_prompt"] = None  # the default of some pipelines is a text, which they do not take beside these
-        inputs["negative_prompt_embeds"], inputs["negative_prompt_attention_mask"] = pad(negative, length)
-    return inputs
+    embeddings, mask = pad(conditioning, length)
+    return {"prompt_embeds": embeddings, "prompt_attention_mask": mask}
 
 
 def _tokens(mask: Tensor, embeddings: Tensor) -> Tensor:

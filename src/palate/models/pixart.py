@@ -56,6 +56,6 @@ class PixArtSigma(StableDiffusion):
         )[0]
         return output[:, : x_t.shape[1]]
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `PixArtSigmaPipeline`; see `Denoiser`."""
-        return masked_inputs(conditioning, negative, LENGTH)
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `PixArtSigmaPipeline`; see `Adapter`."""
+        return masked_inputs(conditioning, LENGTH)

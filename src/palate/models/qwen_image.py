@@ -66,15 +66,10 @@ class QwenImage(FlowTransformer):
         )[0]
         return unpack(tokens, height, width)
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `QwenImagePipeline`; see `Denoiser`."""
-        given = [("", conditioning)] if negative is None else [("", conditioning), ("negative_", negative)]
-        inputs = {}
-        for prefix, each in given:
-            embeddings = each.ragged("embeddings")
-            inputs[f"{prefix}prompt_embeds"] = embeddings.padded()
-            inputs[f"{prefix}prompt_embeds_mask"] = embeddings.mask().long()
-        return inputs
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `QwenImagePipeline`; see `Adapter`."""
+        embeddings = conditioning.ragged("embeddings")
+        return {"prompt_embeds": embeddings.padded(), "prompt_embeds_mask": embeddings.mask().long()}
 
     def _mean_and_std(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Of each channel of raw latents [1, C, 1, 1]."""

@@ -69,9 +69,9 @@ class Sana(FlowTransformer):
             return_dict=False,
         )[0]
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `SanaPipeline`; see `Denoiser`."""
-        return masked_inputs(conditioning, negative, LENGTH)
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `SanaPipeline`; see `Adapter`."""
+        return masked_inputs(conditioning, LENGTH)
 
     def _time(self, t: Tensor) -> Tensor:
         """The timesteps of sigmas, which the released scheduler, a DPM solver, truncates to whole numbers."""

@@ -46,10 +46,3 @@ class StableDiffusion(Adapter):
     def predict(self, x_t: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """The raw output [B, C, h, w] at noisy latents x_t [B, C, h, w] and timesteps t [B]."""
         return self.network(x_t, t, encoder_hidden_states=conditioning.dense("embeddings"), return_dict=False)[0]
-
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `StableDiffusionPipeline`; see `Denoiser`."""
-        inputs = {"prompt_embeds": conditioning.dense("embeddings")}
-        if negative is not None:
-            inputs["negative_prompt_embeds"] = negative.dense("embeddings")
-        return inputs

@@ -57,13 +57,9 @@ class StableDiffusion3(Adapter):
             return_dict=False,
         )[0]
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `StableDiffusion3Pipeline`; see `Denoiser`."""
-        inputs = {
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `StableDiffusion3Pipeline`; see `Adapter`."""
+        return {
             "prompt_embeds": conditioning.dense("embeddings"),
             "pooled_prompt_embeds": conditioning.dense("pooled"),
         }
-        if negative is not None:
-            inputs["negative_prompt_embeds"] = negative.dense("embeddings")
-            inputs["negative_pooled_prompt_embeds"] = negative.dense("pooled")
-        return inputs

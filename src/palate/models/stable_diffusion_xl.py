@@ -63,10 +63,9 @@ class StableDiffusionXL(StableDiffusion):
         """What the network takes about the images themselves [B, 6]."""
         return conditioning.dense("time_ids")
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `StableDiffusionXLPipeline`, which computes the rest from the size of the image."""
-        inputs = super().pipeline_inputs(conditioning, negative)
-        inputs["pooled_prompt_embeds"] = conditioning.dense("pooled")
-        if negative is not None:
-            inputs["negative_pooled_prompt_embeds"] = negative.dense("pooled")
-        return inputs
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `StableDiffusionXLPipeline`, which computes others from the size of the image."""
+        return {
+            "prompt_embeds": conditioning.dense("embeddings"),
+            "pooled_prompt_embeds": conditioning.dense("pooled"),
+        }

@@ -68,9 +68,6 @@ class ZImage(FlowTransformer):
         outputs = self.network(images, 1 - t, conditioning.ragged("embeddings").rows(), return_dict=False)[0]
         return -torch.stack(outputs)[:, :, 0]
 
-    def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:
-        """The arguments of `ZImagePipeline`; see `Denoiser`."""
-        inputs = {"prompt_embeds": conditioning.ragged("embeddings").rows()}
-        if negative is not None:
-            inputs["negative_prompt_embeds"] = negative.ragged("embeddings").rows()
-        return inputs
+    def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
+        """The arguments of `ZImagePipeline`; see `Adapter`."""
+        return {"prompt_embeds": conditioning.ragged("embeddings").rows()}
