@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from twins import TWINS
 from twins.twin import Twin
 
@@ -126,7 +126,7 @@ def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_pictur
     shape = denoiser.encode(torch.zeros(1, 3, TWINS[name].square, TWINS[name].square)).shape
     x_0, eps = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     schedule = denoiser.schedule((shape[-2], shape[-1]))
-    if isinstance(scheduler, DPMSolverMultistepScheduler):
+    if isinstance(scheduler, (DPMSolverMultistepScheduler, UniPCMultistepScheduler)):
         scheduler.set_timesteps(2)  # the last step, which ends at the image, is one of first order
         timestep, factor = scheduler.timesteps[1], torch.ones(1)
         t = timestep.view(1) if isinstance(schedule, VarianceSchedule) else scheduler.sigmas[1:2]

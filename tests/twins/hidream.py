@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffusers import FlowMatchEulerDiscreteScheduler, HiDreamImagePipeline, HiDreamImageTransformer2DModel
+from diffusers import HiDreamImagePipeline, HiDreamImageTransformer2DModel, UniPCMultistepScheduler
 from tiny_pipelines import tiny_t5
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, LlamaConfig, LlamaForCausalLM
 
@@ -34,8 +34,10 @@ def random_hidream(folder: Path) -> Path:
         max_resolution=(128, 128),
         llama_layers=[0, 1],
     )
+    flow: dict[str, Any] = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+    solver: Any = UniPCMultistepScheduler(**flow)  # the scheduler of the released undistilled model
     HiDreamImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        scheduler=solver,
         vae=flow_vae(),
         text_encoder=_clip(tokenizer),
         tokenizer=tokenizer,

@@ -113,7 +113,7 @@ class Adapter:
         return autoencoder.decode_latents(self.pipeline.vae, latents)
 
     def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
-        """The arguments with which the pipeline takes encoded prompts, without `negative_` for those of negative ones."""
+        """The arguments with which the pipeline takes encoded prompts; `negative_` is added for negative ones."""
         return {"prompt_embeds": conditioning.dense("embeddings")}
 
     def pipeline_inputs(self, conditioning: Conditioning, negative: Conditioning | None) -> dict[str, Any]:

@@ -76,3 +76,17 @@ def embedded_guidance(config: Any, x_t: Tensor, conditioning: Conditioning) -> T
         return None
     given = conditioning.tensors.get("guidance")
     return given if isinstance(given, Tensor) else torch.full((len(x_t),), GUIDANCE, device=x_t.device)
+
+
+def time_of(t: Tensor, scheduler: Any) -> Tensor:
+    """The times of sigmas t [B] on the scale of a scheduler, from 0 to (usually) 1000.
+
+    A multistep solver (DPM, UniPC) truncates them to whole numbers.
+
+    Args:
+        t: sigmas.
+        scheduler: its configuration.
+    """
+    time = t * scheduler.num_train_timesteps
+    # A sigma of 0.9 is slightly less in float32, which must not become 899.
+    return (time + 1e-3).floor() if "flow_shift" in scheduler else time

@@ -13,7 +13,7 @@ from palate.diffusion.schedule import FlowSchedule
 from palate.models import autoencoder
 from palate.models.adapter import PIPELINE_MULTIPLE, Configs
 from palate.models.conditioning import Conditioning
-from palate.models.flow import PATCH, FlowTransformer
+from palate.models.flow import PATCH, FlowTransformer, time_of
 from palate.models.sizes import Sizes
 
 SHIFT = 3.0
@@ -64,7 +64,7 @@ class HiDream(FlowTransformer):
         """
         output = self.network(
             hidden_states=x_t,
-            timesteps=t * 1000,
+            timesteps=time_of(t, self.pipeline.scheduler.config),
             encoder_hidden_states_t5=conditioning.dense("embeddings"),
             encoder_hidden_states_llama3=conditioning.dense("layers").transpose(0, 1),
             pooled_embeds=conditioning.dense("pooled"),

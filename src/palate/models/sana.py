@@ -12,7 +12,7 @@ from torch import Tensor
 
 from palate.models.adapter import Configs
 from palate.models.conditioning import Conditioning
-from palate.models.flow import FlowTransformer
+from palate.models.flow import FlowTransformer, time_of
 from palate.models.masked import encode_masked, masked_inputs, pad
 from palate.models.sizes import Sizes
 
@@ -65,17 +65,10 @@ class Sana(FlowTransformer):
             x_t,
             encoder_hidden_states=embeddings,
             encoder_attention_mask=mask,
-            timestep=self._time(t) * self.pipeline.transformer.config.timestep_scale,
+            timestep=time_of(t, self.pipeline.scheduler.config) * self.pipeline.transformer.config.timestep_scale,
             return_dict=False,
         )[0]
 
     def prompt_inputs(self, conditioning: Conditioning) -> dict[str, Any]:
         """The arguments of `SanaPipeline`; see `Adapter`."""
         return masked_inputs(conditioning, LENGTH)
-
-    def _time(self, t: Tensor) -> Tensor:
-        """The timesteps of sigmas, which the released scheduler, a DPM solver, truncates to whole numbers."""
-        scheduler = self.pipeline.scheduler.config
-        time = t * scheduler.num_train_timesteps
-        # A sigma of 0.9 is slightly less in float32, which must not become 899.
-        return (time + 1e-3).floor() if "flow_shift" in scheduler else time
