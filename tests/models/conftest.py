@@ -1,4 +1,5 @@
 import pytest
+from single_files import SingleFiles
 from tiny_pipelines import random_sd3, random_sdxl, random_stable_diffusion
 
 
@@ -12,3 +13,9 @@ def models(tmp_path_factory):
         "sdxl": random_sdxl(root / "sdxl"),
         "sd3": random_sd3(root / "sd3"),
     }
+
+
+@pytest.fixture(scope="session")
+def files(twins, tmp_path_factory):
+    """The twins as single files by name."""
+    return SingleFiles(twins, tmp_path_factory.mktemp("files"))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from palate.core.errors import InputError
 from palate.models.load import load_denoiser, load_pipeline, resolve
-from palate.models.source import LORA_FILE
+from palate.models.lora_file import LORA_FILE
 
 TEXT_LAYERS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
 PROMPTS = ["two red circles", "a star"]

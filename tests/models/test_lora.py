@@ -8,7 +8,7 @@ from diffusers import DiffusionPipeline
 from palate.core.errors import InputError
 from palate.models.load import load_denoiser, resolve
 from palate.models.lora import add_lora, save_lora, without_adapter
-from palate.models.source import LORA_FILE
+from palate.models.lora_file import LORA_FILE
 
 X_T = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 T = {"eps": torch.tensor([10, 700]), "sdxl": torch.tensor([10, 700]), "sd3": torch.tensor([0.1, 0.7])}
@@ -72,7 +72,7 @@ def test_adapters_stack_on_a_model_that_is_itself_an_adapter(models, tmp_path):
         save_lora(denoiser, denoiser.network, tmp_path / name, resolve(base))
         (tmp_path / name / "palate.json").write_text(json.dumps({"base": base}))
     source = resolve(tmp_path / "second")
-    assert source.base == models["eps"] and [lora.name for lora in source.loras] == ["first", "second"]
+    assert source.base == models["eps"] and [lora.path.name for lora in source.loras] == ["first", "second"]
     torch.testing.assert_close(predict(load_denoiser(source), "eps"), predict(denoiser, "eps"), atol=1e-5, rtol=1e-4)
 
 

@@ -15,7 +15,8 @@ from palate.core.errors import InputError, PalateError
 from palate.models.export_config import ModelExportConfig
 from palate.models.load import load_denoiser, load_pipeline, resolve
 from palate.models.lora import add_lora, save_lora
-from palate.models.model_export import KOHYA_FILE, export_model
+from palate.models.model_card import KOHYA_FILE
+from palate.models.model_export import export_model
 
 ALPHA, RANK = 6.0, 4
 
@@ -93,10 +94,10 @@ def test_what_a_format_cannot_have_is_refused_and_leaves_nothing(models, aligned
         exported(aligned("sd3"), tmp_path / "out", to="kohya")
     with pytest.raises(InputError, match="no name for the tensor .*lora_magnitude_vector"):
         exported(aligned(use_dora=True), tmp_path / "out", to="kohya")
-    with pytest.raises(InputError, match="not a single LoRA"):
+    with pytest.raises(InputError, match="is not a LoRA; kohya"):
         exported(models["eps"], tmp_path / "out", to="kohya")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="exists; name a new folder"):
+    with pytest.raises(InputError, match="exists; name a new folder or file"):
         exported(aligned(), tmp_path)
 
 

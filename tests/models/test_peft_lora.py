@@ -14,8 +14,8 @@ from palate.core.errors import InputError
 from palate.models.export_config import ModelExportConfig
 from palate.models.load import load_denoiser, load_pipeline, resolve
 from palate.models.lora import add_lora, save_lora, without_adapter
+from palate.models.lora_file import PEFT_CONFIG, PEFT_FILE
 from palate.models.model_export import export_model
-from palate.models.source import PEFT_CONFIG, PEFT_FILE
 
 X_T = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -61,7 +61,7 @@ def test_a_lora_on_top_of_another_adds_to_it_also_by_the_readme(twins, tmp_path,
     first = trained(twins["pixart-sigma"], tmp_path / "first")
     second = trained(tmp_path / "first", tmp_path / "second")
     source = resolve(tmp_path / "second")
-    assert source.base == twins["pixart-sigma"] and [lora.name for lora in source.loras] == ["first", "second"]
+    assert source.base == twins["pixart-sigma"] and [lora.path.name for lora in source.loras] == ["first", "second"]
     torch.testing.assert_close(predict(load_denoiser(source)), predict(second), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(predict(first), predict(second), atol=1e-3)
     plain = type(second)(as_its_readme_says(tmp_path / "second", monkeypatch))

@@ -2,6 +2,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from palate.core.errors import InputError
 from palate.core.plugins import Plugin
@@ -34,7 +36,8 @@ def test_a_hub_id_that_cannot_be_downloaded_is_a_clear_error():
 
 
 def test_a_part_that_diffusers_cannot_open_is_a_clear_error(broken):
-    (broken / "unet" / "config.json").write_text('{"_class_name": "UNet2DConditionModel", "sample_size": "wide"}')
+    (broken / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "NoTokenizer"}')
+    (broken / "tokenizer" / "tokenizer.json").write_text("nonsense")
     with pytest.raises(InputError, match="diffusers cannot open the model in"):
         load_pipeline(broken)
 
@@ -89,6 +92,40 @@ def test_unreadable_weights_are_named(broken, content):
         load_pipeline(broken)
 
 
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_weights_that_lack_tensors_are_refused_before_they_are_read(broken, part):
+    """Diffusers and transformers only warn, and draw with random numbers."""
+    file = next((broken / part).glob("*.safetensors"))
+    tensors = load_file(file)
+    gone = [name for name in sorted(tensors) if name.endswith("bias")][:4]
+    save_file({name: value for name, value in tensors.items() if name not in gone}, file, {"format": "pt"})
+    with pytest.raises(InputError, match=rf"the part '{part}' .* lacks 4 tensors .*: {gone[0]}, .* and 1 more; fetch"):
+        resolve(broken).check()
+    resolve(broken).check(without=(part,))
+
+
+def test_an_autoencoder_of_2022_has_all_its_tensors(models, broken):
+    """With the names of attention that the released ones have, and that diffusers renames."""
+    file = broken / "vae" / "diffusion_pytorch_model.safetensors"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = load_file(file)
+    for ours, theirs in old.items():
+        tensors = {name.replace(f".{ours}.", f".{theirs}."): value for name, value in tensors.items()}
+    assert any("proj_attn" in name for name in tensors)
+    save_file(tensors, file, {"format": "pt"})
+    expected = load_pipeline(models["eps"]).vae.state_dict()
+    found = load_pipeline(broken).vae.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("change", [{"block_out_channels": "wide"}, {"cross_attention_dim": [1, 2, 3]}])
+def test_a_configuration_that_makes_no_network_is_named(broken, change):
+    file = broken / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=r"unet/config.json is not the configuration of a UNet2DConditionModel"):
+        load_pipeline(broken)
+
+
 def test_truncated_weights_are_named(broken):
     weights = broken / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
@@ -106,6 +143,18 @@ def test_a_family_without_an_adapter_is_refused(broken):
     (broken / "model_index.json").write_text(json.dumps({**index, "_class_name": "ShapEPipeline"}))
     with pytest.raises(InputError, match="ShapEPipeline, which Palate does not train: this pipeline is not known"):
         load_denoiser(broken)
+
+
+def test_a_pipeline_that_diffusers_does_not_know_is_refused_with_the_nearest_family(broken):
+    index = json.loads((broken / "model_index.json").read_text())
+    (broken / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusionXXLPipeline"}))
+    expected = (
+        "a StableDiffusionXXLPipeline, which diffusers .* does not know; did you mean 'StableDiffusionXLPipeline'"
+    )
+    with pytest.raises(InputError, match=expected):
+        resolve(broken).check()
+    with pytest.raises(InputError, match=expected):
+        load_pipeline(broken)
 
 
 def test_a_fingerprint_changes_with_the_weights_and_not_with_the_folder(models, broken):

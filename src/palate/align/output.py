@@ -13,7 +13,9 @@ from palate.core.json_files import write_json
 from palate.models.denoiser import Denoiser
 from palate.models.load import load_pipeline, quiet_libraries
 from palate.models.lora import save_lora
-from palate.models.source import CARD, ModelSource, builtin_models
+from palate.models.lora_file import CARD
+from palate.models.model_name import absolute_name
+from palate.models.source import ModelSource, builtin_models
 
 
 def save_model(
@@ -43,5 +45,4 @@ def save_model(
 
 def portable_name(model: str) -> str:
     """A model's name that is valid from any working directory."""
-    path = Path(model).expanduser()
-    return str(path.resolve()) if model not in builtin_models() and path.exists() else model
+    return absolute_name(model, builtin_models())

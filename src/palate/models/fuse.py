@@ -9,20 +9,21 @@ from typing import Any
 
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
+from palate.models.lora_file import Lora
 from palate.models.parts import check_lora
 from palate.models.peft_lora import fuse_peft
-from palate.models.source import NETWORKS, PEFT_FILE
+from palate.models.source import NETWORKS
 
 ADAPTER = ("lora_", "lokr_")
 """Parts of the names of an adapter's parameters in a network that has one."""
 
 
-def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
+def fuse_lora(pipeline: Any, lora: Lora, parts: Collection[str]) -> None:
     """Adds a LoRA's matrices to the weights of some parts of a pipeline, as diffusers loads and fuses them.
 
     Args:
         pipeline: a diffusers pipeline; it may lack parts.
-        file: a LoRA in any format that the pipeline reads; or in peft's own, which is one of the network.
+        lora: a LoRA in any format that the pipeline reads; or in peft's own, which is one of the network.
         parts: the parts to which the LoRA is added; its tensors for other parts (absent ones, or a network that
             contains it already) are ignored.
 
@@ -30,23 +31,23 @@ def fuse_lora(pipeline: Any, file: Path, parts: Collection[str]) -> None:
         InputError: the pipeline takes no LoRA, or the file belongs to another model, contains tensors that would not be
             used, or contains a number that is not finite.
     """
-    name = file.name
-    if name == PEFT_FILE:
+    file = lora.file
+    if lora.is_peft:
         if (network := next((part for part in NETWORKS if part in parts), None)) is not None:
-            fuse_peft(getattr(pipeline, network), file)
+            fuse_peft(getattr(pipeline, network), file, lora.weight)
         return
     if not hasattr(pipeline, "load_lora_weights"):
         raise InputError(f"{file} is a LoRA, and diffusers' {type(pipeline).__name__} does not support LoRAs")
     check_lora(file)
     try:
         with _selected(pipeline, parts) as taken:
-            _load(pipeline, file.parent, name, parts)
+            _load(pipeline, file.parent, file.name, parts)
     except (ValueError, RuntimeError, KeyError, AttributeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{file} is not a LoRA for this {type(pipeline).__name__}: {reason}") from error
     _require_whole(pipeline, file, taken, parts)
     if changed := [part for part in parts if _adapters(getattr(pipeline, part, None))]:
-        pipeline.fuse_lora(components=changed)
+        pipeline.fuse_lora(components=changed, lora_scale=lora.weight)
         pipeline.unload_lora_weights()
 
 

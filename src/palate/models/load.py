@@ -14,7 +14,7 @@ from palate.core.finite import require_finite
 from palate.models.families import adapter_of
 from palate.models.few_steps import few_steps
 from palate.models.fuse import fuse_lora
-from palate.models.source import UNUSED, ModelSource, builtin_models, lora_files, resolve
+from palate.models.source import UNUSED, ModelSource, builtin_models, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -56,11 +56,11 @@ def load_pipeline(
     with quiet_libraries():
         try:
             pipeline = DiffusionPipeline.from_pretrained(source.folder, **settings, **{**absent, **parts})
-        except (ImportError, OSError, ValueError) as error:
+        except (ImportError, OSError, ValueError, AttributeError) as error:
             raise InputError(f"diffusers cannot open the model in {source.folder}: {error}") from error
         _require_finite_weights(pipeline, source, parts)
         for lora in source.loras:
-            fuse_lora(pipeline, lora_files(lora)[0], [part for part in source.parts() if part not in (*absent, *parts)])
+            fuse_lora(pipeline, lora, [part for part in source.parts() if part not in (*absent, *parts)])
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device or "cpu")
 

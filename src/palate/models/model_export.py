@@ -12,21 +12,22 @@ from palate.core.errors import InputError, PalateError
 from palate.core.files import atomic_folder
 from palate.models.export_config import ModelExportConfig
 from palate.models.load import load_pipeline, quiet_libraries
-from palate.models.parts import lora_settings, read_json
-from palate.models.peft_lora import README, peft_usage
-from palate.models.source import CARD, LORA_FILE, PEFT_FILE, ModelSource, lora_files, resolve
+from palate.models.lora_file import LORA_FILE
+from palate.models.model_card import KOHYA_FILE, model_card
+from palate.models.parts import lora_settings
+from palate.models.peft_lora import README
+from palate.models.single_file_export import layout_of, write_single_file
+from palate.models.source import ModelSource, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-KOHYA_FILE = "kohya_lora.safetensors"
 
 
 def export_model(config: ModelExportConfig) -> Path:
     """Writes an aligned model in another format, completely or not at all.
 
     Returns:
-        The folder.
+        The folder, or the file if `out` ends in `.safetensors`.
 
     Raises:
         InputError: there is no such model, it is not in a form that the format can have, or the folder exists.
@@ -34,9 +35,11 @@ def export_model(config: ModelExportConfig) -> Path:
     """
     source = resolve(config.model)
     if config.out.exists():
-        raise InputError(f"{config.out} exists; name a new folder with --out")
+        raise InputError(f"{config.out} exists; name a new folder or file with --out")
     if config.push and config.push.count("/") != 1:
         raise InputError(f"push takes owner/name, not {config.push!r}")
+    if config.out.suffix == ".safetensors":
+        return _write_single_file(source, config)
     write = {"diffusers": _write_diffusers, "kohya": _write_kohya, "merged": _write_merged}[config.to]
     with atomic_folder(config.out) as partial:
         write(source, partial, config)
@@ -46,35 +49,47 @@ def export_model(config: ModelExportConfig) -> Path:
     return config.out
 
 
+def _write_single_file(source: ModelSource, config: ModelExportConfig) -> Path:
+    if config.to != "merged":
+        raise InputError(f"{config.out} is one file, which --to merged writes; name a folder for --to {config.to}")
+    if config.push:
+        raise InputError("push uploads a folder; name a folder with --out, or upload the file with `hf upload`")
+    layout = layout_of(source)
+    write_single_file(_merged(source, config), layout, config.out, f"{source.base}, aligned with Palate")
+    return config.out
+
+
 def _write_diffusers(source: ModelSource, folder: Path, config: ModelExportConfig) -> None:
     source.check()
-    if len(source.loras) > 1:
-        fix = "give --to merged, which has them all"
-        raise InputError(f"{config.model} is made of {len(source.loras)} LoRAs, of which one file has the last; {fix}")
     if source.loras:
-        for file in lora_files(source.loras[-1]):
-            shutil.copyfile(file, folder / file.name)
+        own = source.loras[-1]
+        for file in own.files:
+            shutil.copyfile(file, folder / (file.name if own.is_peft else LORA_FILE))
     else:
         shutil.copytree(source.folder, folder, dirs_exist_ok=True)
 
 
 def _write_merged(source: ModelSource, folder: Path, config: ModelExportConfig) -> None:
-    import torch
-
-    pipeline = load_pipeline(source, dtype=getattr(torch, config.dtype))
+    pipeline = _merged(source, config)
     with quiet_libraries():
         pipeline.save_pretrained(folder)
+
+
+def _merged(source: ModelSource, config: ModelExportConfig) -> Any:
+    import torch
+
+    return load_pipeline(source, dtype=getattr(torch, config.dtype))
 
 
 def _write_kohya(source: ModelSource, folder: Path, config: ModelExportConfig) -> None:
     from safetensors.torch import load_file, save_file
 
-    if len(source.loras) != 1:
-        raise InputError(f"{config.model} is not a single LoRA; kohya's format is for one, give --to merged")
+    if not source.loras:
+        raise InputError(f"{config.model} is not a LoRA; kohya's format is for one, give --to merged")
     if source.network != "unet":
         fix = "ComfyUI reads the LoRA files of diffusers for these, give --to diffusers"
         raise InputError(f"{source.family} has a transformer, whose layers have other names in kohya's format; {fix}")
-    file = source.loras[0] / LORA_FILE
+    file = source.loras[-1].file
     settings = lora_settings(file)
     if settings.get("unet.alpha_pattern"):
         raise InputError(f"{file} has alphas of its own for some layers; give --to merged")
@@ -119,37 +134,6 @@ def _kohya_metadata(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     rank = next(len(value) for name, value in tensors.items() if name.endswith("lora_down.weight"))
     alpha = next(float(value) for name, value in tensors.items() if name.endswith(".alpha"))
     return {"ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}", "ss_network_module": "networks.lora"}
-
-
-def model_card(source: ModelSource, config: ModelExportConfig) -> str:
-    """The README of an exported model, with the hub's metadata."""
-    made = read_json(source.loras[-1] / CARD) if source.loras else source.card
-    base, lora = made.get("base", source.base), bool(source.loras) and config.to != "merged"
-    tags = ["text-to-image", "preference-alignment", "palate", *(["lora"] if lora else [])]
-    header = ["---", f"base_model: {base}", "library_name: diffusers", "pipeline_tag: text-to-image", "tags:"]
-    lines = [
-        *header,
-        *(f"- {tag}" for tag in tags),
-        "---",
-        "",
-        f"# {base}, aligned with Palate",
-        "",
-        f"Method: {made.get('method', 'unknown')}, {made.get('training_steps', 'unknown')} steps, "
-        f"Palate {made.get('palate', 'unknown')}.",
-        "",
-        *_usage(base, config, source, lora),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _usage(base: str, config: ModelExportConfig, source: ModelSource, lora: bool) -> list[str]:
-    if config.to == "kohya":
-        return [f"`{KOHYA_FILE}` goes into the folder of LoRAs of ComfyUI, AUTOMATIC1111 or a similar program."]
-    if lora and lora_files(source.loras[-1])[0].name == PEFT_FILE:
-        return ["```python", *peft_usage(source.network, base), "```"]
-    load = [f'pipe = DiffusionPipeline.from_pretrained("{base}")', 'pipe.load_lora_weights(".")']
-    whole = ['pipe = DiffusionPipeline.from_pretrained(".")']
-    return ["```python", "from diffusers import DiffusionPipeline", "", *(load if lora else whole), "```"]
 
 
 def _push(folder: Path, name: str) -> None:

@@ -10,12 +10,19 @@ from torch import nn
 
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
+from palate.models.lora_file import PEFT_CONFIG, PEFT_FILE, Lora
 from palate.models.parts import check_lora, read_json
-from palate.models.source import PEFT_CONFIG, PEFT_FILE, ModelSource
+from palate.models.source import ModelSource
 
 README = "README.md"
 PREFIX = "base_model.model."
 """The beginning of every tensor's name in peft's files."""
+
+
+def load_code(base: Path | str, pipeline: str = "DiffusionPipeline") -> str:
+    """The expression that loads a base with plain diffusers: a folder, a hub id, or a single file of a pipeline."""
+    single = Path(base).suffix == ".safetensors"
+    return f'{pipeline}.from_single_file("{base}")' if single else f'DiffusionPipeline.from_pretrained("{base}")'
 
 
 def save_peft(network: nn.Module, folder: Path, family: str, part: str, source: ModelSource) -> None:
@@ -37,31 +44,40 @@ def save_peft(network: nn.Module, folder: Path, family: str, part: str, source: 
     settings: Any = network.peft_config
     settings["default"].save_pretrained(folder)
     what = f"Diffusers' {family} does not load LoRAs, so this one is in peft's own format. In this folder:"
-    code = peft_usage(part, str(source.base), source.loras)
+    code = peft_usage(part, load_code(source.base), source.loras)
     lines = [f"# A LoRA for {source.base}", "", what, "", "```python", *code, "```"]
     (folder / README).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def peft_usage(part: str, base: str, below: Sequence[Path] = ()) -> list[str]:
-    """The lines of code that load a pipeline with the LoRAs in some folders, and then the one in the present folder."""
-    return [
-        "from diffusers import DiffusionPipeline",
-        "from peft import PeftModel",
-        "",
-        f'pipe = DiffusionPipeline.from_pretrained("{base}")',
-        *(
-            f'pipe.{part} = PeftModel.from_pretrained(pipe.{part}, "{lora}").merge_and_unload()'
-            for lora in (*below, ".")
-        ),
-    ]
+def peft_usage(part: str, load: str, below: Sequence[Lora] = ()) -> list[str]:
+    """The lines of code that load a pipeline with some LoRAs, and then the one in the present folder.
+
+    Args:
+        part: the network's name in the pipeline.
+        load: the expression that loads the base.
+        below: the LoRAs beneath.
+    """
+    lines = ["from diffusers import DiffusionPipeline", "from peft import PeftModel", "", f"pipe = {load}"]
+    for lora in (*below, Lora(Path())):
+        where = lora.path if lora.path.is_dir() else lora.path.parent
+        if lora.weight == 1:
+            lines.append(f'pipe.{part} = PeftModel.from_pretrained(pipe.{part}, "{where}").merge_and_unload()')
+            continue
+        lines += [
+            f'adapted = PeftModel.from_pretrained(pipe.{part}, "{where}")',
+            f"[layer.scale_layer({lora.weight:g}) for layer in adapted.modules() if hasattr(layer, 'scale_layer')]",
+            f"pipe.{part} = adapted.merge_and_unload()",
+        ]
+    return lines
 
 
-def fuse_peft(network: Any, file: Path) -> None:
+def fuse_peft(network: Any, file: Path, weight: float = 1.0) -> None:
     """Adds a LoRA in peft's format to the weights of a network: all of it, or it is refused.
 
     Args:
         network: a diffusers model.
         file: `adapter_model.safetensors`, beside its `adapter_config.json`.
+        weight: the factor of what is added.
 
     Raises:
         InputError: the files are not those of a LoRA, or it belongs to another model, or contains tensors that would
@@ -90,6 +106,8 @@ def fuse_peft(network: Any, file: Path) -> None:
         raise InputError(f"{file} cannot be used whole: {what}; it was made for another model")
     for layer in network.modules():
         if isinstance(layer, BaseTunerLayer):
+            if weight != 1:
+                layer.scale_layer(weight)  # type: ignore[attr-defined]  # of its LoRA layers
             layer.merge()
     recurse_remove_peft_layers(network)
     del network.peft_config

@@ -1,6 +1,6 @@
-"""Finds a model by a built-in name, a folder, a LoRA, an align run or a hub id, and checks that it is complete.
+"""Finds a model by a built-in name, a folder, a file, a LoRA, an align run or a hub id, and checks that it is complete.
 
-Nothing here imports torch or loads weights, so a wrong name or a missing part is refused at once.
+Nothing here loads weights, so a wrong name or a missing part is refused at once.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ from typing import Any
 
 from palate.core.errors import InputError, nearest
 from palate.core.plugins import plugins
+from palate.models.lora_file import (
+    CARD,
+    LORA_FILE,
+    NETWORK_KEYS,
+    PEFT_CONFIG,
+    PEFT_FILE,
+    TEXT_KEYS,
+    Lora,
+    lora_files,
+    require_weight,
+)
+from palate.models.model_name import split_name
 from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_json
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
-PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-"""A LoRA in peft's own format, for pipelines that do not load diffusers' `LORA_FILE`."""
-CARD = "palate.json"
 NETWORKS = ("unet", "transformer")
 VAE, SCHEDULER = "vae", "scheduler"
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 """The parts that training never needs."""
-NETWORK_KEYS = ("unet.", "transformer.", "lora_unet_", "lora_transformer_", "diffusion_model.")
-TEXT_KEYS = ("text_encoder", "lora_te")
-"""Prefixes of the names of LoRA tensors that belong to the network, and to text encoders: those of diffusers, kohya and
-ComfyUI."""
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+"""Endings of files that run code when they are read."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,23 @@ class ModelSource:
     """A base pipeline and the LoRAs that are added to it, in this order.
 
     Attributes:
-        base: a folder with `model_index.json`, or a hub id.
-        loras: folders with `pytorch_lora_weights.safetensors`, or with a LoRA in peft's own format.
+        base: a folder with `model_index.json`, a single file, or a hub id.
+        loras: what is added to it.
     """
 
     base: Path | str
-    loras: tuple[Path, ...] = ()
+    loras: tuple[Lora, ...] = ()
 
     @cached_property
     def folder(self) -> Path:
-        """The base pipeline on disk; a hub id is downloaded, or found in the hub's cache."""
-        return self.base if isinstance(self.base, Path) else _download(self.base)
+        """The base pipeline on disk; a hub id is downloaded, or found in the hub's cache; a file is converted."""
+        if not isinstance(self.base, Path):
+            return _download(self.base)
+        if not self.base.is_file():
+            return self.base
+        from palate.models.single_file import converted
+
+        return converted(self.base)
 
     @cached_property
     def index(self) -> dict[str, Any]:
@@ -66,7 +78,7 @@ class ModelSource:
         Raises:
             InputError: they are not whole numbers.
         """
-        cards = [read_json(lora / CARD) for lora in reversed(self.loras) if (lora / CARD).exists()]
+        cards = [lora_card(lora.path) for lora in reversed(self.loras)]
         found = next((card["timesteps"] for card in (*cards, self.card) if "timesteps" in card), [])
         if not isinstance(found, list) or not all(type(each) is int for each in found):
             raise InputError(f"the timesteps in the {CARD} of {self.base} are {found!r}; give a list, [249, 499]")
@@ -121,24 +133,31 @@ class ModelSource:
 
     def check(self, without: Collection[str] = ()) -> None:
         """Raises InputError, which names the part, if a part is missing or damaged; parts in `without` are skipped."""
+        from palate.models.complete import check_complete, check_known
+
+        check_known(self.family, self.base)
         needed = self._needed(without)
         variant = choose_variant(self.folder, needed)
         for name, kind in needed.items():
             check_part(self.folder, name, kind, variant)
         for lora in self.loras:
-            check_lora(lora_files(lora)[0])
+            check_lora(lora.file)
+        check_complete(self.folder, {name: (self.index[name][0], kind) for name, kind in needed.items()}, variant)
 
     def fingerprint(self, *parts: str) -> str:
-        """A digest of the files of some parts, and of each LoRA that changes one of them.
+        """A digest of the files of some parts, and of each LoRA that changes one of them, with its weight.
 
         It identifies these parts in caches. For a file in the hub's cache it uses the digest under which the hub stores
         it. For the parts that read prompts it includes the options in the pipeline's index, because SDXL's
         `force_zeros_for_empty_prompt` changes their result.
         """
         files = [file for part in parts for file in sorted((self.folder / part).glob("*")) if file.is_file()]
-        files += [file for lora in self.loras if self._changes(lora, parts) for file in lora_files(lora)]
+        changing = [lora for lora in self.loras if self._changes(lora, parts)]
+        files += [file for lora in changing for file in lora.files]
         options = {name: value for name, value in self.index.items() if isinstance(value, bool)}
-        return _digest(files, "" if set(parts).isdisjoint(self.readers()) else json.dumps(options, sort_keys=True))
+        more = "" if set(parts).isdisjoint(self.readers()) else json.dumps(options, sort_keys=True)
+        weights = [lora.weight for lora in changing]
+        return _digest(files, more if set(weights) <= {1.0} else f"{more} at the weights {weights}")
 
     def identity(self) -> str:
         """A digest of everything that generated images depend on: parts, index, `palate.json` and LoRAs."""
@@ -148,12 +167,11 @@ class ModelSource:
     def _needed(self, without: Collection[str]) -> dict[str, str]:
         return {name: kind for name, kind in self.parts().items() if kind is not None and name not in without}
 
-    def _changes(self, lora: Path, parts: Collection[str]) -> bool:
+    def _changes(self, lora: Lora, parts: Collection[str]) -> bool:
         """Whether a LoRA may change one of some parts; a tensor of unknown name may belong to any part but the VAE."""
-        file = lora_files(lora)[0]
-        if file.name == PEFT_FILE:
+        if lora.is_peft:
             return self.network in parts
-        names = check_lora(file)
+        names = check_lora(lora.file)
         readers = not set(parts).isdisjoint(self.readers())
         return any(
             (self.network in parts and not name.startswith(TEXT_KEYS))
@@ -162,12 +180,9 @@ class ModelSource:
         )
 
 
-def lora_files(folder: Path) -> list[Path]:
-    """The files of the LoRA in a folder, that of its tensors first; empty if there is none."""
-    if (folder / LORA_FILE).is_file():
-        return [folder / LORA_FILE]
-    found = [folder / PEFT_FILE, folder / PEFT_CONFIG]
-    return found if all(file.is_file() for file in found) else []
+def lora_card(path: Path) -> dict[str, Any]:
+    """The `palate.json` in a LoRA's folder; empty where there is none, and for a file."""
+    return read_json(path / CARD) if (path / CARD).is_file() else {}
 
 
 def builtin_models() -> list[str]:
@@ -179,8 +194,9 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
     """Finds a model.
 
     Args:
-        name: a built-in name; a pipeline folder; a folder with a LoRA and the `palate.json` that names its base; a run
-            of `palate align`; or a hub id, `owner/name`.
+        name: a built-in name; a pipeline folder; a single file in an original layout; a folder with a LoRA and the
+            `palate.json` that names its base; a run of `palate align`; a hub id, `owner/name`; or one of these with
+            LoRAs and their weights, `BASE+LORA.safetensors:0.8+OTHER.safetensors`.
         above: the LoRAs whose base this model is, directly or indirectly.
 
     Raises:
@@ -189,37 +205,54 @@ def resolve(name: str | Path, above: tuple[Path, ...] = ()) -> ModelSource:
     path = Path(name).expanduser()
     if str(name) in builtin_models():
         return ModelSource(plugins().models[str(name)])
+    if (parts := split_name(str(name))) is not None:
+        base = resolve(parts[0], above)
+        return ModelSource(base.base, (*base.loras, parts[1]))
     if (path / "model_index.json").is_file():
         return ModelSource(path.resolve())
-    if lora_files(path):
-        if path.resolve() in above:
-            raise InputError(f"by the {CARD} in {above[-1]}, the LoRA in {path} is its own base; name another base")
-        base = resolve(_base_of(path), (*above, path.resolve()))
-        return ModelSource(base.base, (*base.loras, path.resolve()))
+    if path.is_dir() and lora_files(path):
+        return _with_lora(path, above)
     if (path / "model").is_dir():
         return resolve(path / "model", above)
+    if path.is_file():
+        return _single_file(path)
     if path.exists():
         fix = (
             "give a folder with model_index.json, one with a LoRA and palate.json, or a finished run of `palate align`"
         )
         missing = f"neither model_index.json nor {LORA_FILE}, nor {PEFT_FILE} with {PEFT_CONFIG}"
         raise InputError(f"{path} is not a model: it has {missing}; {fix}")
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
+    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")) and path.suffix != ".safetensors":
         return ModelSource(str(name))
     raise InputError(
         f"no model named {str(name)!r}{nearest(str(name), builtin_models())}; give a built-in name "
-        f"({', '.join(builtin_models()) or 'none is installed'}), a model folder or a hub id such as owner/name"
+        f"({', '.join(builtin_models()) or 'none is installed'}), a model's folder or file, or a hub id, owner/name"
     )
 
 
-def _base_of(lora: Path) -> str:
-    card = lora / CARD
-    if not card.is_file():
-        raise InputError(f"{lora} has a LoRA but no {CARD} that names its base; write one: {{'base': 'owner/name'}}")
-    base = read_json(card).get("base")
-    if not isinstance(base, str):
-        raise InputError(f"{card} does not name the LoRA's base model; add 'base': a model name, folder or hub id")
-    return base
+def _with_lora(path: Path, above: tuple[Path, ...]) -> ModelSource:
+    """A folder with a LoRA, whose `palate.json` names its base and perhaps its weight."""
+    folder = path.resolve()
+    if folder in above:
+        raise InputError(f"by the {CARD} in {above[-1]}, the LoRA in {path} is its own base; name another base")
+    if not (path / CARD).is_file():
+        raise InputError(f"{path} has a LoRA but no {CARD} that names its base; write one: {{'base': 'owner/name'}}")
+    card = lora_card(path)
+    if not isinstance(card.get("base"), str):
+        fix = "add 'base': a model name, folder or hub id"
+        raise InputError(f"{path / CARD} does not name the LoRA's base model; {fix}")
+    base = resolve(card["base"], (*above, folder))
+    weight = require_weight(card.get("weight", 1.0), f"the LoRA in {path / CARD}")
+    return ModelSource(base.base, (*base.loras, Lora(folder, weight)))
+
+
+def _single_file(path: Path) -> ModelSource:
+    if path.suffix == ".safetensors":
+        return ModelSource(path.absolute())
+    if path.suffix in PICKLED:
+        what = "is pickled and could run any code when it is read, so it is not opened"
+        raise InputError(f"{path} {what}; get or save the model as .safetensors")
+    raise InputError(f"{path} is not a model: give a .safetensors file, a folder that diffusers wrote or a hub id")
 
 
 def _download(hub_id: str) -> Path:
@@ -240,11 +273,12 @@ def _download(hub_id: str) -> Path:
 def _digest(files: Collection[Path], more: str = "") -> str:
     digest = hashlib.blake2b(more.encode(), digest_size=16)
     for file in files:
-        digest.update(f"{file.parent.name}/{file.name}:{_file_digest(file)}\n".encode())
+        digest.update(f"{file.parent.name}/{file.name}:{file_digest(file)}\n".encode())
     return digest.hexdigest()
 
 
-def _file_digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """A digest of a file's content; for one in the hub's cache, the digest under which the hub stores it."""
     if file.is_symlink() and file.resolve().parent.name == "blobs":
         return file.resolve().name
     found = file.stat()
