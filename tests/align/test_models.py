@@ -38,7 +38,7 @@ def test_a_trained_model_keeps_its_safety_checker_and_works_in_the_next_stage(dp
 def test_a_resolution_that_the_model_does_not_take_is_refused_before_anything_is_encoded(
     dpo_config, world, monkeypatch, family, resolution, message
 ):
-    monkeypatch.setattr("palate.align.stage.examples_of", lambda *_: pytest.fail("read the preferences"))
+    monkeypatch.setattr("palate.align.stage.learning_sets", lambda *_: pytest.fail("read the preferences"))
     config = dpo_config(model=str(world[family]), resolution=resolution)
     with pytest.raises(InputError, match=message):
         run(config)

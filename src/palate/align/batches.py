@@ -16,6 +16,7 @@ from palate.diffusion.parametrization import Parametrization
 from palate.diffusion.schedule import Schedule
 from palate.models.conditioning import Conditioning
 from palate.models.denoiser import Denoiser
+from palate.models.frames import Frames
 from palate.objectives.error import mean_error
 
 
@@ -76,6 +77,17 @@ class Batches:
     parametrization: Parametrization
     prepared: Prepared
     image_conditioning: Callable[[np.ndarray], Conditioning] = lambda images: Conditioning()
+
+    @classmethod
+    def of(cls, denoiser: Denoiser, examples: Examples, draws: Draws, prepared: Prepared, resolution: int) -> Batches:
+        """The batches for a model; training images are the largest centred squares of their originals."""
+        _, height, width = prepared.latents.shape
+
+        def conditioning(images: np.ndarray) -> Conditioning:
+            return denoiser.image_conditioning(Frames.squares(examples.images.size[images].tolist(), resolution))
+
+        schedule = denoiser.schedule((height, width))
+        return cls(examples, draws, schedule, denoiser.parametrization, prepared, conditioning)
 
     def make(self, views: np.ndarray, draws: np.ndarray) -> Batch:
         """The batch of views [R] at draws [R], on the CPU."""

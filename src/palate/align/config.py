@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from palate.align.validation.config import ValidatedConfig
 from palate.training.config import FREE as SHARED_FREE
-from palate.training.config import TrainingConfig, below_zero, not_a_share, not_above_zero
+from palate.training.config import below_zero, not_a_share, not_above_zero
 
 if TYPE_CHECKING:
     from palate.align.methods.method import Method
 
-FREE = SHARED_FREE | {"gradient_checkpointing", "latents"}
+FREE = SHARED_FREE | {"gradient_checkpointing", "latents", "validation_batch"}
 """Fields that may change between the parts of one run: the weights do not depend on them, up to float rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignConfig(TrainingConfig):
+class AlignConfig(ValidatedConfig):
     """The settings that every offline method has."""
 
     about: ClassVar[str] = ""  # what the method does, in a few words, for the list of commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from palate.models.lora_file import CARD
 from palate.models.model_name import absolute_name
 from palate.models.source import ModelSource, builtin_models
 
+BEST = "best"
+"""The folder inside `model/` with the best model of the run's validations."""
+
 
 def save_model(
     folder: Path, denoiser: Denoiser, network: nn.Module, config: AlignConfig, source: ModelSource, made: dict[str, Any]
 ) -> None:
-    """Writes `model/` of a run completely or not at all.
+    """Writes `model/` of a run completely or not at all; the best model inside it stays.
 
     Args:
         folder: where to write it.
@@ -41,6 +45,8 @@ def save_model(
                 pipeline.save_pretrained(partial)
         card = {**source.card, "base": portable_name(config.model), **made}
         write_json(partial / CARD, card)
+        if (folder / BEST).is_dir():
+            shutil.copytree(folder / BEST, partial / BEST)
 
 
 def portable_name(model: str) -> str:

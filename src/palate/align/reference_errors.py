@@ -27,6 +27,9 @@ from palate.training.row_cache import cached_rows
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+REFERENCE_AT_ONCE = 4
+"""Views per example of a micro-batch: a forward pass without gradients needs a fraction of a training step's memory."""
+
 
 def measure_errors(
     denoiser: Denoiser,

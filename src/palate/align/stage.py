@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from palate import __version__
@@ -15,13 +14,16 @@ from palate.align.batches import Batches
 from palate.align.config import FREE, AlignConfig
 from palate.align.encoders import Encoders
 from palate.align.examples import Examples
-from palate.align.learned import examples_of
+from palate.align.learned import learning_sets
 from palate.align.methods.method import Method
 from palate.align.output import save_model
 from palate.align.plan import TrainingPlan
 from palate.align.prepare import Needed, Prepared, prepare_cached, prepare_streamed
-from palate.align.reference_errors import measure_errors
+from palate.align.reference_errors import REFERENCE_AT_ONCE, measure_errors
+from palate.align.run_report import RunReport
 from palate.align.trainer import Trainer
+from palate.align.validation.attach import attach_validation
+from palate.align.validation.setup import ValidationInputs
 from palate.core.progress import note
 from palate.core.runs import RunFolder
 from palate.core.user_code import class_digest
@@ -29,7 +31,6 @@ from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
 from palate.models.families import adapter_of, sizes_of
 from palate.models.few_steps import few_steps, few_steps_notes
-from palate.models.frames import Frames
 from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
@@ -42,8 +43,6 @@ from palate.training.trackers import tracked
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-REFERENCE_AT_ONCE = 4
-"""Views per example of a micro-batch: a forward pass without gradients needs a fraction of a training step's memory."""
 LATENTS_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -71,10 +70,12 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     source.check()
     sizes = sizes_of(source)
     sizes.require(config.resolution or sizes.native)
-    examples = examples_of(config, method)
+    examples, held_out = learning_sets(config, method)
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
+    validation = ValidationInputs.of(config, source, held_out, accelerator)
     inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest(), **_own_code(method)}
+    inputs |= validation.digests()
     run = open_run(accelerator, f"align {method.name}", config, FREE, inputs)
     if run.finished:
         return run.path
@@ -83,19 +84,28 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     if accelerator.is_main_process:
         for line in few_steps_notes(source, timesteps):
             note(line)
+        validation.note(config, source, examples)
+    made, report = _made(config, method, timesteps), RunReport(run, config, method.name, validation)
     with explain_memory("a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"):
         with abandoned_on_error(run):
+            ready = validation.prepare(config, source, run, accelerator)
             trainer = assemble(config, method, source, examples, run, accelerator)
-        with run.timer("train"), tracked(accelerator, config):
+            attach_validation(trainer, ready, source, report, made)
+        with run.timer("train"), tracked(accelerator, config), report.live():
             trainer.train()
     if accelerator.is_main_process:
-        made = {"method": method.name, "training_steps": config.steps, "palate": __version__}
-        made |= {"timesteps": list(timesteps)} if timesteps else {}
         save_model(run.path / "model", trainer.denoiser, trainer.network, config, source, made)
-        run.finish({**_summary(config, method, examples, run), **counted})
+        run.finish({**_summary(config, method, examples, run), **counted, **report.summary()})
+        report.end()
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path
+
+
+def _made(config: AlignConfig, method: Method, timesteps: tuple[int, ...]) -> dict[str, Any]:
+    """How the model of the last step is made, for its `palate.json`."""
+    made = {"method": method.name, "training_steps": config.steps, "palate": __version__}
+    return made | ({"timesteps": list(timesteps)} if timesteps else {})
 
 
 def _own_code(method: Method) -> dict[str, str]:
@@ -127,14 +137,7 @@ def assemble(
     denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders(), timesteps=few)
     _, height, width = prepared.latents.shape
     plain = use_plain_attention(denoiser.network, height * width, accelerator.device.type, dtype)
-    batches = Batches(
-        examples,
-        draws,
-        denoiser.schedule((height, width)),
-        denoiser.parametrization,
-        prepared,
-        lambda images: denoiser.image_conditioning(_frames(examples, images, resolution)),
-    )
+    batches = Batches.of(denoiser, examples, draws, prepared, resolution)
     reference = None
     if method.reference:
         identity = digest(source.fingerprint(source.network, "scheduler"), str(weights), plain, prepared.identity, *few)
@@ -160,11 +163,6 @@ def _prepared(
     if config.latents == "streamed":
         return prepare_streamed(encoders, examples, needed)
     return prepare_cached(encoders, examples, needed, root, about, accelerator)
-
-
-def _frames(examples: Examples, images: np.ndarray, resolution: int) -> Frames:
-    """How training images are cropped from their originals."""
-    return Frames.squares(examples.images.size[images].tolist(), resolution)
 
 
 def make_trainable(network: Any, config: AlignConfig, targets: tuple[str, ...]) -> None:

@@ -6,7 +6,8 @@ this is too narrow. Two kinds of intervals here take it into account (`core.inte
 
 - of outcomes whose range is known (`rate`, `rate_difference`, `bounded_mean`, `grouped_rate`): mid-P intervals on the
   effective count, the number of independent images that would determine the mean as well as these P x N do;
-- of scores (`mean`, `difference`, `ratio`): the outer of Student's t and of the studentised bootstrap over prompts.
+- of scores (`mean`, `difference`, `ratio`): the outer of Student's t and of the studentised bootstrap over prompts;
+  that of a `median` is made from a rate.
 
 `benchmarks/coverage.py` measures how often each contains the true value.
 """
@@ -124,6 +125,22 @@ def _tied(base: np.ndarray, aligned: np.ndarray) -> np.ndarray:
 def mean(x: np.ndarray, *, seed: int = 0) -> Estimate:
     """The mean of scores x [P, N]."""
     return _studentised(np.ones_like(x, float), x, float(x.mean()), seed)
+
+
+def median(x: np.ndarray) -> Estimate:
+    """The median of scores x [P, N].
+
+    Its interval has the scores at the ends of the interval of the share of scores that are at most the median.
+
+    Reference: Woodruff, "Confidence intervals for medians and other position measures", JASA 1952.
+    """
+    value = float(np.median(x))
+    if x.shape[0] < ENOUGH or not math.isfinite(value):
+        return Estimate(value, math.nan, math.nan, x.size)
+    below = (x < value) + 0.5 * (x == value)
+    share = rate(below)
+    low, high = np.quantile(x, np.clip([share.low, share.high], 0, 1))
+    return Estimate(value, float(min(low, value)), float(max(high, value)), x.size)
 
 
 def difference(base: np.ndarray, aligned: np.ndarray, *, seed: int = 0) -> Estimate:

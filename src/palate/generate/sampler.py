@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,17 @@ from palate.core.device import pick_device
 from palate.core.errors import InputError
 from palate.core.finite import NotFiniteError, all_finite, find_not_finite
 from palate.models.conditioning import Conditioning
-from palate.models.families import find_adapter, sizes_of
+from palate.models.families import find_adapter, load_adapter, sizes_of
 from palate.models.load import load_pipeline, resolve
+from palate.models.source import UNUSED
 from palate.records.image_folder import BLACK, SAFETY_CHECKER
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from palate.models.denoiser import Denoiser
+    from palate.models.source import ModelSource
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SEEDS = 2**32
@@ -93,16 +95,62 @@ class Sampler:
             sizes = sizes_of(source)
             sizes.require(height or sizes.native, width or sizes.native)
         self._size = {name: side for name, side in (("height", height), ("width", width)) if side}
-        self.pipeline = load_pipeline(source, device=device, dtype=DTYPES[self.dtype])
+        pipeline = load_pipeline(source, device=device, dtype=DTYPES[self.dtype])
+        self._take(pipeline, adapter(pipeline) if adapter else None, source.card, steps, guidance)
+        self._encode = lru_cache(_CACHED_PROMPTS)(self._encode_one)
+        self._autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    @classmethod
+    def of_network(
+        cls,
+        source: ModelSource,
+        network: nn.Module,
+        encoded: Mapping[str | None, Conditioning],
+        size: tuple[int, int],
+        dtype: torch.dtype,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> Sampler:
+        """A sampler of a network that is being trained; it needs no text encoder.
+
+        Args:
+            source: the model that the network belongs to.
+            network: the network; it is sampled with its present weights.
+            encoded: the conditioning [1] of each prompt that will be drawn, and of None, which means no prompt.
+            size: width and height in pixels.
+            dtype: the dtype in which the network computes; its weights may have a wider one.
+            steps, guidance: see `Sampler`.
+
+        Raises:
+            InputError: a part of the model is missing.
+        """
+        self = cls.__new__(cls)
+        device, self.dtype = next(network.parameters()).device, str(dtype).removeprefix("torch.")
+        without = [*source.readers(), *UNUSED]
+        pipeline = load_pipeline(source, device=device, dtype=dtype, without=without, **{source.network: network})
+        self._autocast = partial(torch.autocast, device.type, dtype, enabled=dtype != torch.float32)
+        self._size = dict(zip(("width", "height"), size))
+        adapter: Any = load_adapter(source.family)
+        self._take(pipeline, adapter(pipeline), source.card, steps, guidance)
+        self._encode = lambda prompt: encoded[prompt].to(device)
+        return self
+
+    def _take(
+        self,
+        pipeline: Any,
+        denoiser: Denoiser | None,
+        card: Mapping[str, Any],
+        steps: int | None,
+        guidance: float | None,
+    ) -> None:
+        """Takes over a pipeline, and the model's own number of steps and guidance where none is given."""
+        self.pipeline, self._denoiser = pipeline, denoiser
         self.pipeline.set_progress_bar_config(disable=True)
-        self._denoiser: Denoiser | None = adapter(self.pipeline) if adapter else None
         defaults = inspect.signature(self.pipeline.__call__).parameters
         scale = self._denoiser.default_guidance() if self._denoiser else defaults[GUIDANCE].default
-        card = {"steps": defaults["num_inference_steps"].default, "guidance": scale}
-        card |= source.card
-        self.steps: int = card["steps"] if steps is None else steps
-        self.guidance: float = card["guidance"] if guidance is None else guidance
-        self._encode = lru_cache(_CACHED_PROMPTS)(self._encode_one)
+        own = {"steps": defaults["num_inference_steps"].default, "guidance": scale, **card}
+        self.steps: int = own["steps"] if steps is None else steps
+        self.guidance: float = own["guidance"] if guidance is None else guidance
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         """One image for each prompt and seed, as one batch; raises an error where `draw` would return a blocked image.
@@ -136,7 +184,8 @@ class Sampler:
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
         """The images of one call of the pipeline."""
-        with _decoder_watched(self.pipeline) as decoded, np.errstate(invalid="ignore"):  # NaN is checked below
+        # NaN is checked below.
+        with _decoder_watched(self.pipeline) as decoded, np.errstate(invalid="ignore"), self._autocast():
             found = self.pipeline(
                 **self._inputs(prompts),
                 **self._size,

@@ -66,7 +66,8 @@ def _write_diffusers(source: ModelSource, folder: Path, config: ModelExportConfi
         for file in own.files:
             shutil.copyfile(file, folder / (file.name if own.is_peft else LORA_FILE))
     else:
-        shutil.copytree(source.folder, folder, dirs_exist_ok=True)
+        inside = shutil.ignore_patterns("best")  # of a run, another model
+        shutil.copytree(source.folder, folder, dirs_exist_ok=True, ignore=inside)
 
 
 def _write_merged(source: ModelSource, folder: Path, config: ModelExportConfig) -> None:

@@ -189,6 +189,10 @@ class Grades:
         prompts, prompt = numbered([each.prompt for each in graded])
         return cls(prompts, prompt, images.take(first), image, np.array([each.grade for each in graded], float))
 
+    def take(self, numbers: np.ndarray) -> Grades:
+        """The graded images with these indices, in the given order, with the same prompts and images."""
+        return replace(self, prompt=self.prompt[numbers], image=self.image[numbers], grade=self.grade[numbers])
+
     def joined(self, other: Grades) -> Grades:
         """These graded images, followed by the other ones."""
         images, image = self.images.joined(other.images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from palate.core.statistics import Estimate
 from palate.report.number_format import tick_writer, writer
 
 POINTS = 240  # a curve has no more points than this; longer runs are averaged in bins
+FEW = 50  # a line with fewer points is shown whole
 TREND = 15  # the trend is a running mean over a fifteenth of the curve
 ALIKE = 1e-9  # a range that is smaller than this part of the numbers counts as zero
 
@@ -73,12 +74,14 @@ class Curve:
     Attributes:
         lines: by label, a metric, or two whose difference is drawn.
         reference: the level of a model that has learned nothing.
+        bands: by label, the metrics of the ends of an interval around a line.
     """
 
     title: str
     note: str
     lines: Mapping[str, tuple[str, ...]]
     reference: float | None = None
+    bands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 CURVES = (
@@ -96,12 +99,16 @@ CURVES = (
 
 @dataclass(frozen=True)
 class Line:
-    """Points `x,y x,y ...` of what was logged and of its running mean, or one alone; `last` is its final level."""
+    """Points `x,y x,y ...` of what was logged and of its running mean, or one alone; `last` is its final level.
+
+    `band` has the points of an interval around the line, its lower ends and then its upper ends backwards.
+    """
 
     label: str
     points: str
     trend: str
     last: str
+    band: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,10 +127,12 @@ def line_chart(curve: Curve, metrics: Sequence[Mapping[str, Any]]) -> LineChart 
     series = {label: s for label, keys in curve.lines.items() if len(s := _series(metrics, keys))}
     if not series:
         return None
-    steps, values = np.concatenate(list(series.values())).T
+    steps = np.concatenate([each[:, 0] for each in series.values()])
     left, right = axis(steps, 0.0)
-    levels = np.quantile(values, [0.005, 0.995])  # one extreme batch must not flatten the curve
-    levels = np.append(levels, [] if curve.reference is None else curve.reference)
+    bands = {k: [_series(metrics, (key,)) for key in curve.bands[k]] for k in series if k in curve.bands}
+    ends = [end for low, high in bands.values() for end in (*low[:, 1], *high[:, 1])]
+    usual = [level for each in series.values() for level in _usual_levels(each[:, 1])]
+    levels = np.array([*usual, *ends, *([] if curve.reference is None else [curve.reference])])
     alone = any(len(s) == 1 for s in series.values())  # a single dot needs a margin
     y_ticks = _ticks(*axis(levels, 0.1 * alone))
     bottom, top = y_ticks[0], y_ticks[-1]
@@ -138,15 +147,26 @@ def line_chart(curve: Curve, metrics: Sequence[Mapping[str, Any]]) -> LineChart 
     def points(step: np.ndarray, y: np.ndarray) -> str:
         return " ".join(f"{a:.2f},{b:.2f}" for a, b in zip(across(step), down(y)))
 
+    def band(label: str) -> str:
+        low, high = bands.get(label, (np.empty((0, 2)),) * 2)
+        return f"{points(*low.T)} {points(*high[::-1].T)}" if len(low) == len(high) > 1 else ""
+
     trends = {label: _running_mean(s[:, 1]) for label, s in series.items()}
     lasts = writer([*y_ticks, *(trend[-1] for trend in trends.values())])
     return LineChart(
         curve,
-        tuple(Line(k, points(*s.T), points(s[:, 0], trends[k]), lasts(trends[k][-1])) for k, s in series.items()),
+        tuple(
+            Line(k, points(*s.T), points(s[:, 0], trends[k]), lasts(trends[k][-1]), band(k)) for k, s in series.items()
+        ),
         tuple((float(across(x)), f"{x:,.0f}") for x in _step_ticks(steps) if left <= x <= right),
         tuple((float(down(y)), write(y)) for y in y_ticks),
         None if curve.reference is None else float(down(np.array(curve.reference))),
     )
+
+
+def _usual_levels(y: np.ndarray) -> np.ndarray:
+    """The ends of a line's levels; of a long line without the extremes, so that none flattens the chart."""
+    return np.quantile(y, [0.005, 0.995] if len(y) > FEW else [0.0, 1.0])
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.ndarray:

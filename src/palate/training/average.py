@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,18 @@ class WeightAverage:
         """Puts the average in the place of the weights."""
         for (_, value), average in zip(self._weights, self._average):
             value.copy_(average)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Puts the average in the place of the weights for the block; then they are what they were, bit for bit."""
+        kept = [value.clone() for _, value in self._weights]
+        self.apply()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for (_, value), before in zip(self._weights, kept):
+                    value.copy_(before)
 
     def tensors(self) -> dict[str, Tensor]:
         """The average by the names of the weights, for a checkpoint."""

@@ -19,6 +19,7 @@ from palate.training.checkpoint import Part, checkpoints, load_checkpoint, save_
 from palate.training.config import TrainingConfig
 from palate.training.interrupt import JointStop, deferred_interrupt
 from palate.training.meter import Meter
+from palate.training.observer import Observer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -36,6 +37,7 @@ class StepLoop:
         run: the folder for metrics and checkpoints; without one there are none, and an interrupted training starts
             again from the beginning.
         examples: the number of training examples, for the epoch in the metrics.
+        observer: observes the training between its steps.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class StepLoop:
         accelerator: Accelerator,
         run: RunFolder | None = None,
         examples: int | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.config, self.parts, self.accelerator = config, parts, accelerator
-        self.run_folder, self.examples, self.meter = run, examples, Meter()
+        self.run_folder, self.examples, self.observer, self.meter = run, examples, observer, Meter()
 
     def run(self, title: str, step: Callable[[int], None]) -> None:
         """Runs all steps that are not in a checkpoint yet.
@@ -63,24 +66,38 @@ class StepLoop:
         config, first = self.config, self._resume()
         agreement = JointStop(self.accelerator, first)
         with bar(title, config.steps, done=first) as progress, deferred_interrupt() as interrupted:
+            if self.observer:
+                self.observer.resumed(first)
+            self._observe(first, interrupted)
             for done in range(first + 1, config.steps + 1):
                 step(done - 1)
                 self.meter.mark(done)
                 last = done == config.steps
                 log = last or done % config.log_every == 0
                 stop = agreement.stop(interrupted(), done)
-                save = last or stop or done % config.checkpoint_every == 0
+                save = last or stop or done % config.checkpoint_every == 0 or self._due(done)
                 if log or save:
                     self._require_finite_measurements()
                 if save:
                     self._require_finite_weights(done)
                 if log:
                     progress.set(self._log(done))
+                    if self.observer:
+                        self.observer.logged()
                 if save:
                     self._save(done)
                 progress.advance()
                 if stop and not last:
                     raise KeyboardInterrupt
+                self._observe(done, interrupted)
+
+    def _due(self, done: int) -> bool:
+        return self.observer is not None and self.observer.due(done)
+
+    def _observe(self, done: int, interrupted: Callable[[], bool]) -> None:
+        """Lets the observer do what is due after `done` steps; what it did before the run was resumed is not due."""
+        if self.observer and self.observer.due(done) and not self.observer.observe(done, interrupted):
+            raise KeyboardInterrupt
 
     def _resume(self) -> int:
         """Restores the latest checkpoint, if there is one; returns the number of steps that are done."""

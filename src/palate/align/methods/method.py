@@ -70,6 +70,10 @@ class Method(ABC, Generic[C]):
             InputError: it lacks what the method needs; the message says what that is.
         """
 
+    def held_out(self, feedback: Any) -> Examples:
+        """The examples of feedback that is not trained on, for validation; see `examples`."""
+        return self.examples(feedback)
+
     @abstractmethod
     def roles(self, n: int) -> Sequence[str]:
         """The roles of the n images of an example, such as `("winner", "loser")`, by which their errors are logged."""

@@ -58,6 +58,12 @@ class RewardWeighted(Singles[RewardWeightedConfig]):
         real = np.arange(len(feedback)) >= count
         return singles(feedback, facts=np.stack([feedback.grade, real], -1))
 
+    def held_out(self, feedback: Grades) -> Examples:
+        """Every graded image with its reward; the real images are trained on."""
+        import numpy as np
+
+        return singles(feedback, facts=np.stack([feedback.grade, np.zeros(len(feedback))], -1))
+
     def imitation_weight(self, measured: Measured) -> Tensor:
         """1 for a real image, and the reward of a generated one."""
         return measured.facts.amax(1)

@@ -1,0 +1,1 @@
+"""Validation while training: images of fixed prompts and seeds, their scores, and errors of held-out feedback."""
