@@ -49,8 +49,8 @@ class Line:
         reward = 3 * x + 1 + self.network(x).detach()  # a rollout depends on the weights
         for half in (slice(0, 3), slice(3, 6)):
             shares = [slice(half.start, half.start + 1), slice(half.start + 1, half.start + 2)]
-            norm = self.learner.update(shares, lambda share: self.loss(x[share], reward[share]), self.config.rate(step))
-            self.loop.meter.add(gradient_norm=norm)
+            rate = self.config.rate(step)
+            self.loop.meter.add(**self.learner.update(shares, lambda share: self.loss(x[share], reward[share]), rate))
         self.spoil(step, self)
 
     def loss(self, x: Tensor, reward: Tensor) -> Tensor:

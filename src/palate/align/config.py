@@ -58,8 +58,12 @@ class AlignConfig(ValidatedConfig):
     """Learning rate. When left out, 1e-4 for an adapter (ours), and for full training the rule of the paper's code."""
     warmup: float = 0.25
     """Share of the steps over which the learning rate rises linearly; 500 of 2000 in the paper, then constant."""
-    optimizer: Literal["adamw", "adafactor"] = "adamw"
-    """AdamW (the paper's for SD1.5) or Adafactor (its choice for SDXL; less memory)."""
+    optimizer: Literal["adamw", "adamw8bit", "adafactor"] = "adamw"
+    """AdamW (the paper's for SD1.5), AdamW with its state in 8 bits (Dettmers et al. 2022; a quarter of the memory), or
+    Adafactor (the paper's choice for SDXL; less memory)."""
+    quantize: Literal["8bit", "4bit"] | None = None
+    """Keep the frozen weights of the network's linear layers in 8 or 4 bits and train an adapter on them (QLoRA,
+    Dettmers et al. 2023): less memory for a slightly different base."""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay; 0.01 in the paper's code. Adafactor uses none there."""
     clip: float = 1.0
@@ -100,6 +104,8 @@ class AlignConfig(ValidatedConfig):
             yield f"ema must be at least 0 and below 1, not {self.ema}"
         if self.train == "full" and (self.dora or self.rank_stabilized):
             yield "dora and rank_stabilized are forms of a low-rank adapter; give --train lora, or leave them out"
+        if self.train == "full" and self.quantize:
+            yield f"quantize ({self.quantize}) keeps frozen weights in few bits; give --train lora, or leave it out"
         if self.adversarial and self.timesteps:
             yield "adversarial estimates clean images at every timestep; leave it out, or timesteps"
         if self.targets == ():

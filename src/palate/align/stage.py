@@ -29,13 +29,16 @@ from palate.core.runs import RunFolder
 from palate.core.user_code import class_digest
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
+from palate.models.denoiser import Denoiser
 from palate.models.families import adapter_of, sizes_of
 from palate.models.few_steps import few_steps, few_steps_notes
 from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
+from palate.models.quantize import quantization_identity, require_quantization
 from palate.models.source import ModelSource, resolve
 from palate.training.accelerator import compute_dtype, explain_memory, make_accelerator, micro_batch
+from palate.training.optimizer import require_optimizer
 from palate.training.row_cache import default_root, digest
 from palate.training.run_folder import abandoned_on_error, open_run
 from palate.training.trackers import tracked
@@ -73,6 +76,8 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     examples, held_out = learning_sets(config, method)
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
+    require_optimizer(config.optimizer, accelerator.device.type)
+    require_quantization(config.quantize, accelerator.device.type)
     validation = ValidationInputs.of(config, source, held_out, accelerator)
     inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest(), **_own_code(method)}
     inputs |= validation.digests()
@@ -105,6 +110,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
 def _made(config: AlignConfig, method: Method, timesteps: tuple[int, ...]) -> dict[str, Any]:
     """How the model of the last step is made, for its `palate.json`."""
     made = {"method": method.name, "training_steps": config.steps, "palate": __version__}
+    made |= {"quantize": config.quantize} if config.quantize else {}
     return made | ({"timesteps": list(timesteps)} if timesteps else {})
 
 
@@ -133,20 +139,31 @@ def assemble(
     del encoders  # out of memory before the network is loaded, unless `prepared` still needs them
     gc.collect()
     weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
-    few = few_steps(source, config.timesteps)
-    denoiser = load_denoiser(source, device=accelerator.device, dtype=weights, without=source.encoders(), timesteps=few)
+    denoiser = _network(config, source, accelerator.device, weights)
     _, height, width = prepared.latents.shape
     plain = use_plain_attention(denoiser.network, height * width, accelerator.device.type, dtype)
     batches = Batches.of(denoiser, examples, draws, prepared, resolution)
     reference = None
     if method.reference:
-        identity = digest(source.fingerprint(source.network, "scheduler"), str(weights), plain, prepared.identity, *few)
+        identity = _identity(config, source, str(weights), plain, prepared.identity)
         at_once = REFERENCE_AT_ONCE * micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         with run.timer("reference"):
             wanted = [examples.view[visited].ravel() for visited in plan.visits(config.steps)]
             reference = measure_errors(denoiser, batches, wanted, at_once, identity, root, about, accelerator, dtype)
     make_trainable(denoiser.network, config, denoiser.lora_targets)
     return Trainer(config, method, denoiser, batches, plan, reference, run, accelerator, dtype)
+
+
+def _network(config: AlignConfig, source: ModelSource, device: torch.device, weights: torch.dtype) -> Denoiser:
+    """The model without its encoders, its network's weights in a dtype or, where the user asks, in few bits."""
+    few, without = few_steps(source, config.timesteps), source.encoders()
+    return load_denoiser(source, device=device, dtype=weights, without=without, timesteps=few, quantize=config.quantize)
+
+
+def _identity(config: AlignConfig, source: ModelSource, *computed: object) -> str:
+    """A digest of the base network and of how it computes, for the name of its errors in the cache."""
+    network = source.fingerprint(source.network, "scheduler")
+    return digest(network, *computed, *few_steps(source, config.timesteps), *quantization_identity(config.quantize))
 
 
 def _prepared(

@@ -21,6 +21,7 @@ from palate.objectives.error import mean_error
 from palate.training.accelerator import micro_batch
 from palate.training.average import WeightAverage
 from palate.training.learner import Learner, micro_batches
+from palate.training.loss_scale import LossScale
 from palate.training.optimizer import make_optimizer
 from palate.training.step_loop import StepLoop
 
@@ -61,7 +62,8 @@ class Trainer:
         denoiser.network = accelerator.prepare_model(network)
         optimizer = make_optimizer(network, config.optimizer, config.weight_decay)
         self.average = WeightAverage(network, config.ema) if config.ema else None
-        self.learner = Learner(network, optimizer, config.clip, accelerator, denoiser.network, self.average)
+        scale = LossScale.of(dtype, accelerator.device)
+        self.learner = Learner(network, optimizer, config.clip, accelerator, denoiser.network, self.average, scale)
         self.adversary, parts = None, {"policy": self.learner.part}
         if config.adversarial:
             self.adversary = Adversary(batches, config.discriminator_lr, config.seed, accelerator)
@@ -90,12 +92,12 @@ class Trainer:
         mine = micro_batches(len(rows), self.micro_batch, self.accelerator)
         shares = [(rows[share], draws[share]) for share in mine]
         mean = self._mean_of_all(shares) if self.method.batchwise and len(shares) > 1 else None
-        norm = self.learner.update(shares, lambda share: self._loss(*share, mean), self.config.rate(step))
+        updated = self.learner.update(shares, lambda share: self._loss(*share, mean), self.config.rate(step))
         if self.average:
             self.average.update(step)
         if self.adversary:
             self.meter.add(**self.adversary.learn())
-        self.meter.add(gradient_norm=norm)
+        self.meter.add(**updated)
 
     def _loss(self, rows: np.ndarray, draws: np.ndarray, mean: Tensor | None) -> Tensor:
         """The mean loss of one micro-batch of B examples; records its metrics."""

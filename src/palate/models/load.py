@@ -9,11 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from palate.core.bitsandbytes_check import quiet_bitsandbytes
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
 from palate.models.families import adapter_of
 from palate.models.few_steps import few_steps
 from palate.models.fuse import fuse_lora
+from palate.models.quantize import Bits, quantize_network
 from palate.models.source import UNUSED, ModelSource, builtin_models, resolve
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def load_pipeline(
         InputError: there is no such model, or a part is missing or damaged (raised before any weights are read); a LoRA
             cannot be used whole; or weights are not finite, like those of a diverged run.
     """
+    quiet_bitsandbytes()
     import torch
     from diffusers import DiffusionPipeline
 
@@ -62,7 +65,7 @@ def load_pipeline(
         for lora in source.loras:
             fuse_lora(pipeline, lora, [part for part in source.parts() if part not in (*absent, *parts)])
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device or "cpu")
+    return _moved(pipeline, device or "cpu")
 
 
 def load_denoiser(
@@ -72,11 +75,13 @@ def load_denoiser(
     dtype: torch.dtype | None = None,
     without: Collection[str] = (),
     timesteps: Sequence[int] = (),
+    quantize: Bits | None = None,
 ) -> Denoiser:
     """The model as a `Denoiser`; for other arguments and errors see `load_pipeline`.
 
     Args:
         timesteps: the only ones that are trained; see `few_steps`.
+        quantize: the bits in which the network's linear layers are kept; see `quantize_network`.
 
     Raises:
         InputError: also if Palate cannot train the model's family, or not at these timesteps.
@@ -84,13 +89,23 @@ def load_denoiser(
     source = name if isinstance(name, ModelSource) else resolve(name)
     adapter: Any = adapter_of(source)
     chosen = few_steps(source, timesteps)
-    pipeline = load_pipeline(source, device=device, dtype=dtype, without=(*UNUSED, *without))
+    first = "cpu" if quantize else device  # the whole network may not fit on the device
+    pipeline = load_pipeline(source, device=first, dtype=dtype, without=(*UNUSED, *without))
+    if quantize:
+        quantize_network(getattr(pipeline, source.network), quantize, device or "cpu")
+        _moved(pipeline, device or "cpu")
     if source.network in without:  # Stable Diffusion 3 reads its transformer's configuration to embed a prompt
         setattr(pipeline, source.network, SimpleNamespace(config=SimpleNamespace(**source.config(source.network))))
     denoiser = adapter(pipeline)
     if chosen:
         denoiser.train_only(chosen)
     return denoiser
+
+
+def _moved(pipeline: Any, device: str | torch.device) -> Any:
+    """The pipeline on a device, without diffusers' warning that a CPU does not compute in float16, which it does."""
+    with quiet_libraries():
+        return pipeline.to(device)
 
 
 def _require_finite_weights(pipeline: Any, source: ModelSource, given: Collection[str]) -> None:

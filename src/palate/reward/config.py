@@ -47,8 +47,9 @@ class RewardConfig(TrainingConfig):
     folds: int = 0
     """Number of folds of the prompts for cross-validation: for each fold another reward is trained on all other folds
     and tested on this one, and the results cover all prompts; 0 turns it off."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Arithmetic of the backbone while it trains; auto is bf16 where the hardware has it, otherwise fp32."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the backbone while it trains; auto is bf16 where the hardware has it, fp16 on other CUDA cards,
+    otherwise fp32. With fp16 the loss is scaled, and a step whose gradients overflow is skipped."""
     cache: Path | None = None
     """Where features are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
     log_every: int = 20

@@ -24,7 +24,7 @@ AT_ONCE = 64
 
 
 class CachedFeatures:
-    """Features of images and prompts, kept in a cache on disk.
+    """Features of images and prompts, kept in a cache on disk; the backbone computes in the dtype of its weights.
 
     Args:
         backbone: computes the features.
@@ -34,6 +34,8 @@ class CachedFeatures:
         about: the data, which `palate cache` lists.
         accelerator: the device and the processes.
     """
+
+    dtype = torch.float32  # of the features
 
     def __init__(
         self,

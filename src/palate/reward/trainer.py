@@ -19,6 +19,7 @@ from palate.reward.visits import Visits
 from palate.score.reward import Perceptron, RewardModel
 from palate.training.accelerator import micro_batch
 from palate.training.learner import Learner, micro_batches
+from palate.training.loss_scale import LossScale
 from palate.training.optimizer import make_optimizer
 from palate.training.step_loop import StepLoop
 
@@ -56,7 +57,8 @@ class RewardTrainer:
         self.visits = Visits(config.seed, len(examples), config.batch)
         self._standardise()
         optimizer = make_optimizer(model, "adamw", config.weight_decay)
-        self.learner = Learner(model, optimizer, config.clip, accelerator)
+        scale = LossScale.of(embed.dtype, accelerator.device)
+        self.learner = Learner(model, optimizer, config.clip, accelerator, scale=scale)
         self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         self.loop = StepLoop(config, {"reward": self.learner.part}, accelerator, run, len(examples))
 
@@ -68,8 +70,7 @@ class RewardTrainer:
         """One update; the first is step 0."""
         rows = self.visits.step(step)
         shares = [rows[share] for share in micro_batches(len(rows), self.micro_batch, self.accelerator)]
-        norm = self.learner.update(shares, self._mean_loss, self.config.rate(step))
-        self.loop.meter.add(gradient_norm=norm)
+        self.loop.meter.add(**self.learner.update(shares, self._mean_loss, self.config.rate(step)))
 
     def _mean_loss(self, rows: np.ndarray) -> Tensor:
         """The mean loss of one micro-batch of B examples; records its metrics."""

@@ -17,7 +17,7 @@ from palate.training.trackers import require_tracker
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 def make_accelerator(device: str | None = None, tracker: str | None = None, folder: Path | None = None) -> Accelerator:
@@ -44,13 +44,18 @@ def make_accelerator(device: str | None = None, tracker: str | None = None, fold
 
 
 def compute_dtype(precision: Precision, device: str) -> torch.dtype:
-    """The dtype in which a network computes: bfloat16 on request, or if "auto" finds hardware that supports it."""
-    native = {
-        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
-        "cpu": torch.cpu._is_avx512_bf16_supported,
-    }
-    narrow = precision == "bf16" or (precision == "auto" and native.get(device, lambda: False)())
-    return torch.bfloat16 if narrow else torch.float32
+    """The dtype in which a network computes.
+
+    "auto" is bfloat16 where the hardware supports it, float16 on other CUDA devices (T4, V100), otherwise float32.
+    """
+    if precision == "auto":
+        native = {
+            "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+            "cpu": torch.cpu._is_avx512_bf16_supported,
+        }
+        bf16 = native.get(device, lambda: False)()
+        precision = "bf16" if bf16 else "fp16" if device == "cuda" else "fp32"
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
 
 
 @contextmanager

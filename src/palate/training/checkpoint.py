@@ -3,6 +3,7 @@
 checkpoints/step-N/policy.safetensors             the trained parameters; one such file for each trained part
                    policy-optimizer.safetensors   the state of its optimiser
                    policy-average.safetensors     the moving average of its parameters, with --ema
+                   policy-scale.json              the scale of its loss, with --precision fp16
                    state.json                     the step, and the measurements since the last line of metrics
 
 No random state is saved: randomness is keyed by its purpose (see `core.seeds`). A folder is written under a temporary
@@ -23,15 +24,18 @@ from torch import nn
 
 from palate.core.files import atomic_folder
 from palate.training.average import WeightAverage
+from palate.training.loss_scale import LossScale
 from palate.training.optimizer import optimizer_tensors, restore_optimizer
 
 
 class Part(NamedTuple):
-    """A network that is trained, its optimiser, and the moving average of its weights where one is kept."""
+    """A network that is trained, its optimiser, and the moving average of its weights and the scale of its loss, if it
+    has them."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None = None
+    scale: LossScale | None = None
 
 
 def save_checkpoint(folder: Path, parts: Mapping[str, Part], state: dict[str, Any], keep: int) -> None:
@@ -42,6 +46,8 @@ def save_checkpoint(folder: Path, parts: Mapping[str, Part], state: dict[str, An
             save_file(optimizer_tensors(part.optimizer), partial / f"{name}-optimizer.safetensors")
             if part.average:
                 save_file(part.average.tensors(), partial / f"{name}-average.safetensors")
+            if part.scale:
+                (partial / f"{name}-scale.json").write_text(json.dumps(part.scale.state()))
         (partial / "state.json").write_text(json.dumps(state))
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
@@ -57,6 +63,8 @@ def load_checkpoint(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
         restore_optimizer(part.optimizer, load_file(path / f"{name}-optimizer.safetensors"))
         if part.average:
             part.average.restore(load_file(path / f"{name}-average.safetensors"))
+        if part.scale:
+            part.scale.restore(json.loads((path / f"{name}-scale.json").read_text()))
     return json.loads((path / "state.json").read_text())
 
 

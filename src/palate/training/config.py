@@ -34,8 +34,9 @@ class TrainingConfig:
     """AdamW's decoupled weight decay."""
     clip: float = 1.0
     """Largest norm of the gradient; a larger one is scaled down to it."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Arithmetic of the network; auto is bf16 where the hardware has it, otherwise fp32."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the network; auto is bf16 where the hardware has it, fp16 on other CUDA cards, otherwise fp32.
+    With fp16 the loss is scaled, and a step whose gradients overflow is skipped."""
     seed: int = 0
     """Seed of all randomness of the run."""
     device: str | None = None

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from palate.objectives.metrics import Metrics
 from palate.training.average import WeightAverage
 from palate.training.checkpoint import Part
+from palate.training.loss_scale import LossScale
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -29,6 +31,7 @@ class Learner:
         wrapped: the network that `accelerator.prepare_model` returned, if the losses are computed with it: then the
             processes average gradients during the last backward pass. When left out, they average them after it.
         average: the moving average of the weights, if one is kept.
+        scale: the factor of the loss, if the network computes in float16.
     """
 
     def __init__(
@@ -39,13 +42,14 @@ class Learner:
         accelerator: Accelerator,
         wrapped: nn.Module | None = None,
         average: WeightAverage | None = None,
+        scale: LossScale | None = None,
     ) -> None:
-        self.part = Part(network, optimizer, average)
+        self.part = Part(network, optimizer, average, scale)
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.clip, self.accelerator, self.wrapped = clip, accelerator, wrapped
 
-    def update(self, shares: Sequence[T], loss: Callable[[T], Tensor], rate: float) -> Tensor:
-        """One optimiser step on the mean loss of a batch. Never waits for the device.
+    def update(self, shares: Sequence[T], loss: Callable[[T], Tensor], rate: float) -> Metrics:
+        """One optimiser step on the mean loss of a batch. Never waits for the device (but see `make_optimizer`).
 
         Args:
             shares: this process's part of the batch, as micro-batches of one size; all processes have equally many.
@@ -53,23 +57,32 @@ class Learner:
             rate: the learning rate.
 
         Returns:
-            The norm of the gradient before clipping [1].
+            `gradient_norm`, before clipping [1]; with a loss scale also its metrics, see `LossScale.update`.
         """
+        optimizer, scale = self.part.optimizer, self.part.scale
         for i, share in enumerate(shares):
             with self._alone(i < len(shares) - 1):
-                self.accelerator.backward(loss(share) / len(shares))
+                mean = loss(share) / len(shares)
+                self.accelerator.backward(scale.scaled(mean) if scale else mean)
         if self.wrapped is None:
             average_gradients(self.parameters, self.accelerator)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        for group in self.part.optimizer.param_groups:
+        if scale:
+            scale.unscale(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip).detach().view(1)
+        for group in optimizer.param_groups:
             group["lr"] = rate
-        self.part.optimizer.step()
-        self.part.optimizer.zero_grad()
-        return norm.detach().view(1)
+        metrics = scale.update(optimizer, norm) if scale else _updated(optimizer, norm)
+        optimizer.zero_grad()
+        return metrics
 
     def _alone(self, alone: bool) -> Any:
         """A context in which a backward pass exchanges no gradients, as more micro-batches follow."""
         return self.accelerator.no_sync(self.wrapped) if alone and self.wrapped is not None else nullcontext()
+
+
+def _updated(optimizer: torch.optim.Optimizer, norm: Tensor) -> Metrics:
+    optimizer.step()
+    return {"gradient_norm": norm}
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:

@@ -61,7 +61,8 @@ class StepLoop:
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed; a checkpoint of the last complete step has been saved.
-            NotFiniteError: a metric or a weight is NaN or infinite; the last checkpoint is from before that.
+            NotFiniteError: a metric or a weight is NaN or infinite, or the gradients overflow float16 at every step;
+                the last checkpoint is from before that.
         """
         config, first = self.config, self._resume()
         agreement = JointStop(self.accelerator, first)
@@ -78,6 +79,7 @@ class StepLoop:
                 save = last or stop or done % config.checkpoint_every == 0 or self._due(done)
                 if log or save:
                     self._require_finite_measurements()
+                    self._require_loss_scales(done)
                 if save:
                     self._require_finite_weights(done)
                 if log:
@@ -129,6 +131,12 @@ class StepLoop:
         if broken := self.meter.not_finite(self.accelerator):
             names = ", ".join(broken.names)
             raise NotFiniteError(f"training diverged at step {broken.step}: not finite: {names}; {self._advice()}")
+
+    def _require_loss_scales(self, done: int) -> None:
+        for name, part in self.parts.items():
+            if part.scale and part.scale.collapsed:
+                what = f"the gradients of the {name} overflow float16 at every step, whatever the scale of the loss"
+                raise NotFiniteError(f"training diverged by step {done}: {what}; {self._advice()}")
 
     def _require_finite_weights(self, done: int) -> None:
         tensors = {f"{name}.{key}": value for name, part in self.parts.items() for key, value in tensors_of(part)}

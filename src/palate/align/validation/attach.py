@@ -21,6 +21,7 @@ from palate.core.cache_folder import default_root, digest
 from palate.core.runs import RunFolder
 from palate.generate.sampler import Sampler
 from palate.models.few_steps import few_steps
+from palate.models.quantize import quantization_identity
 from palate.models.source import ModelSource
 from palate.records.jsonlines import JsonLines
 
@@ -91,6 +92,7 @@ def _held_out(trainer: Trainer, ready: ReadyInputs, source: ModelSource, run: Ru
         config.train,
         ready.prepared.identity,
         *few_steps(source, config.timesteps),
+        *quantization_identity(config.quantize),
     )
     root, about = (config.cache or default_root()) / "align", {"model": config.model, "data": config.held_out}
     at_once, views = REFERENCE_AT_ONCE * trainer.micro_batch, inputs.examples.view[inputs.rows].ravel()

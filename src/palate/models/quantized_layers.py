@@ -1,0 +1,80 @@
+"""Linear layers whose weights are in few bits. Imports bitsandbytes, so it is imported only where they are used.
+
+They are bitsandbytes' layers, which peft knows, with another forward pass: the weight is dequantised and multiplied, on
+every device and with or without gradients. Bitsandbytes' own pass may also quantise the inputs to 8 bits (on CUDA), may
+treat a column differently when another row of the batch has an outlier in it, and has other kernels for passes without
+gradients; then an image's error under the reference would depend on what else is in its batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
+from torch import Tensor, nn
+
+
+class Linear8Bits(Linear8bitLt):
+    """A frozen linear layer of which each row is a row of int8 times one factor."""
+
+    def dequantized(self, dtype: torch.dtype) -> Tensor:
+        """The weight [out, in]."""
+        weight: Any = self.weight
+        return (weight.data * (weight.SCB / 127).unsqueeze(1)).to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output [..., out] of inputs [..., in]."""
+        return _multiplied(x, self)
+
+
+class Linear4Bits(Linear4bit):
+    """A frozen linear layer in blocks of NF4."""
+
+    def dequantized(self, dtype: torch.dtype) -> Tensor:
+        """The weight [out, in]."""
+        weight: Any = self.weight
+        return dequantize_4bit(weight.data, weight.quant_state).to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output [..., out] of inputs [..., in]."""
+        return _multiplied(x, self)
+
+
+def quantized(layer: nn.Linear, bits: str, device: torch.device | str) -> nn.Module:
+    """A linear layer with its weight in 8 or 4 bits, on a device."""
+    shape = layer.in_features, layer.out_features, layer.bias is not None
+    weight = layer.weight.data
+    if bits == "8bit":
+        new: Any = Linear8Bits(*shape, has_fp16_weights=False, device="meta")
+        new.weight = Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+    else:
+        new = Linear4Bits(*shape, quant_type="nf4", compute_dtype=weight.dtype, device="meta")
+        new.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=new)
+    new.bias = layer.bias
+    return new.requires_grad_(False).to(device)
+
+
+class _Product(torch.autograd.Function):
+    """`x W^T + b`, where W is dequantised in both passes instead of being kept from one to the other."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        ctx.layer = layer
+        bias = layer.bias
+        return F.linear(x, layer.dequantized(x.dtype), None if bias is None else bias.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        return gradient @ ctx.layer.dequantized(gradient.dtype), None
+
+
+def _multiplied(x: Tensor, layer: Linear8Bits | Linear4Bits) -> Tensor:
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        x = x.to(torch.get_autocast_dtype(kind))
+    product: Any = _Product.apply(x, layer)
+    return product
