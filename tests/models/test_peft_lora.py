@@ -116,9 +116,9 @@ def narrower(tensors: dict[str, torch.Tensor]) -> None:
     "edit, reason",
     [
         (nan, "not finite"),
-        (deeper, "33 tensors, of which the model takes"),
+        (deeper, "1 of the 17 layers are not in its network"),
         (lambda tensors: tensors.pop(next(iter(tensors))), "31 tensors, of which the model takes"),
-        (narrower, "is not a LoRA for this PixArtTransformer2DModel"),
+        (narrower, "is not a LoRA for .* a PixArtSigmaPipeline: 1 of the 16 layers are of other sizes there"),
     ],
     ids=["nan", "a layer that the model lacks", "a tensor is missing", "another width"],
 )

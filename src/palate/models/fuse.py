@@ -43,7 +43,7 @@ def fuse_lora(pipeline: Any, lora: Lora, parts: Collection[str]) -> None:
         with _selected(pipeline, parts) as taken:
             _load(pipeline, file.parent, file.name, parts)
     except (ValueError, RuntimeError, KeyError, AttributeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = " ".join(line.strip() for line in str(error).strip().splitlines()[:2]) or type(error).__name__
         raise InputError(f"{file} is not a LoRA for this {type(pipeline).__name__}: {reason}") from error
     _require_whole(pipeline, file, taken, parts)
     if changed := [part for part in parts if _adapters(getattr(pipeline, part, None))]:

@@ -55,6 +55,8 @@ def _find_lora(text: str) -> Path | None:
 
 def _not_a_lora(text: str) -> str:
     path = Path(text).expanduser()
+    if not text:
+        return "no LoRA follows the last +"
     if path.is_dir():
         return f"the folder {text} has no LoRA in the formats of diffusers or peft: name its .safetensors file"
     if path.exists():

@@ -134,6 +134,7 @@ class ModelSource:
     def check(self, without: Collection[str] = ()) -> None:
         """Raises InputError, which names the part, if a part is missing or damaged; parts in `without` are skipped."""
         from palate.models.complete import check_complete, check_known
+        from palate.models.lora_fit import check_fits
 
         check_known(self.family, self.base)
         needed = self._needed(without)
@@ -142,6 +143,8 @@ class ModelSource:
             check_part(self.folder, name, kind, variant)
         for lora in self.loras:
             check_lora(lora.file)
+            if self.network in needed:
+                check_fits(lora, self)
         check_complete(self.folder, {name: (self.index[name][0], kind) for name, kind in needed.items()}, variant)
 
     def fingerprint(self, *parts: str) -> str:
