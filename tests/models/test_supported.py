@@ -21,6 +21,7 @@ def test_every_family_that_can_be_trained_is_listed_with_what_its_adapter_says()
     assert found["StableDiffusionPipeline"].predicts.startswith("eps or v")
     assert found["StableDiffusionPipeline"].native_sizes == (512, 768)
     assert all(each.lora_targets and each.native_sizes for each in found.values())
+    assert found["FluxPipeline"].single_file and not found["SanaPipeline"].single_file
 
 
 def test_a_pipeline_is_either_trained_or_not_and_diffusers_knows_both():
@@ -38,6 +39,7 @@ def test_the_list_as_json_has_the_same_families_and_reasons(capsys):
 def test_the_list_in_words_names_every_pipeline_and_every_reason():
     shown = "\n".join(list_models(ModelsConfig()))
     assert all(name in shown for name in (*FAMILIES, *UNSUPPORTED, *UNSUPPORTED.values()))
+    assert shown.count("one file:") == 4 and "BASE+LORA.safetensors:0.8" in shown
 
 
 @pytest.mark.parametrize("pipeline", UNSUPPORTED)

@@ -25,7 +25,8 @@ class AlignConfig(ValidatedConfig):
     about: ClassVar[str] = ""  # what the method does, in a few words, for the list of commands
 
     model: str
-    """Model to train: a built-in name, a folder, a run of `palate align` or a hub id."""
+    """Model to train: a built-in name, a folder, a single .safetensors file, a run of `palate align` or a hub id; with
+    LoRAs beneath, BASE+LORA.safetensors:0.8."""
     preferences: str
     """Preferences: a built-in name, a Parquet file, a run of `palate prefer`, or a folder of HPDv2 or of pairs."""
     train: Literal["lora", "full"] = "lora"

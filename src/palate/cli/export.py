@@ -9,7 +9,7 @@ from palate.models.export_config import ModelExportConfig
 
 DESCRIPTION = (
     "Writes an aligned model for other programs: a LoRA file for diffusers or with kohya's names, or the base model "
-    "with all its LoRAs as one pipeline; with a model card, and on the hub where you ask for it."
+    "with all its LoRAs as a pipeline or as one file; with a model card, and on the hub where you ask for it."
 )
 
 

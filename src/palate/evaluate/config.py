@@ -12,7 +12,8 @@ class EvaluateConfig:
     """Two models, the prompts for both, and the judges."""
 
     base: str
-    """Model to compare with: a built-in name, a folder or a hub id."""
+    """Model to compare with: a built-in name, a folder, a single .safetensors file or a hub id; with LoRAs,
+    BASE+LORA.safetensors:0.8."""
     aligned: str
     """Model to judge: as for base, or a run of `palate align`, whose training curves the report then shows."""
     prompts: str

@@ -41,7 +41,8 @@ class GenerateConfig:
     """The settings of generation."""
 
     model: str
-    """Model to sample: a built-in name, a folder, a run of `palate align` or a hub id."""
+    """Model to sample: a built-in name, a folder, a single .safetensors file, a run of `palate align` or a hub id; with
+    LoRAs, BASE+LORA.safetensors:0.8."""
     prompts: str
     """Prompt set: a file (txt, jsonl, json, csv or tsv with a prompt column, or .gz of these), or a
     folder of images (its prompts, each once)."""

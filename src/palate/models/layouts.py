@@ -105,6 +105,8 @@ READ_AND_WRITTEN = frozenset(layout.pipeline for layout in LAYOUTS)
 """The pipelines whose single files are read and written."""
 
 LORA = re.compile(r"lora_(?:up|down|A|B|te\d?_|unet_)|\.(?:lokr|hada)_w|\.oft_|lora\.(?:up|down)\.")
+QUANTISED = re.compile(r"scaled_fp8$|(?:scale_weight|weight_scale|scale_input|comfy_quant|absmax|quant_map)$")
+"""Names of the scales beside weights that are stored as small integers or 8-bit numbers."""
 OTHER_FAMILIES = (
     (r"(?:model\.diffusion_model\.)?joint_blocks\.0\.", "Stable Diffusion 3"),
     (r"(?:model\.diffusion_model\.)?distilled_guidance_layer\.", "Chroma"),
@@ -133,6 +135,9 @@ def find_layout(file: Path, tensors: Mapping[str, StoredTensor]) -> Layout:
     """
     if any(LORA.search(name) for name in tensors):
         raise InputError(f"{file} is a LoRA, not a model; add it to its base: --model BASE+{file.name}")
+    if (scale := next((name for name in tensors if QUANTISED.search(name)), None)) is not None:
+        fix = "give the file in float16, bfloat16, float32 or plain float8"
+        raise InputError(f"{file} is quantised (it has {scale!r}), and its weights are not read; {fix}")
     if any(name.endswith("double_blocks.0.img_attn.qkv.weight") for name in tensors) and not _other(tensors):
         return _flux(tensors)
     if f"{UNET}input_blocks.0.0.weight" in tensors and not any(name.startswith("control_model.") for name in tensors):

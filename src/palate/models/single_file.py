@@ -152,7 +152,7 @@ def _plan(
         network = part == next(iter(layout.parts))
         if network and (unused := _unused(here, original, layout, stored.prefix)):
             what = f"has {len(unused)} tensors that would not be used: {some(unused)}"
-            raise InputError(f"{whose} {what}; it is a model of another kind or quantised, and is not read")
+            raise InputError(f"{whose} {what}; it is a model of another kind, and is not read")
         found[part] = _diffusers_tensors(whose, here, original, expected)
     return found
 

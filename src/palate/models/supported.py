@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from palate.models.families import FAMILIES, UNSUPPORTED, load_adapter, missing_packages
+from palate.models.layouts import READ_AND_WRITTEN
 
 if TYPE_CHECKING:
     from palate.diffusion.parametrization import Parametrization
@@ -34,6 +35,7 @@ class SupportedFamily:
         lora_targets: the ends of the names of the layers that a LoRA changes unless the user names others.
         needs: packages beside those that Palate installs.
         missing: those of them that are not installed.
+        single_file: whether a model may be one file in its authors' layout, and is exported as one.
     """
 
     name: str
@@ -44,6 +46,7 @@ class SupportedFamily:
     lora_targets: tuple[str, ...]
     needs: tuple[str, ...]
     missing: tuple[str, ...]
+    single_file: bool
 
 
 def supported_families() -> list[SupportedFamily]:
@@ -63,9 +66,13 @@ def list_models(config: ModelsConfig) -> Iterator[str]:
         yield f"  guidance:  {each.guidance}"
         yield f"  native:    {' or '.join(map(str, each.native_sizes))} pixels a side"
         yield f"  LoRA of:   {', '.join(each.lora_targets)}"
+        if each.single_file:
+            yield "  one file:  read as a model, written by `palate export --to merged --out name.safetensors`"
         if each.needs:
             shown = (f"{name} (not installed)" if name in each.missing else name for name in each.needs)
             yield f"  needs:     {', '.join(shown)}"
+    yield "\nA model is a built-in name, a folder, a file, a run or a hub id, and any of these with LoRAs at weights:"
+    yield "  --model BASE+LORA.safetensors:0.8+OTHER.safetensors:0.5"
     yield "\nNot trained (diffusers draws with them all the same):"
     for reason in dict.fromkeys(UNSUPPORTED.values()):
         yield f"  {', '.join(name for name, why in UNSUPPORTED.items() if why == reason)}:"
@@ -83,6 +90,7 @@ def _supported(family: str) -> SupportedFamily:
         lora_targets=adapter.lora_targets,
         needs=adapter.needs,
         missing=tuple(missing_packages(adapter)),
+        single_file=family in READ_AND_WRITTEN,
     )
 
 
