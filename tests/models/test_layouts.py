@@ -77,9 +77,7 @@ def test_a_file_that_does_not_fit_its_base_is_refused(files, tmp_path):
 
     with pytest.raises(InputError, match=r"x.safetensors is an inpainting model"):
         resolve(copied(files["sd-eps"], tmp_path / "x.safetensors", inpainting)).check()
-    with pytest.raises(
-        InputError, match=r"1 tensors that would not be used: .*0.0.extra; it is a model of another kind"
-    ):
+    with pytest.raises(InputError, match=r"1 tensors that would not be used: .*extra; it is a model of another kind"):
         resolve(copied(files["sd-eps"], tmp_path / "y.safetensors", strange)).check()
     with pytest.raises(InputError, match=r"is a StableDiffusionXLPipeline, and the file is one of Stable Diffusion 1"):
         resolve(copied(files["sd-eps"], tmp_path / "z.safetensors", base=files.base("sdxl"))).check()

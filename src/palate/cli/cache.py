@@ -8,7 +8,10 @@ from palate.cli.dispatch import Command, dispatch
 from palate.core.cache_listing import ListConfig, PruneConfig, listing, prune
 from palate.core.config import parse
 
-DESCRIPTION = "Lists or deletes what runs keep for later runs: latents, embeddings, errors, features, indexes and converted models."
+DESCRIPTION = (
+    "Lists or deletes what runs keep for later runs: latents, embeddings, errors, features, indexes and converted "
+    "models."
+)
 LIST = "list the entries with their model and data, size and last use; `palate cache` without a command does the same"
 PRUNE = "delete entries by name, by age or all; entries in use are kept"
 
