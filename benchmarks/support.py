@@ -47,7 +47,8 @@ other pipelines cannot be trained.
   square.
 - **dpo**: the loss begins at log 2, with LoRA and with all weights, in float32 and bfloat16, latents cached and
   streamed.
-- **round trips**: the saved LoRA, or pipeline, is loaded by plain diffusers and predicts what was trained.
+- **round trips**: the saved LoRA, or pipeline, is loaded by plain diffusers and predicts what was trained; the pipeline
+  is trained on images of several shapes, at two resolutions.
 - **true size**: a cached DPO LoRA step at 256 pixels with the released architecture, in the memory of a 24 GiB machine
   ([measured](align.md)).
 

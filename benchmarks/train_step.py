@@ -32,6 +32,7 @@ from PIL import Image
 from palate.align.batches import denoising_errors
 from palate.align.methods.dpo import DPOConfig
 from palate.align.methods.method import Measured
+from palate.align.prepare import buckets_of, grid_of
 from palate.align.stage import assemble
 from palate.align.trainer import Trainer
 from palate.core.runs import RunFolder
@@ -43,7 +44,7 @@ from palate.records.checked_set import checked_set
 from palate.records.columns import Rankings
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
-from palate.score.base import to_squares
+from palate.score.base import to_size
 from palate.training.accelerator import make_accelerator
 
 TURNS, WARM_UP = 15, 2
@@ -87,8 +88,9 @@ def prepare(options: argparse.Namespace, train: Any, folder: Path) -> dict[str, 
     examples = config.method().examples(Rankings.of(map(checked_set, sets)))
     accelerator = make_accelerator(config.device)
     run = RunFolder.open(config.out, "align dpo", config)
-    trainer = assemble(config, config.method(), source, examples, run, accelerator)
-    images = to_squares([examples.images[number].open() for number in range(len(examples.images))], resolution)
+    buckets = buckets_of(grid_of(config, source), examples)
+    trainer = assemble(config, config.method(), source, examples, buckets, run, accelerator)
+    images = to_size([examples.images[number].open() for number in range(len(examples.images))], resolution, resolution)
     return {"step": trainer.step, "bare": bare_step(trainer), "plain": plain_step(trainer, options.model, images)}
 
 
@@ -128,7 +130,7 @@ def plain_step(trainer: Trainer, model: str, images: torch.Tensor) -> Callable[[
     lora = trainer.config.train == "lora"
     frozen = copy.copy(denoiser)
     frozen.network = denoiser.network if lora else copy.deepcopy(denoiser.network).requires_grad_(False)
-    method, parametrization, schedule = trainer.method, denoiser.parametrization, trainer.batches.schedule
+    method, parametrization, schedule = trainer.method, denoiser.parametrization, trainer.batches.schedules[0]
 
     def step(number: int) -> None:
         rows, _ = trainer.plan.step(number)

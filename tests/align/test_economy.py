@@ -29,7 +29,7 @@ def test_a_later_run_uses_cached_latents_embeddings_and_reference_errors(dpo_con
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
     asked = []
     monkeypatch.setattr("palate.align.encoders.load_denoiser", lambda *_, **__: asked.append("encoders"))
-    monkeypatch.setattr("palate.align.reference_errors.denoising_errors", lambda *_: asked.append("reference"))
+    monkeypatch.setattr("palate.align.batches.denoising_errors", lambda *_: asked.append("reference"))
     run(dataclasses.replace(config, beta=500.0, lr=1e-4, batch=3, out=tmp_path / "again"))
     assert asked == []
     assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}

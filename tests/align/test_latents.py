@@ -12,8 +12,11 @@ from palate.align.encoders import Encoders
 from palate.align.methods.listwise import ListwiseConfig
 from palate.core.cache_folder import list_entries
 from palate.core.errors import PalateError
+from palate.models.buckets import Bucket
 from palate.models.source import resolve
 from palate.prefer.load import load_rankings
+
+SQUARE = Bucket(16, 16)
 
 
 def rows_of(cache, kind):
@@ -61,9 +64,9 @@ def test_a_short_run_encodes_only_what_it_needs_and_a_longer_run_the_rest(dpo_co
     encoded = []
     latents = Encoders.latents
 
-    def watched(self, images):
+    def watched(self, images, size):
         encoded.extend(image.digest() for image in images)
-        return latents(self, images)
+        return latents(self, images, size)
 
     monkeypatch.setattr(Encoders, "latents", watched)
     cache = tmp_path / "cache"
@@ -77,8 +80,10 @@ def test_a_short_run_encodes_only_what_it_needs_and_a_longer_run_the_rest(dpo_co
 def test_free_disk_space_is_checked_before_anything_is_written(dpo_config, tmp_path, monkeypatch):
     encoded = []
     latents = Encoders.latents
-    monkeypatch.setattr(Encoders, "latents", lambda self, images: encoded.append(len(images)) or latents(self, images))
-    monkeypatch.setattr(Encoders, "images_at_once", 1)
+    monkeypatch.setattr(
+        Encoders, "latents", lambda self, images, size: encoded.append(len(images)) or latents(self, images, size)
+    )
+    monkeypatch.setattr(Encoders, "images_at_once", lambda self, size: 1)
     monkeypatch.setattr("palate.core.cache_folder.shutil.disk_usage", lambda _: SimpleNamespace(free=5000))
     config = dpo_config(cache=tmp_path / "cache")
     complaint = (
@@ -93,11 +98,11 @@ def test_free_disk_space_is_checked_before_anything_is_written(dpo_config, tmp_p
 @pytest.mark.parametrize("family", ["eps", "sd3"])
 def test_the_other_images_of_a_batch_change_no_bit_of_a_latent(world, family, tmp_path):
     images = load_rankings(world["pairs"], tmp_path).images
-    encoders = Encoders(resolve(world[family]), 16, torch.device("cpu"))
-    together = encoders.latents([images[number] for number in range(len(images))])
+    encoders = Encoders(resolve(world[family]), torch.device("cpu"))
+    together = encoders.latents([images[number] for number in range(len(images))], SQUARE)
     assert together.is_contiguous()  # as a cache gives them: a network may round otherwise in another memory format
     for numbers in ([5], [3, 20, 7], list(range(17)), list(range(23, -1, -1))):
-        assert torch.equal(encoders.latents([images[number] for number in numbers]), together[numbers])
+        assert torch.equal(encoders.latents([images[number] for number in numbers], SQUARE), together[numbers])
     prompts = [f"{number} stars on a blue background" for number in range(20)]
     all_at_once = encoders.conditioning(prompts)
     for number in (0, 7, 19):

@@ -82,20 +82,25 @@ def test_another_version_of_a_library_makes_caches_of_its_own(world, dpo_config,
     import torch
 
     from palate.align.learned import examples_of
+    from palate.models.buckets import Bucket, BucketGrid, ImageBuckets
     from palate.models.source import resolve
 
     config = dpo_config()
-    examples, encoders = examples_of(config, config.method()), Encoders(resolve(config.model), 16, torch.device("cpu"))
-    before, installed = identity_of(encoders, examples), cache_folder.version
-    assert identity_of(encoders, examples) == before
+    examples, encoders = examples_of(config, config.method()), Encoders(resolve(config.model), torch.device("cpu"))
+    grid = BucketGrid(((Bucket(16, 16),),))
+    buckets = ImageBuckets.of(grid, examples.images.size, examples.image, examples.key)
+    before, installed = identity_of(encoders, examples, buckets), cache_folder.version
+    assert identity_of(encoders, examples, buckets) == before
     monkeypatch.setattr(cache_folder, "version", lambda name: "999.0" if name == library else installed(name))
-    assert tuple(one != other for one, other in zip(before, identity_of(encoders, examples))) == changed
+    assert tuple(one != other for one, other in zip(before, identity_of(encoders, examples, buckets))) == changed
 
 
 def test_a_run_after_an_upgrade_encodes_again_and_mixes_nothing(dpo_config, tmp_path, monkeypatch):
     encoded = []
     latents = Encoders.latents
-    monkeypatch.setattr(Encoders, "latents", lambda self, images: encoded.append(len(images)) or latents(self, images))
+    monkeypatch.setattr(
+        Encoders, "latents", lambda self, images, size: encoded.append(len(images)) or latents(self, images, size)
+    )
     cache = tmp_path / "cache"
     run(dpo_config(steps=1, cache=cache))
     assert sum(encoded) == 8

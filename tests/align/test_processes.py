@@ -6,17 +6,18 @@ import sys
 
 import torch
 from safetensors.torch import load_file
+from shapes import mixed_pairs
 
 from palate.core.config import dump
 
 
 def test_two_processes_with_batches_of_four_equal_one_with_eight_up_to_rounding(dpo_config, tmp_path):
-    runs = {}
+    """The images have several shapes, so the processes make unequally many forward passes."""
+    runs, preferences = {}, str(mixed_pairs(tmp_path / "pairs.parquet"))
     for processes in (1, 2):
         cache = tmp_path / f"cache {processes}"
-        config = dpo_config(
-            batch=8, steps=4, train="full", optimizer="adafactor", out=tmp_path / f"run {processes}", cache=cache
-        )
+        data = {"preferences": preferences, "cache": cache, "out": tmp_path / f"run {processes}"}
+        config = dpo_config(batch=8, steps=4, train="full", optimizer="adafactor", **data)
         dump(config, tmp_path / "config.yaml")
         launcher = (
             ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []

@@ -48,7 +48,7 @@ def test_the_size_and_crop_of_an_image_reach_the_network(twins):
     denoiser = load_denoiser(twins["cogview-4"])
     x_t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     t, prompts = torch.tensor([0.4, 0.6]), denoiser.encode_prompt([SHORT, LONG])
-    whole, cropped = Frames.whole(2, 16, 16), Frames.squares([(16, 16), (64, 16)], 16)
+    whole, cropped = Frames.whole(2, 16, 16), Frames.crops([(16, 16), (64, 16)], 16, 16)
 
     def predict(frames: Frames) -> torch.Tensor:
         with torch.no_grad():

@@ -7,7 +7,7 @@ from torch import nn
 
 from palate.models.conditioning import Conditioning, Ragged
 from palate.models.frames import Frames
-from palate.score.base import to_squares
+from palate.score.base import to_size
 
 ROWS = [torch.arange(2.0).view(1, 2), torch.arange(6.0).view(3, 2), torch.zeros(0, 2), 9 + torch.arange(4.0).view(2, 2)]
 
@@ -101,15 +101,15 @@ def test_the_frame_of_a_square_names_the_pixels_that_the_square_shows(size):
     image = Image.new("RGB", size)
     image.putdata([(4 * x, 4 * y, 0) for y in range(height) for x in range(width)])
     resolution = min(size)  # nothing is resized, so that colours are exact
-    (frame,) = Frames.squares([image.size], resolution).rows.int().tolist()
-    corner = to_squares([image], resolution)[0, :2, 0, 0] * 255 / 4  # x and y
+    (frame,) = Frames.crops([image.size], resolution, resolution).rows.int().tolist()
+    corner = to_size([image], resolution, resolution)[0, :2, 0, 0] * 255 / 4  # x and y
     top, left = frame[2:4]
     assert frame[:2] == [height, width] and frame[4:] == [resolution, resolution]
     assert abs(corner[0] - left) <= 0.51 and abs(corner[1] - top) <= 0.51
 
 
 def test_the_cut_is_measured_in_the_resized_original():
-    (frame,) = Frames.squares([(1500, 1000)], 512).rows.tolist()
+    (frame,) = Frames.crops([(1500, 1000)], 512, 512).rows.tolist()
     assert frame == [1000, 1500, 0, 128, 512, 512]  # 768 x 512, of which (768 - 512) / 2 is cut off on the left
 
 

@@ -36,7 +36,7 @@ def test_no_prompt_is_embedded_like_the_pipeline_s_unconditional_prompt(tmp_path
 def test_each_image_s_size_and_crop_reach_the_network_as_the_pipeline_gives_them(models):
     """Two pictures of other sizes in one batch, each against a run of the pipeline for it alone."""
     pipeline, denoiser = load_pipeline(models["sdxl"]), load_denoiser(models["sdxl"])
-    frames = Frames.squares([(1500, 1000), (640, 700)], 16)
+    frames = Frames.crops([(1500, 1000), (640, 700)], 16, 16)
     start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     conditioning = denoiser.encode_prompt(["a star", "a star"]).merged(denoiser.image_conditioning(frames))
     scheduler = denoiser.pipeline.scheduler
@@ -87,7 +87,7 @@ def test_the_refiner_is_trained_on_the_first_200_timesteps_as_its_authors_did(tw
 
 def test_the_refiner_takes_a_high_score_for_a_prompt_and_a_low_one_for_none_after_the_crop(twins):
     denoiser = load_denoiser(twins["sdxl-refiner"])
-    frames = denoiser.image_conditioning(Frames.squares([(1500, 1000), (640, 700)], 16))
+    frames = denoiser.image_conditioning(Frames.crops([(1500, 1000), (640, 700)], 16, 16))
     found = denoiser.time_ids(denoiser.encode_prompt(["a star", None]).merged(frames))
     assert found.tolist() == [[1000, 1500, 0, 4, 6.0], [700, 640, 1, 0, 2.5]]
 

@@ -14,7 +14,7 @@ from palate.align.plan import TrainingPlan
 from palate.align.stage import align
 from palate.diffusion.draws import Draws
 from palate.prefer.load import load_rankings
-from palate.score.base import to_squares
+from palate.score.base import to_size
 
 STEPS, BATCH, BETA, RATE = 5, 4, 300.0, 1e-3
 
@@ -75,7 +75,7 @@ def plain_loop(config):
             eps = draws.noise(key, draw, (4, 8, 8))
             difference = []
             for view in views:
-                image = to_squares([examples.images[examples.image[view]].open()], RESOLUTION) * 2 - 1
+                image = to_size([examples.images[examples.image[view]].open()], RESOLUTION, RESOLUTION) * 2 - 1
                 with torch.no_grad():
                     x_0 = pipeline.vae.encode(image).latent_dist.mode() * pipeline.vae.config.scaling_factor
                     x_t, target = scheduler.add_noise(x_0, eps, t), scheduler.get_velocity(x_0, eps, t)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palate.align.batches import Batch, Batches
+from palate.align.batches import Batches, Pass
 from palate.core.seeds import derive
 from palate.diffusion.schedule import broadcast
 from palate.objectives.adversarial import discriminator_loss, generator_loss
@@ -70,7 +71,7 @@ class Adversary:
     the policy is not penalised for it.
 
     Args:
-        batches: gives the schedule, the latents and the prompts.
+        batches: gives the parametrization, the latents and the prompts.
         lr: learning rate of its AdamW.
         seed: seed of its initial weights.
         accelerator: the device and the processes.
@@ -80,29 +81,33 @@ class Adversary:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "discriminator"))
             prompt = batches.prepared.conditioning[np.zeros(1, int)].prompt_vector()
-            network = Discriminator(batches.prepared.latents.shape[0], prompt.shape[-1])
+            network = Discriminator(next(iter(batches.prepared.latents.values())).shape[0], prompt.shape[-1])
         self.network = network.to(accelerator.device)
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.5, 0.99), weight_decay=0.0)
         self.part = Part(self.network, optimizer)
-        self.batches, self.accelerator = batches, accelerator
+        self.parametrization, self.accelerator = batches.parametrization, accelerator
         self._shown: list[tuple[Tensor, ...]] = []
 
-    def term(self, batch: Batch, prediction: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-        """The policy's adversarial loss [B] of some rows [B] of a batch; `learn` then trains on the same rows.
+    def term(self, passes: Sequence[Pass], weight: Tensor) -> Tensor:
+        """The policy's adversarial loss [B] of the first image of each example; `learn` then trains on these images.
 
         Args:
-            batch: the batch.
-            prediction: the policy's raw output for the whole batch.
-            rows: the numbers of the rows.
-            weight: how strongly the policy should imitate each row's image [B], in [0, 1].
+            passes: the forward passes of B examples of n images.
+            weight: how strongly the policy should imitate the first image of each example [B], in [0, 1].
         """
+        n = sum(len(each.prediction) for each in passes) // len(weight)
+        weights = weight.split([len(each.prediction) // n for each in passes])
+        return torch.cat([self._term_of(each, n, some) for each, some in zip(passes, weights)])
+
+    def _term_of(self, one: Pass, n: int, weight: Tensor) -> Tensor:
+        batch = one.batch
+        rows = torch.arange(0, len(one.prediction), n, device=weight.device)
         x_t, t = batch.x_t[rows], batch.t[rows]
-        schedule, parametrization = self.batches.schedule, self.batches.parametrization
-        signal = schedule.signal(t)
+        signal = batch.schedule.signal(t)
         scale = broadcast(signal, x_t)
         prompts = batch.conditioning[rows].prompt_vector()
-        estimate, _ = parametrization.recover(schedule, prediction[rows].float(), x_t, t)
-        real, _ = parametrization.recover(schedule, batch.target[rows].float(), x_t, t)
+        estimate, _ = self.parametrization.recover(batch.schedule, one.prediction[rows].float(), x_t, t)
+        real, _ = self.parametrization.recover(batch.schedule, batch.target[rows].float(), x_t, t)
         real, estimate = scale * real, scale * estimate
         self._shown.append((real, estimate.detach(), signal, prompts, weight))
         self.network.requires_grad_(False)
@@ -111,10 +116,15 @@ class Adversary:
     def learn(self) -> Mapping[str, Tensor]:
         """One discriminator step on all rows given to `term` since the last step; returns its metrics [B]."""
         self.network.requires_grad_(True)
-        real, fake, signal, prompts, weight = (torch.cat(each) for each in zip(*self._shown))
+        of_real, of_fake, weights = [], [], []
+        for _, same in groupby(self._shown, key=lambda each: each[0].shape[1:]):  # the images of one bucket
+            real, fake, signal, prompts, weight = (torch.cat(each) for each in zip(*same))
+            of_real.append(self.network(real, signal, prompts))
+            of_fake.append(self.network(fake, signal, prompts))
+            weights.append(weight)
         self._shown.clear()
-        loss, metrics = discriminator_loss(self.network(real, signal, prompts), self.network(fake, signal, prompts))
-        (weight * loss).mean().backward()
+        loss, metrics = discriminator_loss(torch.cat(of_real), torch.cat(of_fake))
+        (torch.cat(weights) * loss).mean().backward()
         average_gradients(self.network.parameters(), self.accelerator)
         self.part.optimizer.step()
         self.part.optimizer.zero_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,24 +22,35 @@ from palate.objectives.error import mean_error
 
 @dataclass(frozen=True)
 class Batch:
-    """R rows for one forward pass.
+    """R rows of one bucket, for one forward pass.
 
     Attributes:
         x_t: noisy latents [R, C, h, w].
         t: times [R].
         target: what a perfect network would predict [R, C, h, w].
         conditioning: the conditioning of each row [R].
+        schedule: the noise schedule of the bucket.
     """
 
     x_t: Tensor
     t: Tensor
     target: Tensor
     conditioning: Conditioning
+    schedule: Schedule
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         x_t, t, target = (to_device(each, device) for each in (self.x_t, self.t, self.target))
-        return Batch(x_t, t, target, self.conditioning.map(lambda tensor: to_device(tensor, device)))
+        conditioning = self.conditioning.map(lambda tensor: to_device(tensor, device))
+        return Batch(x_t, t, target, conditioning, self.schedule)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A batch, and the policy's raw output for it [R, C, h, w]."""
+
+    batch: Batch
+    prediction: Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -65,41 +76,64 @@ class Batches:
     Attributes:
         examples: the training examples, whose views the batches are made of.
         draws: the time, noise and prompt dropout of each key and draw.
-        schedule, parametrization: those of the model.
+        schedules: the model's noise schedule for each bucket, by its number.
+        parametrization: that of the model.
         prepared: the latents x_0 of the distinct images, and the conditioning of the distinct prompts.
-        image_conditioning: the conditioning of distinct images [R] by their numbers, for the model families that have
-            one.
+        image_conditioning: the conditioning of distinct images [R], by their numbers and the number of their bucket,
+            for the model families that have one.
     """
 
     examples: Examples
     draws: Draws
-    schedule: Schedule
+    schedules: Mapping[int, Schedule]
     parametrization: Parametrization
     prepared: Prepared
-    image_conditioning: Callable[[np.ndarray], Conditioning] = lambda images: Conditioning()
+    image_conditioning: Callable[[np.ndarray, int], Conditioning] = lambda images, bucket: Conditioning()
 
     @classmethod
-    def of(cls, denoiser: Denoiser, examples: Examples, draws: Draws, prepared: Prepared, resolution: int) -> Batches:
-        """The batches for a model; training images are the largest centred squares of their originals."""
-        _, height, width = prepared.latents.shape
+    def of(cls, denoiser: Denoiser, examples: Examples, draws: Draws, prepared: Prepared) -> Batches:
+        """The batches for a model."""
+        sizes, originals = prepared.buckets.sizes, examples.images.size
 
-        def conditioning(images: np.ndarray) -> Conditioning:
-            return denoiser.image_conditioning(Frames.squares(examples.images.size[images].tolist(), resolution))
+        def conditioning(images: np.ndarray, bucket: int) -> Conditioning:
+            return denoiser.image_conditioning(Frames.crops(originals[images].tolist(), *sizes[bucket]))
 
-        schedule = denoiser.schedule((height, width))
-        return cls(examples, draws, schedule, denoiser.parametrization, prepared, conditioning)
+        schedules = {
+            bucket: denoiser.schedule((each.shape[-2], each.shape[-1])) for bucket, each in prepared.latents.items()
+        }
+        return cls(examples, draws, schedules, denoiser.parametrization, prepared, conditioning)
 
     def make(self, views: np.ndarray, draws: np.ndarray) -> Batch:
-        """The batch of views [R] at draws [R], on the CPU."""
+        """The batch of views [R] of one bucket at draws [R], on the CPU."""
+        (bucket,) = set(self.prepared.buckets.view[views].tolist())
+        schedule, latents = self.schedules[bucket], self.prepared.latents[bucket]
         key = self.examples.key[views]
-        t = self.schedule.sample_t(torch.from_numpy(self.draws.u(key, draws)))
-        eps = self.draws.noise(key, draws, self.prepared.latents.shape)
+        t = schedule.sample_t(torch.from_numpy(self.draws.u(key, draws)))
+        eps = self.draws.noise(key, draws, latents.shape)
         image = self.examples.image[views]
-        x_0 = self.prepared.latents[image]
+        x_0 = latents[image]
         prompt = np.where(self.draws.dropped(key, draws), 0, self.examples.prompt[views])
         return Batch(
-            x_t=self.schedule.add_noise(x_0, eps, t),
+            x_t=schedule.add_noise(x_0, eps, t),
             t=t,
-            target=self.parametrization.target(self.schedule, x_0, eps, t),
-            conditioning=self.prepared.conditioning[prompt].merged(self.image_conditioning(image)),
+            target=self.parametrization.target(schedule, x_0, eps, t),
+            conditioning=self.prepared.conditioning[prompt].merged(self.image_conditioning(image, bucket)),
+            schedule=schedule,
         )
+
+    def each(self, views: np.ndarray, draws: np.ndarray) -> Iterator[Batch]:
+        """The batches of views [R] at draws [R]: one for each stretch of views of one bucket, in the given order."""
+        changes = np.flatnonzero(np.diff(self.prepared.buckets.view[views])) + 1
+        for some_views, some_draws in zip(np.split(views, changes), np.split(draws, changes)):
+            yield self.make(some_views, some_draws)
+
+    def errors(
+        self, denoiser: Denoiser, views: np.ndarray, draws: np.ndarray, device: torch.device, dtype: torch.dtype
+    ) -> Tensor:
+        """The denoising errors of views [R] at draws [R], on a device: one forward pass for each batch of `each`."""
+        batches = (batch.to(device) for batch in self.each(views, draws))
+        return torch.cat([denoising_errors(denoiser, batch, dtype) for batch in batches])
+
+    def sorted(self, views: np.ndarray) -> np.ndarray:
+        """The order of views [R] by their buckets, as indices [R]; views of one bucket keep their order."""
+        return np.argsort(self.prepared.buckets.view[views], kind="stable")

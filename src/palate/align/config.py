@@ -46,8 +46,14 @@ class AlignConfig(ValidatedConfig):
     ema: float = 0.0
     """Decay of a moving average of the trained weights, such as 0.999; the average is saved as the model. 0 saves the
     weights of the last step."""
-    resolution: int | None = None
-    """Width and height in pixels that images are resized and cropped to; the model's own when left out."""
+    resolution: int | tuple[int, ...] | None = None
+    """Width and height in pixels of the square that images are resized to; images of other shapes get about as many
+    pixels. The model's own when left out. Of several, a ranked set is trained at the largest one for which none of its
+    images is enlarged, else at the smallest."""
+    buckets: bool = True
+    """Images keep about their shape: they are cropped and resized to the nearest of some sizes with as many pixels as
+    the square (aspect-ratio buckets), all images of a ranked set to the same one. Without it they are cropped to
+    squares."""
     timesteps: tuple[int, ...] = ()
     """The only timesteps that are trained, for a model that draws in a few steps: 249 499 749 999 for SDXL-Turbo and
     others of four steps. When left out, those in the model's `palate.json`, or else all."""
@@ -94,11 +100,18 @@ class AlignConfig(ValidatedConfig):
     cache: Path | None = None
     """Where latents, embeddings and reference errors are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.resolution, tuple) and len(self.resolution) == 1:  # a flag and a file's number are the same
+            object.__setattr__(self, "resolution", self.resolution[0])
+        super().__post_init__()
+
     def problems(self) -> Iterator[str]:
         """See `TrainingConfig.problems`."""
         yield from super().problems()
         yield from not_above_zero(self, "rank", "discriminator_lr")
-        yield from not_above_zero(self, "alpha", "resolution", "draws", optional=True)
+        yield from not_above_zero(self, "alpha", "draws", optional=True)
+        if self.resolution is not None and not all(each > 0 for each in self.resolutions(0) or (0,)):
+            yield f"resolution must be one size or several above zero, not {self.resolution}"
         yield from below_zero(self, "adversarial")
         yield from not_a_share(self, "prompt_dropout")
         if not 0 <= self.ema < 1:
@@ -111,6 +124,11 @@ class AlignConfig(ValidatedConfig):
             yield "adversarial estimates clean images at every timestep; leave it out, or timesteps"
         if self.targets == ():
             yield "targets must name at least one layer, such as to_q"
+
+    def resolutions(self, native: int) -> tuple[int, ...]:
+        """The resolutions of the run, of a model whose own one is `native`."""
+        given = native if self.resolution is None else self.resolution
+        return (given,) if isinstance(given, int) else given
 
     def method(self) -> Method[Any]:
         """The method that this configures."""

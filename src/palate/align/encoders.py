@@ -13,12 +13,13 @@ from torch import Tensor
 
 from palate.core.finite import all_finite, require_finite
 from palate.core.values import shown
+from palate.models.buckets import Bucket
 from palate.models.conditioning import Conditioning, Ragged
 from palate.models.denoiser import Denoiser
 from palate.models.load import load_denoiser, quiet_libraries
 from palate.models.source import ModelSource
 from palate.records.images import StoredImage
-from palate.score.base import to_squares
+from palate.score.base import to_size
 
 PIXELS_AT_ONCE, IMAGES_AT_ONCE = 2**20, 16  # four pictures of 512 x 512: an autoencoder's activations are large
 PROMPTS_AT_ONCE = 16
@@ -33,14 +34,12 @@ class Encoders:
 
     Args:
         source: the model.
-        resolution: width and height of the images in pixels.
         device: where the encoders run.
         latents_dtype: the dtype in which latents are kept.
         dtype: the dtype of the prompts' conditioning, which is the one that the network computes in.
     """
 
     source: ModelSource
-    resolution: int
     device: torch.device
     latents_dtype: torch.dtype = torch.float32
     dtype: torch.dtype = torch.float32
@@ -50,13 +49,12 @@ class Encoders:
         """The loaded encoders."""
         return load_denoiser(self.source, device=self.device, without=(self.source.network,))
 
-    @property
-    def images_at_once(self) -> int:
-        """How many images are encoded in one batch."""
-        return min(max(1, PIXELS_AT_ONCE // self.resolution**2), IMAGES_AT_ONCE)
+    def images_at_once(self, size: Bucket) -> int:
+        """How many images of a size are encoded in one batch."""
+        return min(max(1, PIXELS_AT_ONCE // (size.height * size.width)), IMAGES_AT_ONCE)
 
-    def latents(self, images: Sequence[StoredImage]) -> Tensor:
-        """Latents [B, C, h, w] of images, on the CPU, contiguous as those of a cache are.
+    def latents(self, images: Sequence[StoredImage], size: Bucket) -> Tensor:
+        """Latents [B, C, h, w] of images, cropped and resized to a size, on the CPU, contiguous as a cache gives them.
 
         An autoencoder may give them in another memory format, in which a network's convolutions round differently.
 
@@ -66,12 +64,12 @@ class Encoders:
         """
         with ThreadPoolExecutor(min(len(images), os.cpu_count() or 1)) as pool:
             opened = list(pool.map(StoredImage.open, images))
-        size = self.images_at_once
+        at_once = self.images_at_once(size)
         parts = []
-        for start in range(0, len(opened), size):
-            chunk = opened[start : start + size]
-            filled = chunk + chunk[-1:] * (size - len(chunk))
-            parts.append(self.denoiser.encode(to_squares(filled, self.resolution))[: len(chunk)])
+        for start in range(0, len(opened), at_once):
+            chunk = opened[start : start + at_once]
+            filled = chunk + chunk[-1:] * (at_once - len(chunk))
+            parts.append(self.denoiser.encode(to_size(filled, *size))[: len(chunk)])
         latents = torch.cat(parts)
         found = latents.to("cpu", self.latents_dtype).contiguous()
         if not all_finite(found):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palate.align.batches import Batches, denoising_errors
+from palate.align.batches import Batches
 from palate.core.cache_folder import Entry, array_digest, digest, texts_digest
 from palate.core.finite import require_finite
 from palate.core.progress import bar
@@ -68,8 +68,7 @@ def measure_errors(
 
     @torch.no_grad()
     def compute(draw: int, rows: np.ndarray) -> dict[str, Tensor]:
-        inputs = batches.make(rows, np.full(len(rows), draw)).to(accelerator.device)
-        error = denoising_errors(denoiser, inputs, dtype)
+        error = batches.errors(denoiser, rows, np.full(len(rows), draw), accelerator.device, dtype)
         fix = "give --precision fp32, or another model, as the network overflows"
         require_finite(f"the {title} of the model at draw {draw}", error, fix=fix)
         return {"error": error}
@@ -84,5 +83,6 @@ def measure_errors(
         return error
 
     distinct = [np.unique(each) for each in wanted]
+    distinct = [rows[batches.sorted(rows)] for rows in distinct]
     with bar(title, sum(map(len, distinct))) as progress:
         return torch.stack([cached(draw, rows) for draw, rows in enumerate(distinct)])

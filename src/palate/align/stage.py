@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from palate.align.learned import learning_sets
 from palate.align.methods.method import Method
 from palate.align.output import save_model
 from palate.align.plan import TrainingPlan
-from palate.align.prepare import Needed, Prepared, prepare_cached, prepare_streamed
+from palate.align.prepare import Needed, Prepared, buckets_of, grid_of, prepare_cached, prepare_streamed
 from palate.align.reference_errors import REFERENCE_AT_ONCE, measure_errors
 from palate.align.run_report import RunReport
 from palate.align.trainer import Trainer
@@ -29,8 +30,9 @@ from palate.core.runs import RunFolder
 from palate.core.user_code import class_digest
 from palate.diffusion.draws import Draws
 from palate.models.attention import use_plain_attention
+from palate.models.buckets import BucketGrid, ImageBuckets
 from palate.models.denoiser import Denoiser
-from palate.models.families import adapter_of, sizes_of
+from palate.models.families import adapter_of
 from palate.models.few_steps import few_steps, few_steps_notes
 from palate.models.load import load_denoiser
 from palate.models.lora import add_lora
@@ -71,9 +73,9 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     adapter_of(source)
     timesteps = few_steps(source, config.timesteps)
     source.check()
-    sizes = sizes_of(source)
-    sizes.require(config.resolution or sizes.native)
+    grid = grid_of(config, source)
     examples, held_out = learning_sets(config, method)
+    buckets = buckets_of(grid, examples)
     accelerator = make_accelerator(config.device, config.tracker, config.out)
     micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
     require_optimizer(config.optimizer, accelerator.device.type)
@@ -87,29 +89,30 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     cut = cut_off(examples.prompts, text_limits(source)) if accelerator.is_main_process else []
     counted = note_cut_off(cut, config.model)
     if accelerator.is_main_process:
-        for line in few_steps_notes(source, timesteps):
+        for line in (*few_steps_notes(source, timesteps), buckets.note()):
             note(line)
         validation.note(config, source, examples)
-    made, report = _made(config, method, timesteps), RunReport(run, config, method.name, validation)
+    made, report = _made(config, method, timesteps, grid), RunReport(run, config, method.name, validation)
     with explain_memory("a smaller --micro-batch (it changes no result), --gradient-checkpointing or --train lora"):
         with abandoned_on_error(run):
             ready = validation.prepare(config, source, run, accelerator)
-            trainer = assemble(config, method, source, examples, run, accelerator)
+            trainer = assemble(config, method, source, examples, buckets, run, accelerator)
             attach_validation(trainer, ready, source, report, made)
         with run.timer("train"), tracked(accelerator, config), report.live():
             trainer.train()
     if accelerator.is_main_process:
         save_model(run.path / "model", trainer.denoiser, trainer.network, config, source, made)
-        run.finish({**_summary(config, method, examples, run), **counted, **report.summary()})
+        run.finish({**_summary(config, method, examples, run), **buckets.summary(), **counted, **report.summary()})
         report.end()
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path
 
 
-def _made(config: AlignConfig, method: Method, timesteps: tuple[int, ...]) -> dict[str, Any]:
+def _made(config: AlignConfig, method: Method, timesteps: tuple[int, ...], grid: BucketGrid) -> dict[str, Any]:
     """How the model of the last step is made, for its `palate.json`."""
     made = {"method": method.name, "training_steps": config.steps, "palate": __version__}
+    made |= {"resolution": list(grid.resolutions), "buckets": config.buckets}
     made |= {"quantize": config.quantize} if config.quantize else {}
     return made | ({"timesteps": list(timesteps)} if timesteps else {})
 
@@ -124,25 +127,25 @@ def assemble(
     method: Method,
     source: ModelSource,
     examples: Examples,
+    buckets: ImageBuckets,
     run: RunFolder,
     accelerator: Accelerator,
 ) -> Trainer:
     """A trainer with its caches filled: latents, embeddings and, where the method needs them, the base's errors."""
     root, dtype = (config.cache or default_root()) / "align", compute_dtype(config.precision, accelerator.device.type)
-    resolution = config.resolution or sizes_of(source).native
     draws = Draws(examples.keys, config.seed, config.prompt_dropout)
     plan = TrainingPlan(draws, examples.key[examples.view[:, 0]], config.batch, config.draws)
-    about = {"model": config.model, "data": config.preferences, "pixels": resolution}
+    about = {"model": config.model, "data": config.preferences, "pixels": buckets.grid.pixels}
     with run.timer("encode"):
-        encoders = Encoders(source, resolution, accelerator.device, LATENTS_DTYPES[config.latents_dtype], dtype)
-        prepared = _prepared(config, encoders, examples, plan, root, about, accelerator)
+        encoders = Encoders(source, accelerator.device, LATENTS_DTYPES[config.latents_dtype], dtype)
+        prepared = _prepared(config, encoders, examples, buckets, plan, root, about, accelerator)
     del encoders  # out of memory before the network is loaded, unless `prepared` still needs them
     gc.collect()
     weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
     denoiser = _network(config, source, accelerator.device, weights)
-    _, height, width = prepared.latents.shape
-    plain = use_plain_attention(denoiser.network, height * width, accelerator.device.type, dtype)
-    batches = Batches.of(denoiser, examples, draws, prepared, resolution)
+    cells = max(math.prod(latents.shape[-2:]) for latents in prepared.latents.values())
+    plain = use_plain_attention(denoiser.network, cells, accelerator.device.type, dtype)
+    batches = Batches.of(denoiser, examples, draws, prepared)
     reference = None
     if method.reference:
         identity = _identity(config, source, str(weights), plain, prepared.identity)
@@ -170,16 +173,17 @@ def _prepared(
     config: AlignConfig,
     encoders: Encoders,
     examples: Examples,
+    buckets: ImageBuckets,
     plan: TrainingPlan,
     root: Path,
     about: Mapping[str, object],
     accelerator: Accelerator,
 ) -> Prepared:
     """The latents and embeddings that the run needs: cached on disk, or computed when they are needed."""
-    needed = Needed.of(examples, plan.visited(config.steps))
+    needed = Needed.of(examples, buckets, plan.visited(config.steps))
     if config.latents == "streamed":
-        return prepare_streamed(encoders, examples, needed)
-    return prepare_cached(encoders, examples, needed, root, about, accelerator)
+        return prepare_streamed(encoders, examples, buckets, needed)
+    return prepare_cached(encoders, examples, buckets, needed, root, about, accelerator)
 
 
 def make_trainable(network: Any, config: AlignConfig, targets: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from palate.align.adversary import Adversary
-from palate.align.batches import Batch, Batches, predicted, to_device
+from palate.align.batches import Batches, Pass, predicted, to_device
 from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
 from palate.align.plan import TrainingPlan
@@ -89,6 +89,8 @@ class Trainer:
     def step(self, step: int) -> None:
         """One update; the first is step 0. Nothing here waits for the device."""
         rows, draws = self.plan.step(step)
+        order = self.batches.sorted(self.batches.examples.view[rows, 0])  # so that few micro-batches have several sizes
+        rows, draws = rows[order], draws[order]
         mine = micro_batches(len(rows), self.micro_batch, self.accelerator)
         shares = [(rows[share], draws[share]) for share in mine]
         mean = self._mean_of_all(shares) if self.method.batchwise and len(shares) > 1 else None
@@ -101,13 +103,12 @@ class Trainer:
 
     def _loss(self, rows: np.ndarray, draws: np.ndarray, mean: Tensor | None) -> Tensor:
         """The mean loss of one micro-batch of B examples; records its metrics."""
-        batch, prediction, measured = self._measure(rows, draws)
+        passes, measured = self._measure(rows, draws)
         if self.method.batchwise and mean is None:
             mean = self._mean(self.method.statistic(measured).detach())
         loss, metrics = self.method.loss(dataclasses.replace(measured, mean=mean))
         if self.adversary:
-            first = torch.arange(0, len(prediction), measured.error.shape[1], device=prediction.device)
-            term = self.adversary.term(batch, prediction, first, self.method.imitation_weight(measured))
+            term = self.adversary.term(passes, self.method.imitation_weight(measured))
             loss, metrics = loss + self.config.adversarial * term, {**metrics, "adversarial": term.detach()}
         self.meter.add(loss=loss.detach(), **metrics, **self._by_role("error", measured.error.detach()))
         if measured.error_ref is not None:
@@ -115,18 +116,19 @@ class Trainer:
         weight = to_device(torch.from_numpy(self.batches.examples.weight[rows]), self.accelerator.device)
         return (weight * loss).mean()
 
-    def _measure(self, rows: np.ndarray, draws: np.ndarray) -> tuple[Batch, Tensor, Measured]:
-        """One forward pass of B examples at their draws: the batch, the policy's prediction, and the errors."""
+    def _measure(self, rows: np.ndarray, draws: np.ndarray) -> tuple[list[Pass], Measured]:
+        """B examples at their draws: one forward pass of the policy for each bucket, and the errors."""
         device, examples, error_ref = self.accelerator.device, self.batches.examples, None
-        views = examples.view[rows]  # [B, n]
-        batch = self.batches.make(views.ravel(), draws.repeat(views.shape[1])).to(device)
-        prediction = predicted(self.denoiser, batch, self.dtype)
-        error = mean_error(prediction, batch.target).view(views.shape)
+        views, passes = examples.view[rows], []  # [B, n]
+        for each in self.batches.each(views.ravel(), draws.repeat(views.shape[1])):
+            batch = each.to(device)
+            passes.append(Pass(batch, predicted(self.denoiser, batch, self.dtype)))
+        error = torch.cat([mean_error(each.prediction, each.batch.target) for each in passes]).view(views.shape)
         if self.reference is not None:
             known = self.reference[torch.from_numpy(draws[:, None]), torch.from_numpy(views)]
             error_ref = to_device(known, device)
         facts = to_device(torch.from_numpy(examples.facts[rows]), device)
-        return batch, prediction, Measured(error, error_ref, facts)
+        return passes, Measured(error, error_ref, facts)
 
     @torch.no_grad()
     def _mean_of_all(self, shares: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:

@@ -24,14 +24,15 @@ class Frames:
     rows: Tensor
 
     @classmethod
-    def squares(cls, sizes: Sequence[tuple[int, int]], resolution: int) -> Frames:
-        """The largest centred squares of originals, resized, as `score.base.to_squares` makes them.
+    def crops(cls, sizes: Sequence[tuple[int, int]], height: int, width: int) -> Frames:
+        """The largest centred crops of originals, resized to a height and width, as `score.base.to_size` makes them.
 
         Args:
             sizes: (width, height) of each original, as in PIL.
-            resolution: width and height of the squares in pixels.
+            height, width: of the images, in pixels.
         """
-        return cls(torch.tensor([_square(*size, resolution) for size in sizes], dtype=torch.float32).view(-1, 6))
+        rows = [_crop(*size, height, width) for size in sizes]
+        return cls(torch.tensor(rows, dtype=torch.float32).view(-1, 6))
 
     @classmethod
     def whole(cls, count: int, height: int, width: int) -> Frames:
@@ -46,7 +47,7 @@ class Frames:
         return Frames(self.rows[index])
 
 
-def _square(width: int, height: int, resolution: int) -> tuple[int, int, int, int, int, int]:
-    scale = resolution / min(width, height)
-    top, left = (round((side * scale - resolution) / 2) for side in (height, width))
-    return height, width, top, left, resolution, resolution
+def _crop(full_width: int, full_height: int, height: int, width: int) -> tuple[int, int, int, int, int, int]:
+    scale = max(height / full_height, width / full_width)
+    top, left = (round((full * scale - side) / 2) for full, side in ((full_height, height), (full_width, width)))
+    return full_height, full_width, top, left, height, width

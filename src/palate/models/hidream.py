@@ -37,9 +37,14 @@ class HiDream(FlowTransformer):
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
-        """Whole patches of the network, and whole pairs of cells, which its pipeline needs."""
-        factor, patch = autoencoder.pixels_per_cell(configs("vae")), configs(cls.part)["patch_size"]
-        return Sizes(cls.native_cells * factor, math.lcm(patch * factor, PATCH * factor, PIPELINE_MULTIPLE))
+        """Whole patches of the network, and whole pairs of cells, which its pipeline needs.
+
+        The network pads an image that is not square to its own number of tokens, and takes no more of them.
+        """
+        factor, network = autoencoder.pixels_per_cell(configs("vae")), configs(cls.part)
+        multiple = math.lcm(network["patch_size"] * factor, PATCH * factor, PIPELINE_MULTIPLE)
+        oblong = math.prod(network["max_resolution"]) * factor**2
+        return Sizes(cls.native_cells * factor, multiple, oblong_pixels=oblong)
 
     def schedule(self, cells: tuple[int, int]) -> FlowSchedule:
         """The same for every size."""

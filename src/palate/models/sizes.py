@@ -15,11 +15,13 @@ class Sizes:
         native: the width and height on which it was trained.
         multiple: width and height must be multiples of this, as the autoencoder and the network divide them by it.
         largest: the largest width and height; None if there is no limit.
+        oblong_pixels: the most pixels of an image that is not square; None if there is no limit.
     """
 
     native: int
     multiple: int = 1
     largest: int | None = None
+    oblong_pixels: int | None = None
 
     def require(self, height: int, width: int | None = None) -> None:
         """Checks a size before anything is encoded or generated.

@@ -78,10 +78,26 @@ class ModelSource:
         Raises:
             InputError: they are not whole numbers.
         """
+        return self._numbers("timesteps", "249, 499")
+
+    @cached_property
+    def resolutions(self) -> tuple[int, ...]:
+        """The resolutions of the run that made the model, from the last `palate.json` that has them; or empty.
+
+        Raises:
+            InputError: they are not whole numbers.
+        """
+        return self._numbers("resolution", "512, 1024")
+
+    def said(self, name: str, default: Any = None) -> Any:
+        """The value of a name in the last `palate.json` that has it: that of the last LoRA first, the base's last."""
         cards = [lora_card(lora.path) for lora in reversed(self.loras)]
-        found = next((card["timesteps"] for card in (*cards, self.card) if "timesteps" in card), [])
+        return next((card[name] for card in (*cards, self.card) if name in card), default)
+
+    def _numbers(self, name: str, example: str) -> tuple[int, ...]:
+        found = self.said(name, [])
         if not isinstance(found, list) or not all(type(each) is int for each in found):
-            raise InputError(f"the timesteps in the {CARD} of {self.base} are {found!r}; give a list, [249, 499]")
+            raise InputError(f"the {name} in the {CARD} of {self.base} is {found!r}; give a list, [{example}]")
         return tuple(found)
 
     def origin(self) -> ModelSource:

@@ -116,18 +116,23 @@ def to_tensor(images: Images) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
-def to_squares(images: Images, resolution: int) -> Tensor:
-    """The largest centred square of each image, resized: float32 [B, 3, R, R] in [0, 1]. PIL images may differ in size.
+def to_size(images: Images, height: int, width: int) -> Tensor:
+    """The largest centred crop of a shape from each image, resized: float32 [B, 3, H, W] in [0, 1].
 
     `palate align` trains on these images. They are not flipped, unlike in Diffusion-DPO's code: a caption may say left
     or right, and a latent remains a function of its image.
+
+    Args:
+        images: PIL images may differ in size.
+        height, width: H and W, in pixels.
     """
-    size = (resolution, resolution)
     if not isinstance(images, torch.Tensor):
-        squares = [ImageOps.fit(rgb(image), size, Image.Resampling.BICUBIC) for image in images]
-        return to_tensor(squares).contiguous()
-    height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = images.float()[..., top : top + side, left : left + side]
-    return square if side == resolution else F.interpolate(square, size, mode="bicubic", antialias=True).clamp(0, 1)
+        crops = [ImageOps.fit(rgb(image), (width, height), Image.Resampling.BICUBIC) for image in images]
+        return to_tensor(crops).contiguous()
+    full_height, full_width = images.shape[-2:]
+    tall, wide = min(full_height, full_width * height // width), min(full_width, full_height * width // height)
+    top, left = (full_height - tall) // 2, (full_width - wide) // 2
+    crop = images.float()[..., top : top + tall, left : left + wide]
+    if (tall, wide) == (height, width):
+        return crop
+    return F.interpolate(crop, (height, width), mode="bicubic", antialias=True).clamp(0, 1)

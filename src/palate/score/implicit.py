@@ -10,13 +10,14 @@ import torch
 
 from palate.core.device import pick_device
 from palate.diffusion.draws import Draws
+from palate.models.buckets import BucketGrid
 from palate.models.families import sizes_of
 from palate.models.frames import Frames
 from palate.models.load import load_denoiser
 from palate.models.prompt_length import text_limits
 from palate.models.source import resolve
 from palate.objectives.error import log_ratio, mean_error
-from palate.score.base import Images, to_squares
+from palate.score.base import Images, to_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +31,10 @@ DRAWS = 8
 class ImplicitScorer:
     """`log p(x | c) / p_base(x | c)` per unit of the published beta: `-(error - error_base) / 2`, mean over draws.
 
-    All images of a prompt are measured at the same times and noises, so their scores differ only because of the images;
-    scores of different prompts are not on one scale. The draws are not those of training, so a model that has memorised
-    its training noise gets no higher score.
+    An image is cropped and resized to the size at which the run would have trained it alone. Images of one prompt and
+    size are measured at the same times and noises, so their scores differ only because of the images; scores of
+    different prompts are not on one scale. The draws are not those of training, so a model that has memorised its
+    training noise gets no higher score.
 
     Args:
         run: a run of `palate align`, or its `model/` folder.
@@ -58,8 +60,10 @@ class ImplicitScorer:
         self.text_limits = text_limits(aligned)
         without, timesteps = origin.encoders(), aligned.timesteps
         self._base = load_denoiser(origin, device=self._device, without=without, timesteps=timesteps)
-        self._resolution = sizes_of(aligned).native
-        self._fingerprint = f"{aligned.fingerprint(*aligned.parts())} {origin.fingerprint(origin.network)} {draws}"
+        sizes = sizes_of(aligned)
+        self._grid = BucketGrid.of(sizes, aligned.resolutions or (sizes.native,), aligned.said("buckets", False))
+        models = f"{aligned.fingerprint(*aligned.parts())} {origin.fingerprint(origin.network)}"
+        self._fingerprint = f"{models} {draws} {self._grid.buckets}"
 
     def fingerprint(self) -> str:
         """A digest of both models' files and the number of draws; see `Scorer`."""
@@ -68,9 +72,19 @@ class ImplicitScorer:
     @torch.no_grad()
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
-        pixels = to_squares(images, self._resolution).to(self._device)
-        frames = Frames.squares(_image_sizes(images), self._resolution)
-        conditioning = self._aligned.encode_prompt(list(prompts)).merged(self._aligned.image_conditioning(frames))
+        bucket = self._grid.nearest(np.array(_image_sizes(images)), np.arange(len(images)))
+        scores = torch.empty(len(images))
+        for number in np.unique(bucket).tolist():
+            rows = np.flatnonzero(bucket == number).tolist()
+            some = images[rows] if isinstance(images, torch.Tensor) else [images[row] for row in rows]
+            scores[rows] = self._scores(some, [prompts[row] for row in rows], *self._grid.buckets[number])
+        return scores
+
+    def _scores(self, images: Images, prompts: list[str], height: int, width: int) -> Tensor:
+        """Scores [B] of images of one height and width, once they are cropped and resized, on the CPU."""
+        pixels = to_size(images, height, width).to(self._device)
+        frames = Frames.crops(_image_sizes(images), height, width)
+        conditioning = self._aligned.encode_prompt(prompts).merged(self._aligned.image_conditioning(frames))
         x_0, conditioning = self._aligned.encode(pixels), conditioning.to(self._device)
         keys = tuple(dict.fromkeys(prompts))
         draws, key = Draws(keys, seed=0), np.array([keys.index(prompt) for prompt in prompts])

@@ -32,7 +32,7 @@ except ImportError:
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["RowCache", "cached_rows", "default_root", "digest", "fill_rows", "open_rows"]
+__all__ = ["Compute", "RowCache", "cached_rows", "default_root", "digest", "fill_rows", "open_rows"]
 
 FILLED, START, LENGTH = "filled", "start of ", "length of "
 Values = Mapping[str, "Tensor | Ragged"]

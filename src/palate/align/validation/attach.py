@@ -83,8 +83,8 @@ def _held_out(trainer: Trainer, ready: ReadyInputs, source: ModelSource, run: Ru
     """Measures the held-out examples; the base model's errors, which the untrained network has, are cached."""
     config, inputs, accelerator = trainer.config, ready.inputs, trainer.accelerator
     assert inputs.examples is not None and ready.prepared is not None  # the caller has asked
-    denoiser, side = trainer.denoiser, validation_size(config, source)
-    batches = Batches.of(denoiser, inputs.examples, held_out_draws(inputs.examples), ready.prepared, side)
+    denoiser = trainer.denoiser
+    batches = Batches.of(denoiser, inputs.examples, held_out_draws(inputs.examples), ready.prepared)
     wrapped, denoiser.network = denoiser.network, trainer.network
     identity = digest(
         source.fingerprint(source.network, "scheduler"),

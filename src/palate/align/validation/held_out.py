@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palate.align.batches import Batches, denoising_errors
+from palate.align.batches import Batches
 from palate.align.examples import Examples
 from palate.align.methods.method import Measured, Method
 from palate.core.seeds import derive, numpy_generator
@@ -77,6 +77,7 @@ class HeldOut:
     def _errors(self, denoiser: Denoiser, stopped: Callable[[], bool]) -> Tensor | None:
         """The errors [D, V] of all draws and views of the examples."""
         views = np.unique(self.batches.examples.view[self.rows])
+        views = views[self.batches.sorted(views)]
         errors = torch.zeros(self.reference.shape)
         places = [
             (draw, views[at : at + self.batch]) for draw in range(DRAWS) for at in range(0, len(views), self.batch)
@@ -86,8 +87,10 @@ class HeldOut:
             if stopped():
                 return None
             for draw, some in places[first + own : first + own + 1]:
-                inputs = self.batches.make(some, np.full(len(some), draw)).to(self.accelerator.device)
-                errors[draw, torch.from_numpy(some)] = denoising_errors(denoiser, inputs, self.dtype).cpu()
+                found = self.batches.errors(
+                    denoiser, some, np.full(len(some), draw), self.accelerator.device, self.dtype
+                )
+                errors[draw, torch.from_numpy(some)] = found.cpu()
         if processes > 1:
             shared: Any = self.accelerator.reduce(errors.to(self.accelerator.device), "sum")
             errors = shared.cpu()

@@ -11,7 +11,7 @@ import numpy as np
 from palate.align.config import AlignConfig
 from palate.align.encoders import Encoders
 from palate.align.examples import Examples
-from palate.align.prepare import Needed, Prepared, prepare_cached
+from palate.align.prepare import Needed, Prepared, buckets_of, grid_of, prepare_cached
 from palate.align.validation.best import Criterion
 from palate.align.validation.held_out import chosen_rows
 from palate.align.validation.samples import SHOWN
@@ -110,16 +110,20 @@ class ValidationInputs:
             InputError: an image cannot be decoded; the message names it.
             NotFiniteError: an embedding or a latent overflows; the message names the prompt or the image.
         """
-        side, dtype = validation_size(config, source), compute_dtype(config.precision, accelerator.device.type)
-        encoders, encoded, prepared = Encoders(source, side, accelerator.device, dtype=dtype), {}, None
+        dtype = compute_dtype(config.precision, accelerator.device.type)
+        encoders, encoded, prepared = Encoders(source, accelerator.device, dtype=dtype), {}, None
         with run.timer("encode"):
             if self.prompts:
                 found = encoders.conditioning(["", *self.prompts])
                 encoded = {text or None: found[row : row + 1] for row, text in enumerate(("", *self.prompts))}
             if self.examples:
-                needed, root = Needed.of(self.examples, self.rows), (config.cache or default_root()) / "align"
-                about = {"model": config.model, "data": config.held_out, "pixels": side}
-                prepared = prepare_cached(encoders, self.examples, needed, root, about, accelerator)
+                root, buckets = (
+                    (config.cache or default_root()) / "align",
+                    buckets_of(grid_of(config, source), self.examples),
+                )
+                about = {"model": config.model, "data": config.held_out, "pixels": buckets.grid.pixels}
+                needed = Needed.of(self.examples, buckets, self.rows)
+                prepared = prepare_cached(encoders, self.examples, buckets, needed, root, about, accelerator)
         return ReadyInputs(self, encoded, prepared)
 
     def shown(self) -> Mapping[str, str]:
@@ -144,8 +148,8 @@ class ReadyInputs:
 
 
 def validation_size(config: AlignConfig, source: ModelSource) -> int:
-    """Width and height of validation images and of held-out images in pixels."""
-    return config.resolution or sizes_of(source).native
+    """Width and height of validation images in pixels: the highest resolution of the run."""
+    return max(config.resolutions(sizes_of(source).native))
 
 
 def _criterion(scorers: Sequence[Scorer]) -> Criterion:
