@@ -247,3 +247,12 @@ def test_a_resolution_is_a_number_or_several_in_a_file_and_as_flags(tmp_path):
 def test_each_of_several_resolutions_must_fit_the_model(dpo_config):
     with pytest.raises(InputError, match="resolution 20 does not fit the model"):
         run(dpo_config(resolution=(16, 20)))
+
+
+def test_held_out_images_are_measured_in_buckets_too(dpo_config, mixed):
+    config = dpo_config(
+        preferences=mixed["rankings"], held_out=mixed["lists"], steps=2, validate_every=2, micro_batch=1
+    )
+    rows = [json.loads(line)["held_out"] for line in (run(config) / "validation.jsonl").read_text().splitlines()]
+    # Before the first step the policy is the reference; they are measured in one order, so they are equal.
+    assert rows[0]["loss"] == pytest.approx(np.log(2), abs=1e-6) and rows[1]["loss"] != rows[0]["loss"]

@@ -71,34 +71,22 @@ class ModelSource:
         path = self.folder / CARD
         return read_json(path) if path.exists() else {}
 
-    @cached_property
-    def timesteps(self) -> tuple[int, ...]:
-        """The only timesteps at which the model is trained, from the last `palate.json` that has them; or empty.
-
-        Raises:
-            InputError: they are not whole numbers.
-        """
-        return self._numbers("timesteps", "249, 499")
-
-    @cached_property
-    def resolutions(self) -> tuple[int, ...]:
-        """The resolutions of the run that made the model, from the last `palate.json` that has them; or empty.
-
-        Raises:
-            InputError: they are not whole numbers.
-        """
-        return self._numbers("resolution", "512, 1024")
-
     def said(self, name: str, default: Any = None) -> Any:
         """The value of a name in the last `palate.json` that has it: that of the last LoRA first, the base's last."""
         cards = [lora_card(lora.path) for lora in reversed(self.loras)]
         return next((card[name] for card in (*cards, self.card) if name in card), default)
 
-    def _numbers(self, name: str, example: str) -> tuple[int, ...]:
+    def numbers(self, name: str, example: str) -> tuple[int, ...]:
+        """Whole numbers that a `palate.json` has under a name; empty if none has it; InputError if they are not."""
         found = self.said(name, [])
         if not isinstance(found, list) or not all(type(each) is int for each in found):
             raise InputError(f"the {name} in the {CARD} of {self.base} is {found!r}; give a list, [{example}]")
         return tuple(found)
+
+    @cached_property
+    def timesteps(self) -> tuple[int, ...]:
+        """The only timesteps at which the model is trained; or empty. InputError if they are not whole numbers."""
+        return self.numbers("timesteps", "249, 499")
 
     def origin(self) -> ModelSource:
         """The model from which this one was aligned.

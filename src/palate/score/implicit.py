@@ -61,7 +61,8 @@ class ImplicitScorer:
         without, timesteps = origin.encoders(), aligned.timesteps
         self._base = load_denoiser(origin, device=self._device, without=without, timesteps=timesteps)
         sizes = sizes_of(aligned)
-        self._grid = BucketGrid.of(sizes, aligned.resolutions or (sizes.native,), aligned.said("buckets", False))
+        resolutions = aligned.numbers("resolution", "512, 1024") or (sizes.native,)
+        self._grid = BucketGrid.of(sizes, resolutions, bool(aligned.said("buckets", False)))
         models = f"{aligned.fingerprint(*aligned.parts())} {origin.fingerprint(origin.network)}"
         self._fingerprint = f"{models} {draws} {self._grid.buckets}"
 
