@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from palate.models.export_config import ModelExportConfig
 from palate.models.lora_file import Lora
+from palate.models.parts import read_card
 from palate.models.peft_lora import load_code, peft_usage
-from palate.models.source import ModelSource, lora_card
+from palate.models.source import ModelSource
 
 KOHYA_FILE = "kohya_lora.safetensors"
 
 
 def model_card(source: ModelSource, config: ModelExportConfig) -> str:
     """The README of an exported model, with the hub's metadata."""
-    made = lora_card(source.loras[-1].path) if source.loras else source.card
+    made = read_card(source.loras[-1].path) if source.loras else source.card
     base, lora = made.get("base", source.base), bool(source.loras) and config.to != "merged"
     tags = ["text-to-image", "preference-alignment", "palate", *(["lora"] if lora else [])]
     root = source.base if source.loras else base  # a name with LoRAs is none that the hub knows

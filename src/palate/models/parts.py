@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from palate.core.errors import InputError
+from palate.models.lora_file import CARD
 
 PLAIN = ""
 """The variant of the weights that diffusers loads by default, without a variant in the file name."""
@@ -43,6 +44,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object; the model folder is damaged, fetch it again")
     return content
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The `palate.json` in the folder of a model or a LoRA; empty where there is none, and for a file."""
+    return read_json(folder / CARD) if (folder / CARD).is_file() else {}
 
 
 def has_weights(part: Path) -> bool:

@@ -27,7 +27,7 @@ from palate.models.lora_file import (
     require_weight,
 )
 from palate.models.model_name import split_name
-from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_json
+from palate.models.parts import PREFERRED, check_lora, check_part, choose_variant, read_card, read_json
 
 NETWORKS = ("unet", "transformer")
 VAE, SCHEDULER = "vae", "scheduler"
@@ -68,12 +68,11 @@ class ModelSource:
     @cached_property
     def card(self) -> dict[str, Any]:
         """The content of `palate.json` beside the base pipeline's index, such as sampling defaults; or empty."""
-        path = self.folder / CARD
-        return read_json(path) if path.exists() else {}
+        return read_card(self.folder)
 
     def said(self, name: str, default: Any = None) -> Any:
         """The value of a name in the last `palate.json` that has it: that of the last LoRA first, the base's last."""
-        cards = [lora_card(lora.path) for lora in reversed(self.loras)]
+        cards = [read_card(lora.path) for lora in reversed(self.loras)]
         return next((card[name] for card in (*cards, self.card) if name in card), default)
 
     def numbers(self, name: str, example: str) -> tuple[int, ...]:
@@ -187,11 +186,6 @@ class ModelSource:
         )
 
 
-def lora_card(path: Path) -> dict[str, Any]:
-    """The `palate.json` in a LoRA's folder; empty where there is none, and for a file."""
-    return read_json(path / CARD) if (path / CARD).is_file() else {}
-
-
 def builtin_models() -> list[str]:
     """The names of the pipelines that plug-ins provide."""
     return sorted(name for name, folder in plugins().models.items() if (folder / "model_index.json").is_file())
@@ -244,7 +238,7 @@ def _with_lora(path: Path, above: tuple[Path, ...]) -> ModelSource:
         raise InputError(f"by the {CARD} in {above[-1]}, the LoRA in {path} is its own base; name another base")
     if not (path / CARD).is_file():
         raise InputError(f"{path} has a LoRA but no {CARD} that names its base; write one: {{'base': 'owner/name'}}")
-    card = lora_card(path)
+    card = read_card(path)
     if not isinstance(card.get("base"), str):
         fix = "add 'base': a model name, folder or hub id"
         raise InputError(f"{path / CARD} does not name the LoRA's base model; {fix}")
