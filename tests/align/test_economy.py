@@ -60,8 +60,9 @@ def test_the_encoders_are_freed_and_no_second_network_is_loaded(dpo_config, monk
     assert loaded == [sorted(["vae", "text_encoder", "tokenizer"])]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("train", ["lora", "full"])
-def test_a_step_never_waits_for_a_value_of_a_tensor(dpo_config, monkeypatch, train):
+def test_a_step_never_waits_for_a_value_of_a_tensor(dpo_config, monkeypatch, train, precision):
     """Finds calls that would make a GPU's host wait, without a GPU, which `torch.cuda.set_sync_debug_mode` needs."""
 
     def wait(*_, **__):
@@ -76,12 +77,13 @@ def test_a_step_never_waits_for_a_value_of_a_tensor(dpo_config, monkeypatch, tra
             step(self, number)
 
     monkeypatch.setattr(Trainer, "step", watched)
-    assert len(lines(run(dpo_config(train=train, micro_batch=2)))) == 3
+    assert len(lines(run(dpo_config(train=train, micro_batch=2, precision=precision)))) == 3
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["auto", "fp16"])
 @pytest.mark.parametrize("train", ["lora", "full"])
-def test_training_on_cuda_never_synchronises_within_a_step(dpo_config, monkeypatch, train):
+def test_training_on_cuda_never_synchronises_within_a_step(dpo_config, monkeypatch, train, precision):
     step = Trainer.step
 
     def watched(self, number):
@@ -92,7 +94,7 @@ def test_training_on_cuda_never_synchronises_within_a_step(dpo_config, monkeypat
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Trainer, "step", watched)
-    folder = run(dpo_config(train=train, device=None, precision="auto", steps=30, lr=2e-3, beta=200.0))
+    folder = run(dpo_config(train=train, device=None, precision=precision, steps=30, lr=2e-3, beta=200.0))
     assert lines(folder)[-1]["loss"] < 0.6
 
 

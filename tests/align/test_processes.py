@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from shapes import mixed_pairs
@@ -32,3 +33,18 @@ def test_two_processes_with_batches_of_four_equal_one_with_eight_up_to_rounding(
         torch.testing.assert_close(one[name], two[name], atol=2e-5, rtol=1e-4)
     last = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs.values()]
     assert abs(last[0]["error_winner"] - last[1]["error_winner"]) < 1e-4 * last[0]["error_winner"]
+
+
+@pytest.mark.slow
+def test_two_processes_in_float16_skip_a_step_together(dpo_config, tmp_path):
+    config = dpo_config(batch=8, steps=9, log_every=1, beta=2e4, precision="fp16")
+    dump(config, tmp_path / "config.yaml")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *launcher, "-m", "palate", "align", "dpo", "--config", str(tmp_path / "config.yaml")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    found = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    skipped = [line["skipped"] for line in found]  # the mean over both processes
+    assert set(skipped) == {0.0, 1.0}
+    halvings = [sum(skipped[:step]) for step in range(len(skipped))]
+    assert [line["loss_scale"] for line in found] == [65536 / 2**each for each in halvings]

@@ -234,3 +234,33 @@ def test_ties_alone_are_refused(rankings, tmp_path):
     write_sets(sets, tmp_path / "ties.parquet")
     with pytest.raises(InputError, match="ranks no image above another"):
         train_reward(rankings(preferences=str(tmp_path / "ties.parquet")))
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_a_backbone_in_float16_is_trained_with_a_scaled_loss_and_resumes_bit_for_bit(rankings, tmp_path, train):
+    common = {"train": train, "precision": "fp16", "steps": 6, "log_every": 1, "lr": 1e-2}
+    whole = train_reward(rankings(**common, out=tmp_path / "whole"))
+    config = rankings(**common, out=tmp_path / "parts", checkpoint_every=3)
+    update, calls = RewardTrainer.step, []
+
+    def interrupted(self, step):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        update(self, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RewardTrainer, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_reward(config)
+    train_reward(config)
+    found, resumed = (
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (whole, config.out)
+    )
+    assert found == resumed and found[-1]["loss"] < found[0]["loss"]
+    assert all({"loss_scale", "skipped"} <= line.keys() for line in found)
+
+
+def test_a_head_alone_computes_in_float32_whatever_the_precision(rankings):
+    folder = train_reward(rankings(train="head", precision="fp16", steps=2, log_every=1))
+    assert "loss_scale" not in (folder / "metrics.jsonl").read_text()
