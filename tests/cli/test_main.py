@@ -49,6 +49,7 @@ def test_help_lists_the_stages_in_the_order_of_the_loop(capsys):
         "align",
         "evaluate",
         "models",
+        "scorers",
         "export",
         "cache",
         "demo",

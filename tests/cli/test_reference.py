@@ -47,6 +47,7 @@ COMMANDS = [
     "palate align convert-beta",
     "palate evaluate",
     "palate models",
+    "palate scorers",
     "palate export",
     "palate cache",
     "palate cache list",

@@ -93,3 +93,16 @@ def test_a_judge_of_results_may_not_train_and_everything_else_may() -> None:
 def test_a_family_that_is_not_there_is_refused_with_examples() -> None:
     with pytest.raises(InputError, match=r"'clp:x' has no known family; did you mean 'clip'.*python:<module>:<name>"):
         find_family("clp:x")
+
+
+def test_a_family_alone_has_its_released_weights_and_its_column_is_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from palate.core.plugins import ScorerFamily
+    from palate.score import load
+    from palate.score.image import ImageScorer
+
+    family = ScorerFamily("palate.score.image:ImageScorer", "picture", default="brightness")
+    monkeypatch.setitem(load.BUILT_IN, "picture", family)
+    scorer = load_scorer("picture")
+    assert isinstance(scorer, ImageScorer) and scorer.name == "picture"
+    assert load_scorer("picture:brightness") is scorer
+    assert load_scorer("picture:contrast").name == "image:contrast"

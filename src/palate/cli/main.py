@@ -32,6 +32,7 @@ MODULES = {
     "align": ("palate.cli.align", "train a model on preferences"),
     "evaluate": ("palate.cli.evaluate", "compare two models on the same seeds, and report"),
     "models": ("palate.cli.models", "list the model families that can be trained, and what each needs"),
+    "scorers": ("palate.cli.scorers", "list the scorers, and what each measures and needs"),
     "export": ("palate.cli.export", "write an aligned model for other programs, or upload it"),
     "cache": ("palate.cli.cache", "list and delete what runs keep for later runs"),
     "demo": ("palate.cli.demo", "run the whole loop on the built-in tiny model"),

@@ -19,18 +19,51 @@ MODULES = ("palate.world.plugin",)
 
 
 @dataclass(frozen=True)
+class ScorerFacts:
+    """What `palate scorers` says of a family of scorers.
+
+    Attributes:
+        title: what it measures, in a few words.
+        values: the range of its scores, and which differences count.
+        licence: of the weights, as their authors state it.
+        size: parameters and download.
+        source: the paper or the code that defines it.
+        needs: packages beside those that Palate installs: the name for pip by the module's name.
+    """
+
+    title: str
+    values: str
+    licence: str
+    size: str
+    source: str
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ScorerFamily:
     """A family of scorers, the first word of a spec `family:argument`.
 
     Attributes:
-        load: makes a `score.base.Scorer` from the argument and the device.
+        load: makes a `score.base.Scorer` from the argument and the device; a function or class, or its name as
+            `module:name`, whose module is imported only when it is needed.
         example: a complete spec.
+        default: the argument of a spec without one; empty if a spec needs one.
+        facts: what `palate scorers` says of it; when left out, the attribute `facts` of what `load` is or names.
         trains: whether its scores may rank images, choose them or be a reward; False for a judge of results.
     """
 
-    load: Callable[[str, str], Any]
+    load: Callable[[str, str], Any] | str
     example: str
+    default: str = ""
+    facts: ScorerFacts | None = None
     trains: bool = True
+
+    def loader(self) -> Callable[[str, str], Any]:
+        """The function or class that `load` is or names."""
+        if not isinstance(self.load, str):
+            return self.load
+        module, _, name = self.load.partition(":")
+        return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)

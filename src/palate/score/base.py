@@ -101,6 +101,22 @@ def note_prompts_cut_off(scorers: Iterable[Scorer], prompts: Iterable[str]) -> d
     return counts
 
 
+def require_package(family: str, module: str, package: str) -> None:
+    """Raises InputError, with what to install, unless the module that a family of scorers needs is installed."""
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise InputError(f"the scorer {family} needs {package}, which is not installed: pip install {package}")
+
+
+def to_images(images: Images) -> list[Image.Image]:
+    """The images as PIL images; a tensor is rounded to 8 bits."""
+    if not isinstance(images, torch.Tensor):
+        return list(images)
+    pixels = (255 * images.detach().clamp(0, 1)).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(each) for each in pixels]
+
+
 def to_tensor(images: Images) -> Tensor:
     """The images as one float32 tensor [B, 3, H, W] in [0, 1].
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from palate.core.device import pick_device
 from palate.core.errors import InputError
-from palate.core.plugins import plugins
+from palate.core.plugins import ScorerFacts, plugins
 from palate.models.load import quiet_libraries
 from palate.models.prompt_length import TextLimit
 from palate.records.decode import rgb
@@ -109,11 +109,10 @@ class Clip:
 
 
 class ClipScorer:
-    """`exp(logit_scale) cos(image, text)`: the model's own logit, as PickScore's authors report it.
+    """`exp(logit_scale) cos(image, text)`: the model's own logit.
 
-    For OpenAI's CLIP the scale is 100, so this is the "CLIP score" of 100 times the cosine; CLIPScore (Hessel et al.
-    2021, arXiv:2104.08718) is 2.5 max(cos, 0). Under PickScore `sigmoid(s_a - s_b)` is the probability that a is
-    preferred to b (Kirstain et al. 2023, arXiv:2305.01569, equation 1).
+    For OpenAI's CLIP the scale is 100, so this is the "CLIP score" of 100 times the cosine; for CLIPScore see
+    `score.clipscore`.
 
     Args:
         model: see `Clip`.
@@ -123,14 +122,26 @@ class ClipScorer:
         InputError: there is no such model.
     """
 
+    facts = ScorerFacts(
+        title="agreement of image and prompt under a CLIP or SigLIP model",
+        values="the model's logit; about 15 to 40 for OpenAI's CLIP",
+        licence="that of the model (OpenAI's CLIP: MIT)",
+        size="that of the model (ViT-L/14: 0.43 billion parameters, 1.7 GB)",
+        source="Radford et al. 2021, arXiv:2103.00020",
+    )
+    family = "clip"
     higher_is_better = True
     differentiable = True
     reads_prompt = True
 
     def __init__(self, model: str, device: str | None = None) -> None:
-        self.name, self._clip = f"clip:{model}", Clip(model)
+        self.name, self._clip = f"{self.family}:{model}", self.load(model)
         self.text_limits = [self._clip.text_limit]
         self._clip.network.requires_grad_(False).to(pick_device(device))
+
+    def load(self, model: str) -> Clip:
+        """The model that an argument names."""
+        return Clip(model)
 
     def fingerprint(self) -> str:
         """A digest of the weights and the preprocessing; see `Scorer`."""
@@ -139,7 +150,11 @@ class ClipScorer:
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
         clip = self._clip
-        return clip.logit(clip.image_features(clip.pixels(images)), clip.prompt_features(prompts)).float().cpu()
+        return self.combine(clip.image_features(clip.pixels(images)), clip.prompt_features(prompts)).float().cpu()
+
+    def combine(self, image: Tensor, text: Tensor) -> Tensor:
+        """The scores [B] of features of norm one [B, D] of images and of their prompts."""
+        return self._clip.logit(image, text)
 
 
 def _unit(output: Any) -> Tensor:

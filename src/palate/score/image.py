@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from palate.core.errors import InputError, nearest
+from palate.core.plugins import ScorerFacts
 from palate.score.base import Images, to_tensor
 
 if TYPE_CHECKING:
@@ -98,15 +99,23 @@ class ImageScorer:
 
     Args:
         measure: one of `MEASURES`.
+        device: not used; measures are computed on the device of the images.
 
     Raises:
         InputError: there is no such measure.
     """
 
+    facts = ScorerFacts(
+        title="a statistic of the image: " + ", ".join(MEASURES),
+        values="those of the measure",
+        licence="none needed",
+        size="no weights",
+        source="the docstring of each measure",
+    )
     higher_is_better = True
     reads_prompt = False
 
-    def __init__(self, measure: str) -> None:
+    def __init__(self, measure: str, device: str | None = None) -> None:
         if measure not in MEASURES:
             fix = f"choose from {', '.join(MEASURES)}"
             raise InputError(f"an image has no measure {measure!r}{nearest(measure, MEASURES)}; {fix}")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from palate.core.device import pick_device
+from palate.core.plugins import ScorerFacts
 from palate.diffusion.draws import Draws
 from palate.models.buckets import BucketGrid
 from palate.models.families import sizes_of
@@ -47,6 +48,13 @@ class ImplicitScorer:
     Reference: Rafailov et al. 2023 (arXiv:2305.18290), equation 5; Wallace et al. 2023 (arXiv:2311.12908), section 5.5.
     """
 
+    facts = ScorerFacts(
+        title="how much more likely an aligned model makes the image than its base does",
+        values="around 0; images of one prompt can be compared, those of different prompts cannot",
+        licence="that of the model",
+        size="two networks of the model's size",
+        source="Rafailov et al. 2023, arXiv:2305.18290; Wallace et al. 2023, arXiv:2311.12908",
+    )
     higher_is_better = True
     differentiable = False
     reads_prompt = True

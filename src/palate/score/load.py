@@ -25,10 +25,8 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
     it was loaded from has changed; when it is no longer in use, it is removed from memory.
 
     Args:
-        spec: `clip:<model>` for CLIP or PickScore, with a built-in name, a folder or a hub id; `image:<measure>` for a
-            statistic of the image; `implicit:<run>` for the implicit reward of a run of `palate align`; `reward:<run>`
-            for the reward of a run of `palate reward train`; `python:<module>:<factory>` for the user's own; or a
-            family that a plug-in provides.
+        spec: a family and its argument, such as `clip:<model>` with a built-in name, a folder or a hub id, or
+            `reward:<run>`; a family alone, such as `pickscore`, has its released weights. `palate scorers` lists all.
         device: the best one when left out.
 
     Raises:
@@ -36,12 +34,15 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
     """
     name, _, argument = spec.partition(":")
     family, device = find_family(spec), pick_device(device)
+    argument = argument or family.default
     if not argument:
         raise InputError(f"the scorer {spec!r} has no argument; {_examples()}")
     key = (name, argument, device, _state_of(argument))
     scorer = _in_use.get(key)
     if scorer is None:
-        _in_use[key] = scorer = family.load(argument, device)
+        _in_use[key] = scorer = family.loader()(argument, device)
+        if argument == family.default:
+            scorer.name = name  # the shortest spec is the name of its column
     return scorer
 
 
@@ -99,41 +100,23 @@ def _state_of(argument: str) -> str:
     return str([(file, of.st_size, of.st_mtime_ns) for file, of in found]) if found else ""
 
 
-def _clip(argument: str, device: str) -> Scorer:
-    from palate.score.clip import ClipScorer
-
-    return ClipScorer(argument, device)
-
-
-def _image(argument: str, _: str) -> Scorer:
-    from palate.score.image import ImageScorer
-
-    return ImageScorer(argument)
-
-
-def _implicit(argument: str, device: str) -> Scorer:
-    from palate.score.implicit import ImplicitScorer
-
-    return ImplicitScorer(argument, device)
-
-
-def _reward(argument: str, device: str) -> Scorer:
-    from palate.score.reward import RewardScorer
-
-    return RewardScorer(argument, device)
-
-
-def _python(argument: str, device: str) -> Scorer:
-    from palate.score.user import UserScorer
-
-    return UserScorer(f"python:{argument}", device)
-
-
 BUILT_IN = {
-    "clip": ScorerFamily(_clip, "clip:openai/clip-vit-large-patch14"),
-    "image": ScorerFamily(_image, "image:colourfulness"),
-    "implicit": ScorerFamily(_implicit, "implicit:runs/dpo"),
-    "reward": ScorerFamily(_reward, "reward:runs/reward"),
-    "python": ScorerFamily(_python, FORM),
+    "clip": ScorerFamily("palate.score.clip:ClipScorer", "clip:openai/clip-vit-large-patch14"),
+    "image": ScorerFamily("palate.score.image:ImageScorer", "image:colourfulness"),
+    "pickscore": ScorerFamily("palate.score.pickscore:PickScore", "pickscore", "yuvalkirstain/PickScore_v1"),
+    "hpsv2": ScorerFamily("palate.score.hpsv2:Hpsv2Scorer", "hpsv2", "v2.1"),
+    "imagereward": ScorerFamily("palate.score.imagereward:ImageRewardScorer", "imagereward", "v1.0"),
+    "aesthetic": ScorerFamily("palate.score.aesthetic:AestheticScorer", "aesthetic", "v2"),
+    "clipscore": ScorerFamily("palate.score.clipscore:ClipScoreScorer", "clipscore", "openai/clip-vit-base-patch32"),
+    "vqa": ScorerFamily("palate.score.vqa:VqaScorer", "vqa:llava-hf/llava-1.5-7b-hf"),
+    "unifiedreward": ScorerFamily(
+        "palate.score.vqa:UnifiedRewardScorer", "unifiedreward", "CodeGoat24/UnifiedReward-qwen-7b"
+    ),
+    "ocr": ScorerFamily("palate.score.ocr:OcrScorer", "ocr", "quoted"),
+    "nsfw": ScorerFamily("palate.score.nsfw:NsfwScorer", "nsfw", "open_nsfw"),
+    "safety": ScorerFamily("palate.score.safety:SafetyScorer", "safety", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    "implicit": ScorerFamily("palate.score.implicit:ImplicitScorer", "implicit:runs/dpo"),
+    "reward": ScorerFamily("palate.score.reward:RewardScorer", "reward:runs/reward"),
+    "python": ScorerFamily("palate.score.user:UserScorer", FORM),
 }
-"""Palate's own families."""
+"""Palate's own families. A new one is a file and a line."""

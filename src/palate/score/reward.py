@@ -21,6 +21,7 @@ from palate.core.errors import ConfigError, InputError
 from palate.core.files import atomic_folder
 from palate.core.finite import require_finite
 from palate.core.json_files import write_json
+from palate.core.plugins import ScorerFacts
 from palate.core.values import shown
 from palate.models.load import quiet_libraries
 from palate.score.backbone import (
@@ -210,6 +211,13 @@ class RewardScorer:
         InputError: there is no reward, or it is damaged.
     """
 
+    facts = ScorerFacts(
+        title="a reward that `palate reward train` learned from people's votes or grades",
+        values="those of its task; differences count",
+        licence="that of its backbone",
+        size="that of its backbone",
+        source="docs/reward.md",
+    )
     higher_is_better = True
 
     def __init__(self, run: str, device: str | None = None) -> None:

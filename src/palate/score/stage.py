@@ -38,8 +38,8 @@ class ScoreConfig:
     """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row; any folder of
     images for scorers that read no prompt, such as image:<measure>."""
     scorer: tuple[str, ...]
-    """One scorer or more: clip:<model>, image:<measure>, implicit:<run>, reward:<run>, python:<module>:<factory>, or
-    teacher:<measure> and auditor:<measure> of the tiny world."""
+    """One scorer or more: pickscore, hpsv2, imagereward, aesthetic, clipscore, clip:<model>, image:<measure>,
+    implicit:<run>, reward:<run>, python:<module>:<factory> and others; `palate scorers` lists them all."""
     out: Path
     """Run folder; an interrupted run continues where it stopped, and images that have changed are scored again."""
     skip_bad: bool = False

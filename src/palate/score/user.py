@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from palate.core.errors import InputError
-from palate.core.user_code import explain_user_errors, make_user_object, source_digest
+from palate.core.plugins import ScorerFacts
+from palate.core.user_code import PREFIX, explain_user_errors, make_user_object, source_digest
 from palate.score.base import Images
 
 if TYPE_CHECKING:
@@ -23,14 +24,23 @@ class UserScorer:
     are taken to be unchanged as long as its `fingerprint()` is the same, or without one the source of its module.
 
     Args:
-        spec: `python:<module>:<factory>`.
+        factory: `<module>:<factory>`.
         device: the argument of the factory, if it takes one.
 
     Raises:
         InputError: see `make_user_object`; or the object lacks something, which the message names.
     """
 
-    def __init__(self, spec: str, device: str) -> None:
+    facts = ScorerFacts(
+        title="your own function or class",
+        values="yours",
+        licence="yours",
+        size="yours",
+        source="docs/plugins.md",
+    )
+
+    def __init__(self, factory: str, device: str) -> None:
+        spec = f"{PREFIX}{factory}"
         self._scorer: Any = make_user_object(spec, device)
         kind = type(self._scorer).__name__
         lacks = [] if callable(self._scorer) else ["__call__(images, prompts)"]

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from palate.core.plugins import Plugin, ScorerFamily
+from palate.core.plugins import Plugin, ScorerFacts, ScorerFamily
 
 if TYPE_CHECKING:
     from palate.evaluate.judge import Judge
@@ -36,6 +36,16 @@ def _scorer(judge: Literal["teacher", "auditor"], measure: str, device: str) -> 
     return WorldScorer(judge, measure, device)
 
 
+def _facts(use: str) -> ScorerFacts:
+    return ScorerFacts(
+        title=f"a judge of the tiny world's pictures, which {use}",
+        values="0 to 1, the utility 0 to 6",
+        licence="Apache-2.0 (our own)",
+        size="less than 1 million parameters",
+        source="docs/architecture.md",
+    )
+
+
 def _captioner(device: str) -> TeacherCaptioner:
     from palate.world.teacher_captioner import TeacherCaptioner
 
@@ -58,8 +68,10 @@ def _judge(name: str) -> Judge:
 PLUGIN = Plugin(
     prompts={"seen": _seen, "unseen": _unseen},
     scorers={
-        "teacher": ScorerFamily(partial(_scorer, "teacher"), "teacher:utility"),
-        "auditor": ScorerFamily(partial(_scorer, "auditor"), "auditor:faithful", trains=False),
+        "teacher": ScorerFamily(partial(_scorer, "teacher"), "teacher:utility", facts=_facts("may rank images")),
+        "auditor": ScorerFamily(
+            partial(_scorer, "auditor"), "auditor:faithful", facts=_facts("judges results only"), trains=False
+        ),
     },
     models={name: WEIGHTS / name for name in ("tiny-sd", "tiny-clip")},
     preferences={"tiny-preferences": WEIGHTS / "tiny-preferences.parquet"},

@@ -1,0 +1,175 @@
+"""PickScore, CLIPScore, HPS v2 and the aesthetic heads on random weights, against their formulas."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip_twin import SIDE, image_features, random_open_clip, text_features
+from PIL import Image
+from transformers import AutoTokenizer, CLIPModel, CLIPProcessor
+
+from palate.core.errors import InputError
+from palate.score import hpsv2, pickscore
+from palate.score.base import to_tensor
+from palate.score.load import load_scorer
+from palate.score.pixels import CLIP_MEAN, CLIP_STD, cropped, padded
+
+CAPTIONS = [f"{number} red circles" for number in range(6)]
+
+
+def pictures(width: int = 64, height: int = 64) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (6, 4, 4, 3), np.uint8)
+    return [Image.fromarray(each).resize((width, height), Image.Resampling.BICUBIC) for each in coarse]
+
+
+def cosines(folder: Path, images: list[Image.Image], texts: list[str]) -> torch.Tensor:
+    """Of images and texts under a CLIP, by transformers alone."""
+    model: Any = CLIPModel.from_pretrained(folder)
+    processor: Any = CLIPProcessor.from_pretrained(folder)
+    batch = processor(text=texts, images=images, return_tensors="pt", padding=True, truncation=True)
+    found = model(**batch)
+    return (found.image_embeds * found.text_embeds).sum(-1).detach()
+
+
+def test_pickscore_loads_its_weights_from_one_place_and_its_preprocessing_from_another(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(clip_folder / name, weights)
+    monkeypatch.setattr(pickscore, "MODEL", str(weights))
+    monkeypatch.setattr(pickscore, "PROCESSOR", str(clip_folder))
+    scorer = load_scorer(f"pickscore:{weights}")
+    model: Any = CLIPModel.from_pretrained(clip_folder)
+    expected = model.logit_scale.exp().item() * cosines(clip_folder, pictures(40, 30), CAPTIONS)
+    torch.testing.assert_close(scorer(pictures(40, 30), CAPTIONS), expected)
+    assert scorer.name == f"pickscore:{weights}"
+
+
+def test_clipscore_is_two_and_a_half_times_the_positive_cosine_with_the_prefix(clip_folder: Path) -> None:
+    scorer = load_scorer(f"clipscore:{clip_folder}")
+    cosine = cosines(clip_folder, pictures(), [f"A photo depicts {caption}" for caption in CAPTIONS])
+    torch.testing.assert_close(scorer(pictures(), CAPTIONS), 2.5 * cosine.clamp(min=0))
+    opposite = load_scorer(f"clipscore:{clip_folder}")
+    assert opposite(pictures(), CAPTIONS).min() >= 0
+
+
+@pytest.fixture
+def hps(tmp_path: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A checkpoint as HPS has it, its tensors and its tokenizer."""
+    monkeypatch.setattr(hpsv2, "PROCESSOR", str(clip_folder))
+    tokenizer: Any = AutoTokenizer.from_pretrained(clip_folder)
+    tensors = random_open_clip(len(tokenizer))
+    torch.save({"epoch": 3, "state_dict": tensors}, tmp_path / "hps.pt")
+    return tmp_path / "hps.pt", tensors, tokenizer
+
+
+def surrounded(image: Image.Image) -> torch.Tensor:
+    """The longest side at 24 pixels, in the middle of black, normalised [1, 3, 24, 24]; written anew from the paper."""
+    scale = SIDE / max(image.size)
+    small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    canvas = Image.new("RGB", (SIDE, SIDE))
+    canvas.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
+    pixels = torch.from_numpy(np.asarray(canvas).copy()).permute(2, 0, 1)[None].float() / 255
+    return (pixels - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
+
+
+@pytest.mark.parametrize("size", [(48, 48), (40, 30), (30, 41), (24, 24), (12, 20)])
+def test_hps_is_the_cosine_of_open_clip_s_features_of_the_surrounded_image(hps: Any, size: tuple[int, int]) -> None:
+    file, tensors, tokenizer = hps
+    scores = load_scorer(f"hpsv2:{file}")(pictures(*size), CAPTIONS)
+    for score, image, caption in zip(scores, pictures(*size), CAPTIONS):
+        text = text_features(tensors, tokenizer(caption, truncation=True, max_length=32).input_ids)
+        expected = (image_features(tensors, surrounded(image)) * text).sum()
+        assert score.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_the_published_form_of_hps_resizes_without_smoothing(hps: Any) -> None:
+    file, *_ = hps
+    images = pictures(200, 100)
+    plain, published = (load_scorer(f"hpsv2:{file}{form}") for form in ("", "-published"))
+    expected = F.interpolate(to_tensor(images), (12, 24), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(padded(images, 24, antialias=False)[:, :, 6:18], expected)
+    assert (published(images, CAPTIONS) - plain(images, CAPTIONS)).abs().max() > 1e-4
+    assert published.fingerprint() != plain.fingerprint()
+
+
+@pytest.mark.parametrize("how", [cropped, padded])
+@pytest.mark.parametrize("size", [(64, 64), (50, 30), (31, 64), (20, 11), (24, 24)])
+def test_the_differentiable_preprocessing_is_pil_s_up_to_rounding(how: Any, size: tuple[int, int]) -> None:
+    exact = how(pictures(*size), 24)
+    tensor = to_tensor(pictures(*size)).requires_grad_()
+    twin = how(tensor, 24)
+    assert exact.shape == twin.shape == (6, 3, 24, 24)
+    assert (exact - twin).abs().max() <= 2 / 255
+    assert torch.autograd.grad(twin.sum(), tensor)[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["clip.pt", "nothing.pt", "text.pt", "code.pt"])
+def test_a_file_that_is_no_checkpoint_of_hps_is_refused_in_one_line(hps: Any, tmp_path: Path, name: str) -> None:
+    _, tensors, _ = hps
+    made = {
+        "clip.pt": lambda path: torch.save({key: tensors[key] for key in tensors if "ln_post" not in key}, path),
+        "text.pt": lambda path: path.write_text("rubbish"),
+        "code.pt": lambda path: torch.save({"state_dict": Path("x")}, path),
+        "nothing.pt": lambda path: None,
+    }
+    made[name](tmp_path / name)
+    complaint = {
+        "clip.pt": "lacks 2 tensors of this scorer, such as 'visual.ln_post.bias'",
+        "text.pt": "is not a file of weights|holds more than weights",
+        "code.pt": "holds more than weights",
+        "nothing.pt": "HPS has no version",
+    }
+    with pytest.raises(InputError, match=complaint[name]) as caught:
+        load_scorer(f"hpsv2:{tmp_path / name}")
+    assert "\n" not in str(caught.value)
+
+
+WIDTHS = (8, 7, 6, 5, 4, 1)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_an_aesthetic_score_is_its_linear_layers_of_the_unit_feature(
+    clip_folder: Path, tmp_path: Path, version: str
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    widths = (8, 1) if version == "v1" else WIDTHS
+    layers = [
+        (torch.randn(after, before, generator=generator), torch.randn(after, generator=generator))
+        for before, after in pairwise(widths)
+    ]
+    names = [""] if version == "v1" else [f"layers.{number}." for number in (0, 2, 4, 6, 7)]
+    state = {
+        f"{name}{kind}": value for name, layer in zip(names, layers) for kind, value in zip(("weight", "bias"), layer)
+    }
+    torch.save(state, tmp_path / "head.pth")
+    scorer = load_scorer(f"aesthetic:{tmp_path}/head.pth@{clip_folder}")
+    model: Any = CLIPModel.from_pretrained(clip_folder)
+    processor: Any = CLIPProcessor.from_pretrained(clip_folder)
+    found = model.get_image_features(**processor(images=pictures(), return_tensors="pt"))
+    expected = F.normalize(getattr(found, "pooler_output", found), dim=1).detach()
+    for weight, bias in layers:
+        expected = expected @ weight.T + bias
+    torch.testing.assert_close(scorer(pictures(), [""] * 6), expected[:, 0], atol=1e-4, rtol=1e-4)
+    assert not scorer.reads_prompt and math.isfinite(scorer(pictures(), [""] * 6).sum().item())
+
+
+def test_a_head_that_does_not_fit_its_clip_is_refused(clip_folder: Path, tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1, 9), "bias": torch.zeros(1)}, tmp_path / "head.pth")
+    with pytest.raises(InputError, match="reads 9 features, and the CLIP has 8"):
+        load_scorer(f"aesthetic:{tmp_path}/head.pth@{clip_folder}")
+    with pytest.raises(InputError, match="reads 9 features of an unknown CLIP; name it"):
+        load_scorer(f"aesthetic:{tmp_path}/head.pth")
+    with pytest.raises(InputError, match="there is no aesthetic head 'v3'"):
+        load_scorer("aesthetic:v3")
