@@ -141,7 +141,7 @@ class ImageRewardScorer:
         tokens = self._tokenizer(
             list(prompts), padding="max_length", truncation=True, max_length=LONGEST, return_tensors="pt"
         ).to(self._device)
-        side: int = self._network.vision.config.image_size
+        side: Any = self._network.vision.config.image_size
         pixels = normalized(cropped(images, side)).to(self._device)
         return self._network(pixels, tokens.input_ids, tokens.attention_mask).float().cpu()
 
