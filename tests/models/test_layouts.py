@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import save_file
-from single_files import copied
+from single_files import copied, export
 from tiny_pipelines import random_stable_diffusion
 
 from palate.core.errors import InputError
-from palate.models.load import resolve
+from palate.models.load import load_pipeline, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,27 @@ def test_a_file_that_is_not_a_model_says_what_it_is(tmp_path, name):
     save_file({name: torch.zeros(4, 4)}, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match=rf"x.safetensors {STRANGE[name]}"):
         resolve(tmp_path / "x.safetensors").check()
+
+
+def test_a_model_of_more_channels_of_latents_is_not_taken_for_one_that_edits_images(tmp_path):
+    """tiny-sd has eight, as many as InstructPix2Pix reads."""
+    source = resolve("tiny-sd")
+    file = export(source.folder, tmp_path / "tiny.safetensors")
+    (tmp_path / "tiny.palate.json").write_text('{"base": "tiny-sd"}')
+    ours, expected = load_pipeline(file).unet.state_dict(), load_pipeline(source).unet.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in expected.items())
+    assert resolve(file).card == source.card  # the steps and the guidance of its base, for drawing
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 0, 3, 3)])
+def test_tensors_of_absurd_shapes_are_one_line(files, tmp_path, shape):
+    for name in ("model.diffusion_model.input_blocks.0.0.weight", "model.diffusion_model.out.2.weight"):
+        change = {name: torch.zeros(shape)}
+        file = copied(
+            files["sd-eps"], tmp_path / "x.safetensors", lambda tensors, change=change: tensors.update(change)
+        )
+        with pytest.raises(InputError, match=r"x.safetensors"):
+            resolve(file).check()
 
 
 def test_a_damaged_file_is_refused_before_it_is_converted(files, tmp_path, cache):

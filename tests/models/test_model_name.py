@@ -187,7 +187,7 @@ def test_a_weight_is_the_number_after_the_last_colon(tmp_path, monkeypatch):
     "lora, reason",
     [
         ("stile.safetensors", "there is no LoRA 'stile.safetensors'; did you mean 'style.safetensors'"),
-        ("style.safetensors:strong", "there is no LoRA 'style.safetensors:strong'"),
+        ("style.safetensors:strong", "the weight 'strong' of style.safetensors is not a number"),
         ("notes.txt", "notes.txt is not a .safetensors file"),
         ("empty", "the folder empty has no LoRA in the formats of diffusers or peft"),
         ("", "no LoRA follows the last +"),

@@ -152,18 +152,18 @@ def find_layout(file: Path, tensors: Mapping[str, StoredTensor]) -> Layout:
 
 
 def _stable_diffusion(file: Path, tensors: Mapping[str, StoredTensor]) -> Layout:
-    channels = tensors[f"{UNET}input_blocks.0.0.weight"].shape[1]
-    if channels > 4:
-        what = {8: "an InstructPix2Pix model", 9: "an inpainting model"}.get(
-            channels, f"a model of {channels} channels"
-        )
+    read = tensors[f"{UNET}input_blocks.0.0.weight"].shape[1:2]
+    drawn = tensors[f"{UNET}out.2.weight"].shape[:1] if f"{UNET}out.2.weight" in tensors else read
+    if read > drawn:
+        known = {2 * drawn[0]: "an InstructPix2Pix model", 2 * drawn[0] + 1: "an inpainting model"} if drawn else {}
+        what = known.get(read[0], f"a model that reads {read[0]} channels and predicts {drawn}")
         raise InputError(f"{file} is {what}: its network takes an image beside the prompt; give a text-to-image model")
     for layout in (REFINER, SDXL, SD2, SD1):
         reader = list(layout.parts.values())[-1]
         if _begins(re.escape(reader.prefix), tensors):
             return layout
-    width = next((each.shape[1] for name, each in tensors.items() if name.endswith("attn2.to_k.weight")), 0)
-    return {2048: SDXL, 1280: REFINER, 1024: SD2}.get(width, SD1)  # a network without text encoders
+    width = next((each.shape[1:2] for name, each in tensors.items() if name.endswith("attn2.to_k.weight")), ())
+    return {(2048,): SDXL, (1280,): REFINER, (1024,): SD2}.get(width, SD1)  # a network without text encoders
 
 
 def _flux(tensors: Mapping[str, StoredTensor]) -> Layout:

@@ -61,5 +61,8 @@ def _not_a_lora(text: str) -> str:
         return f"the folder {text} has no LoRA in the formats of diffusers or peft: name its .safetensors file"
     if path.exists():
         return f"{text} is not a .safetensors file"
+    whole, _, weight = text.rpartition(":")
+    if _find_lora(whole) is not None:
+        return f"the weight {weight!r} of {whole} is not a number"
     siblings = (each.name for each in path.parent.iterdir()) if path.parent.is_dir() else ()
-    return f"there is no LoRA {text!r}{nearest(path.name, siblings)}"
+    return f"there is no LoRA {text!r}{nearest(path.name, siblings).removesuffix('?')}"

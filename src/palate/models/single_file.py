@@ -31,6 +31,9 @@ VERSION = 1
 TEXT_FILES = ("*.json", "*/*.json", "*.txt", "*/*.txt", "*/*.model")
 """What of a base is needed beside weights: configurations and tokenizers."""
 WEIGHTS = (".safetensors", ".bin", ".index.json", ".msgpack", ".onnx", ".h5", ".ckpt")
+DEFAULTS = ("steps", "guidance")
+"""What of the base's `palate.json` holds for a file too."""
+
 _in_use: dict[Path, Entry] = {}
 """The entries of the cache that this process reads, so that none is deleted meanwhile."""
 
@@ -50,7 +53,9 @@ def converted(file: Path) -> Path:
     layout = find_layout(file, tensors)
     card = _card(file)
     base = _base(file, layout, card)
-    stat, rest = file.stat(), digest(VERSION, _base_digest(base), card)
+    defaults = {name: base.card[name] for name in DEFAULTS if name in base.card} | card
+    defaults.pop("base", None)
+    stat, rest = file.stat(), digest(VERSION, _base_digest(base), defaults)
     made_from = {"file": str(file), "size": stat.st_size, "changed": stat.st_mtime_ns, "rest": rest}
     folder = _remembered(made_from) or default_root() / STAGE / f"single-file-{digest(file_digest(file), rest)}"
     if not (folder / PIPELINE).is_dir():
@@ -62,7 +67,7 @@ def converted(file: Path) -> Path:
         with entry.writing():
             if not (folder / PIPELINE).is_dir():  # another process may have made it
                 with atomic_folder(folder / PIPELINE) as partial:
-                    _write(partial, parts, base.folder, tensors, card)
+                    _write(partial, parts, base.folder, tensors, defaults)
     _entry(folder, file, layout)
     write_json(folder / MADE_FROM, made_from)
     return folder / PIPELINE
@@ -107,15 +112,17 @@ def _base(file: Path, layout: Layout, card: Mapping[str, Any]) -> ModelSource:
 def _release(file: Path, layout: Layout, patterns: Collection[str], hub_id: str | None = None) -> Path:
     """The folder of a base on the hub with some of its files, downloaded or found in the hub's cache."""
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     hub_id = hub_id or layout.base
     try:
         return Path(snapshot_download(hub_id, allow_patterns=list(patterns)))
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        absent = isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled))
+        reason = "" if absent else f" ({str(error).strip().splitlines()[0].rstrip('.')})"
         what = f"{file} is a file of {layout.title}; its configuration and tokenizers are those of {hub_id}"
         fix = (
-            f"which is neither in the hub's cache nor within reach ({reason}); name a folder of such a model that "
+            f"which is neither in the hub's cache nor within reach{reason}; name a folder of such a model that "
             f'diffusers wrote in {file.stem}.{CARD} beside the file: {{"base": "path/to/folder"}}'
         )
         raise InputError(f"{what}, {fix}") from error
@@ -190,13 +197,13 @@ def _diffusers_tensors(
         whole = (sum(shape[0] for shape in shapes), *shapes[0][1:]) if shapes[0] else ()
         if made.form == TRANSPOSED:
             tensor = tensor.transposed() if len(tensor.shape) == 2 else tensor
-        elif made.form == SWAPPED:
-            tensor = tensor.halves_swapped()
         elif made.form == CONVOLUTION and tensor.shape == (*whole, 1, 1):
             tensor = tensor.reshaped(*whole)
         if tensor.shape != whole:
             fix = "its base is a model of another size; name a fitting one"
             raise InputError(f"{whose} has {name} of the shape {tensor.shape} instead of {whole}; {fix}")
+        if made.form == SWAPPED:
+            tensor = tensor.halves_swapped()
         start = 0
         for part, shape in zip(made.parts, shapes):
             found[part] = tensor.rows(start, start + shape[0]) if len(shapes) > 1 else tensor
@@ -209,7 +216,7 @@ def _write(
     parts: Mapping[str, Mapping[str, StoredTensor]],
     base: Path,
     tensors: Collection[str],
-    card: Mapping[str, Any],
+    defaults: Mapping[str, Any],
 ) -> None:
     """The pipeline's folder: weights from the file, links to the parts that it lacks, everything else copied."""
     index = read_json(base / "model_index.json")
@@ -231,9 +238,8 @@ def _write(
             name = "diffusion_pytorch_model" if entry[0] == "diffusers" else "model"
             write_tensors(folder / part / f"{name}.safetensors", parts[part], {"format": "pt"})
     _say_prediction(folder / SCHEDULER / "scheduler_config.json", tensors)
-    rest = {name: value for name, value in card.items() if name != "base"}
-    if rest:
-        write_json(folder / CARD, rest)
+    if defaults:
+        write_json(folder / CARD, defaults)
 
 
 def _say_prediction(scheduler: Path, tensors: Collection[str]) -> None:
