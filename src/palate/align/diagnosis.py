@@ -96,7 +96,7 @@ def diagnose(lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
     """
     lines = [line for line in lines if line.get("loss") is not None]
     if len(lines) < ENOUGH_LINES:
-        return Diagnosis("too early to tell", f"There are {len(lines)} lines of metrics.", ADVICE["too early to tell"])
+        return Diagnosis("too early to tell", f"Lines of metrics so far: {len(lines)}.", ADVICE["too early to tell"])
     found = evidence_of(lines, rows)
     for name, rule in RULES.items():
         if sentence := rule(found):

@@ -16,7 +16,8 @@ from palate.core.values import shown
 from palate.models.buckets import Bucket
 from palate.models.conditioning import Conditioning, Ragged
 from palate.models.denoiser import Denoiser
-from palate.models.load import load_denoiser, quiet_libraries
+from palate.models.load import load_denoiser
+from palate.models.quiet import quiet_libraries
 from palate.models.source import ModelSource
 from palate.records.images import StoredImage
 from palate.score.base import to_size

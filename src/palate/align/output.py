@@ -12,10 +12,11 @@ from palate.align.config import AlignConfig
 from palate.core.files import atomic_folder
 from palate.core.json_files import write_json
 from palate.models.denoiser import Denoiser
-from palate.models.load import load_pipeline, quiet_libraries
+from palate.models.load import load_pipeline
 from palate.models.lora import save_lora
 from palate.models.lora_file import CARD
 from palate.models.model_name import absolute_name
+from palate.models.quiet import quiet_libraries
 from palate.models.source import ModelSource, builtin_models
 
 BEST = "best"

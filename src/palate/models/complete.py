@@ -14,6 +14,7 @@ from typing import Any
 
 from palate.core.errors import InputError, nearest
 from palate.models.parts import check_weights, has_weights, read_json, variants
+from palate.models.quiet import quiet_libraries
 
 LIBRARIES = ("diffusers", "transformers")
 SHOWN = 3
@@ -60,7 +61,9 @@ def check_known(family: str, base: Path | str) -> None:
     """Raises InputError, with the nearest family that Palate trains, if diffusers has no pipeline of this class."""
     import diffusers
 
-    if not hasattr(diffusers, family):
+    with quiet_libraries():
+        known = hasattr(diffusers, family)
+    if not known:
         from palate.models.families import FAMILIES
 
         what = f"{base} is a {family}, which diffusers {diffusers.__version__} does not know{nearest(family, FAMILIES)}"
@@ -102,8 +105,6 @@ def _missing(
         names = _present(found.get(variant or "", found.get("", [])))
         return frozenset(set(expected_tensors(folder, part, library, kind)) - names)
     cls = _class(library, kind)
-    from palate.models.load import quiet_libraries
-
     with quiet_libraries():  # transformers knows the names of all its earlier versions
         options: dict[str, Any] = {"device_map": "meta", "output_loading_info": True, "use_safetensors": True}
         chosen = variant if variant in variants(folder / part) else None

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from palate.core.bitsandbytes_check import quiet_bitsandbytes
 from palate.core.errors import InputError
 from palate.core.finite import require_finite
 from palate.models.families import adapter_of
 from palate.models.few_steps import few_steps
 from palate.models.fuse import fuse_lora
 from palate.models.quantize import Bits, quantize_network
+from palate.models.quiet import quiet_libraries
 from palate.models.source import UNUSED, ModelSource, builtin_models, resolve
 
 if TYPE_CHECKING:
@@ -47,7 +45,6 @@ def load_pipeline(
         InputError: there is no such model, or a part is missing or damaged (raised before any weights are read); a LoRA
             cannot be used whole; or weights are not finite, like those of a diverged run.
     """
-    quiet_bitsandbytes()
     import torch
     from diffusers import DiffusionPipeline
 
@@ -114,28 +111,3 @@ def _require_finite_weights(pipeline: Any, source: ModelSource, given: Collectio
         if hasattr(part, "state_dict") and name not in given:
             what = f"the weights of the part {name!r} of the model in {source.folder}"
             require_finite(what, part.state_dict(), fix="the run that made it diverged", error=InputError)
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Turns off the progress bars and warnings of diffusers and transformers; `ModelSource.check` reports errors.
-
-    Among the warnings are those of diffusers about its own code (`FluxPosEmbed` of Chroma), which no user can heed.
-    """
-    import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
-
-    libraries = (diffusers_logging, transformers_logging)
-    before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
-    for library in libraries:
-        library.disable_progress_bar()
-        library.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        for library, (bars, verbosity) in zip(libraries, before):
-            library.set_verbosity(verbosity)
-            if bars:
-                library.enable_progress_bar()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from palate.core.errors import InputError, PalateError
 from palate.core.files import atomic_folder
 from palate.models.export_config import ModelExportConfig
-from palate.models.load import load_pipeline, quiet_libraries
+from palate.models.load import load_pipeline
 from palate.models.lora_file import LORA_FILE
 from palate.models.model_card import KOHYA_FILE, model_card
 from palate.models.parts import lora_settings
 from palate.models.peft_lora import README
+from palate.models.quiet import quiet_libraries
 from palate.models.single_file_export import layout_of, write_single_file
 from palate.models.source import ModelSource, resolve
 

@@ -38,7 +38,7 @@ def text_limits(source: ModelSource) -> list[TextLimit]:
     """
     from transformers import AutoTokenizer
 
-    from palate.models.load import quiet_libraries
+    from palate.models.quiet import quiet_libraries
 
     limits = []
     with quiet_libraries():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from palate.core.device import pick_device
-from palate.models.load import quiet_libraries
+from palate.models.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from PIL import Image

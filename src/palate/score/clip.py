@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from palate.core.device import pick_device
 from palate.core.errors import InputError
 from palate.core.plugins import ScorerFacts, plugins
-from palate.models.load import quiet_libraries
 from palate.models.prompt_length import TextLimit
+from palate.models.quiet import quiet_libraries
 from palate.records.decode import rgb
 from palate.score.base import Images, state_digest
 

@@ -9,7 +9,7 @@ import torch
 
 from palate.core.errors import InputError
 from palate.core.plugins import ScorerFacts
-from palate.models.load import quiet_libraries
+from palate.models.quiet import quiet_libraries
 from palate.score.base import Images, state_digest
 from palate.score.checkpoint_files import find_weights, read_weights
 from palate.score.clip import Clip, ClipScorer

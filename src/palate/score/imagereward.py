@@ -14,8 +14,8 @@ from torch import nn
 from palate.core.device import pick_device
 from palate.core.errors import InputError
 from palate.core.plugins import ScorerFacts
-from palate.models.load import quiet_libraries
 from palate.models.prompt_length import TextLimit
+from palate.models.quiet import quiet_libraries
 from palate.score.base import Images, state_digest
 from palate.score.checkpoint_files import find_weights, read_weights, require_names
 from palate.score.pixels import cropped, normalized

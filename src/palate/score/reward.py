@@ -23,7 +23,7 @@ from palate.core.finite import require_finite
 from palate.core.json_files import write_json
 from palate.core.plugins import ScorerFacts
 from palate.core.values import shown
-from palate.models.load import quiet_libraries
+from palate.models.quiet import quiet_libraries
 from palate.score.backbone import (
     STATISTICS,
     Backbone,
