@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from palate import __version__
 from palate.cli.dispatch import Command, dispatch
+from palate.core.bitsandbytes_check import quiet_bitsandbytes
 from palate.core.errors import PalateError
 from palate.core.files import explain_os_errors
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     # Pillow warns about damage outside the pixels without naming the file; images that it cannot read are refused.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    quiet_bitsandbytes()
     try:
         if argv and argv[0] in ("--version", "-V"):
             print(f"palate {__version__}")

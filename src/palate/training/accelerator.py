@@ -37,7 +37,8 @@ def make_accelerator(device: str | None = None, tracker: str | None = None, fold
     if device not in (None, "cpu", best_device()):
         fix = "leave device out to take the best there is; CUDA_VISIBLE_DEVICES picks one of several"
         raise ConfigError(f"no device {device!r} on this machine; {fix}")
-    accelerator = Accelerator(cpu=device == "cpu", log_with=tracker, project_dir=folder, mixed_precision="no")
+    cpu = (device or best_device()) == "cpu"  # said, or else several processes on a CPU would not know of each other
+    accelerator = Accelerator(cpu=cpu, log_with=tracker, project_dir=folder, mixed_precision="no")
     if not accelerator.is_main_process:
         os.environ["PALATE_PROGRESS"] = "0"  # one progress bar per run
     return accelerator
