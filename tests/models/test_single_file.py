@@ -211,7 +211,7 @@ def test_a_release_in_the_hub_s_cache_is_the_base(files, twins, tmp_path, monkey
     """Only its files of text are asked for where the file has every part."""
     asked = []
 
-    def snapshot(hub_id, allow_patterns):
+    def snapshot(hub_id, allow_patterns, ignore_patterns):
         asked.append((hub_id, allow_patterns))
         return str(files.base("sdxl"))
 
@@ -221,6 +221,33 @@ def test_a_release_in_the_hub_s_cache_is_the_base(files, twins, tmp_path, monkey
     load_pipeline(file)
     assert {hub_id for hub_id, _ in asked} == {"stabilityai/stable-diffusion-xl-base-1.0"}
     assert not any("safetensors" in pattern for _, patterns in asked for pattern in patterns)
+
+
+def test_parts_that_a_file_lacks_are_fetched_from_the_hub_and_no_others(files, tmp_path, monkeypatch):
+    hub = tmp_path / "hub" / "models--black-forest-labs--FLUX.1-dev" / "snapshots" / "0"
+    asked = []
+
+    def snapshot(hub_id, allow_patterns, ignore_patterns):
+        """As the hub's client does: a folder with the files so far."""
+        asked.append((hub_id, tuple(allow_patterns)))
+        for pattern in allow_patterns:
+            for file in files.base("flux-dev").glob(pattern):
+                target = hub / file.relative_to(files.base("flux-dev"))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+        return str(hub)
+
+    def strip(tensors):
+        for name in [name for name in tensors if name.startswith("text_encoders.t5xxl.")]:
+            del tensors[name]
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    file = copied(files["flux-dev"], tmp_path / "flux.safetensors", strip)
+    (tmp_path / "flux.palate.json").unlink()
+    expected = picture(load_pipeline(files.base("flux-dev")), "flux-dev")
+    assert np.array_equal(picture(load_pipeline(file), "flux-dev"), expected)
+    weights = [each for each in asked if any("safetensors" in pattern for pattern in each[1])]
+    assert weights == [("black-forest-labs/FLUX.1-dev", ("text_encoder_2/*.safetensors", "text_encoder_2/*.json"))]
 
 
 def test_families_without_a_shared_layout_cannot_be_one_file(files, twins, tmp_path):

@@ -17,6 +17,7 @@ from palate.models.original_names import (
     unet_names,
     vae_names,
 )
+from palate.models.single_file_network import release_of
 from palate.models.tensor_files import StoredTensor
 
 UNET = "model.diffusion_model."
@@ -43,13 +44,14 @@ class Layout:
 
     Attributes:
         title: the models, in plain words.
-        pipeline: the class of their diffusers pipeline.
+        pipeline: the class of their diffusers pipeline; None if the base decides.
         base: the hub id of the release whose configuration, tokenizers and absent parts a file takes by default.
-        parts: by their names in diffusers, the network first.
+        parts: by their names in diffusers, the network first; none if the file is a network that diffusers' own loader
+            reads.
     """
 
     title: str
-    pipeline: str
+    pipeline: str | None
     base: str
     parts: Mapping[str, PartLayout]
 
@@ -101,21 +103,25 @@ FLUX = Layout(
     },
 )
 LAYOUTS = (SD1, SD2, SDXL, REFINER, FLUX)
-READ_AND_WRITTEN = frozenset(layout.pipeline for layout in LAYOUTS)
+READ_AND_WRITTEN = frozenset(str(layout.pipeline) for layout in LAYOUTS)
 """The pipelines whose single files are read and written."""
 
 LORA = re.compile(r"lora_(?:up|down|A|B|te\d?_|unet_)|\.(?:lokr|hada)_w|\.oft_|lora\.(?:up|down)\.")
 QUANTISED = re.compile(r"scaled_fp8$|(?:scale_weight|weight_scale|scale_input|comfy_quant|absmax|quant_map)$")
 """Names of the scales beside weights that are stored as small integers or 8-bit numbers."""
+_NETWORK = r"(?:model\.diffusion_model\.)?"
 OTHER_FAMILIES = (
-    (r"(?:model\.diffusion_model\.)?joint_blocks\.0\.", "Stable Diffusion 3"),
-    (r"(?:model\.diffusion_model\.)?distilled_guidance_layer\.", "Chroma"),
-    (r"(?:model\.diffusion_model\.)?single_stream_modulation\.", "FLUX.2"),
-    (r"(?:model\.diffusion_model\.)?double_layers\.0\.", "AuraFlow"),
-    (r"(?:model\.diffusion_model\.)?double_stream_blocks\.0\.", "HiDream"),
-    (r"(?:model\.diffusion_model\.)?(?:cap_embedder|noise_refiner)\.", "Lumina 2 or Z-Image"),
-    (r"(?:model\.diffusion_model\.)?txt_norm\.", "Qwen-Image"),
-    (r"(?:model\.diffusion_model\.)?head\.modulation", "a video model"),
+    (_NETWORK + r"joint_blocks\.0\.", "Stable Diffusion 3"),
+    (_NETWORK + r"distilled_guidance_layer\.", "Chroma"),
+    (_NETWORK + r"single_stream_modulation\.", "FLUX.2"),
+    (_NETWORK + r"double_layers\.0\.", "AuraFlow"),
+    (_NETWORK + r"double_stream_blocks\.0\.", "HiDream"),
+    (_NETWORK + r"(?:cap_embedder|noise_refiner)\.", "Lumina 2 or Z-Image"),
+    (r"txt_norm\.", "Qwen-Image"),
+)
+"""Families whose networks diffusers' own loader reads from one file, by a tensor of each."""
+OTHER_KINDS = (
+    (_NETWORK + r"head\.modulation", "a video model"),
     (r"control_model\.|controlnet_|input_hint_block", "a ControlNet"),
 )
 NOT_MODELS = (
@@ -138,15 +144,14 @@ def find_layout(file: Path, tensors: Mapping[str, StoredTensor]) -> Layout:
     if (scale := next((name for name in tensors if QUANTISED.search(name)), None)) is not None:
         fix = "give the file in float16, bfloat16, float32 or plain float8"
         raise InputError(f"{file} is quantised (it has {scale!r}), and its weights are not read; {fix}")
-    if any(name.endswith("double_blocks.0.img_attn.qkv.weight") for name in tensors) and not _other(tensors):
+    other = next((family for names, family in OTHER_FAMILIES if _begins(names, tensors)), None)
+    if other is not None:
+        return Layout(other, None, release_of(file, tensors), {})
+    if any(name.endswith("double_blocks.0.img_attn.qkv.weight") for name in tensors):
         return _flux(tensors)
     if f"{UNET}input_blocks.0.0.weight" in tensors and not any(name.startswith("control_model.") for name in tensors):
         return _stable_diffusion(file, tensors)
-    if (family := _other(tensors)) is not None:
-        fix = "save it as a folder with diffusers' from_single_file and save_pretrained, and give the folder"
-        read = ", ".join(layout.title for layout in LAYOUTS)
-        raise InputError(f"{file} is a single file of {family}; those of {read} are read; {fix}")
-    kind = next((kind for names, kind in NOT_MODELS if _begins(names, tensors)), None)
+    kind = next((kind for names, kind in (*OTHER_KINDS, *NOT_MODELS) if _begins(names, tensors)), None)
     what = f"is {kind}, not a model" if kind else f"is no model of a known layout: it has {_shown(tensors)}"
     raise InputError(f"{file} {what}; give a checkpoint with its network, or a folder that diffusers wrote")
 
@@ -163,7 +168,8 @@ def _stable_diffusion(file: Path, tensors: Mapping[str, StoredTensor]) -> Layout
         if _begins(re.escape(reader.prefix), tensors):
             return layout
     width = next((each.shape[1:2] for name, each in tensors.items() if name.endswith("attn2.to_k.weight")), ())
-    return {(2048,): SDXL, (1280,): REFINER, (1024,): SD2}.get(width, SD1)  # a network without text encoders
+    by_width: dict[tuple[int, ...], Layout] = {(2048,): SDXL, (1280,): REFINER, (1024,): SD2}
+    return by_width.get(width, SD1)  # a network without text encoders
 
 
 def _flux(tensors: Mapping[str, StoredTensor]) -> Layout:
@@ -172,10 +178,6 @@ def _flux(tensors: Mapping[str, StoredTensor]) -> Layout:
     guided = f"{prefix}guidance_in.in_layer.weight" in tensors
     base = FLUX.base if guided else "black-forest-labs/FLUX.1-schnell"
     return replace(FLUX, base=base, parts={**FLUX.parts, "transformer": PartLayout(prefix, flux_names)})
-
-
-def _other(tensors: Collection[str]) -> str | None:
-    return next((family for names, family in OTHER_FAMILIES if _begins(names, tensors)), None)
 
 
 def _begins(names: str, tensors: Collection[str]) -> bool:

@@ -19,9 +19,11 @@ from palate.core.files import atomic_folder
 from palate.core.json_files import write_json
 from palate.models.complete import expected_tensors, some
 from palate.models.layouts import V_PREDICTION, ZERO_SNR, Layout, find_layout
+from palate.models.load import quiet_libraries
 from palate.models.lora_file import CARD
 from palate.models.original_names import CONVOLUTION, SWAPPED, TRANSPOSED, OriginalTensor
-from palate.models.parts import read_json
+from palate.models.parts import has_weights, read_json
+from palate.models.single_file_network import check_network, load_network
 from palate.models.source import SCHEDULER, UNUSED, ModelSource, file_digest, resolve
 from palate.models.tensor_files import StoredTensor, tensors_of_file, write_tensors
 
@@ -30,6 +32,8 @@ VERSION = 1
 """Counts changes of what is written, so that nothing that another version wrote is used."""
 TEXT_FILES = ("*.json", "*/*.json", "*.txt", "*/*.txt", "*/*.model")
 """What of a base is needed beside weights: configurations and tokenizers."""
+VARIANTS = ["*.fp16.*", "*.fp16-*", "*.bf16.*", "*.non_ema.*"]
+"""Copies of a release's weights that are not needed."""
 WEIGHTS = (".safetensors", ".bin", ".index.json", ".msgpack", ".onnx", ".h5", ".ckpt")
 DEFAULTS = ("steps", "guidance")
 """What of the base's `palate.json` holds for a file too."""
@@ -60,7 +64,7 @@ def converted(file: Path) -> Path:
     folder = _remembered(made_from) or default_root() / STAGE / f"single-file-{digest(file_digest(file), rest)}"
     if not (folder / PIPELINE).is_dir():
         parts = _plan(file, tensors, layout, base)
-        needed = sum(tensor.size for part in parts.values() for tensor in part.values())
+        needed = sum(tensor.size for part in parts.values() for tensor in part.values()) or stat.st_size
         fix = "free some, or set PALATE_CACHE to a folder on another disk"
         require_space(folder, needed, f"the converted weights of {file}", fix)
         entry = _entry(folder, file, layout)
@@ -68,6 +72,8 @@ def converted(file: Path) -> Path:
             if not (folder / PIPELINE).is_dir():  # another process may have made it
                 with atomic_folder(folder / PIPELINE) as partial:
                     _write(partial, parts, base.folder, tensors, defaults)
+                    if not layout.parts:
+                        _write_network(partial / base.network, file, base)
     _entry(folder, file, layout)
     write_json(folder / MADE_FROM, made_from)
     return folder / PIPELINE
@@ -104,7 +110,7 @@ def _base(file: Path, layout: Layout, card: Mapping[str, Any]) -> ModelSource:
         raise InputError(f"{where} must be a pipeline's folder or a hub id; it only gives configuration and tokenizers")
     if isinstance(base.base, str):
         base = ModelSource(_release(file, layout, TEXT_FILES, base.base))
-    if base.family != layout.pipeline:
+    if layout.pipeline not in (None, base.family):
         raise InputError(f"{where} is a {base.family}, and the file is one of {layout.title}; name one of its family")
     return base
 
@@ -116,7 +122,7 @@ def _release(file: Path, layout: Layout, patterns: Collection[str], hub_id: str 
 
     hub_id = hub_id or layout.base
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(patterns)))
+        return Path(snapshot_download(hub_id, allow_patterns=list(patterns), ignore_patterns=VARIANTS))
     except (OSError, ValueError) as error:
         absent = isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled))
         reason = "" if absent else f" ({str(error).strip().splitlines()[0].rstrip('.')})"
@@ -131,7 +137,7 @@ def _release(file: Path, layout: Layout, patterns: Collection[str], hub_id: str 
 def _base_digest(base: ModelSource) -> str:
     """Of a base's files of text; its weights are only linked to."""
     texts = sorted(file for pattern in TEXT_FILES for file in base.folder.glob(pattern))
-    return digest(*((str(file.relative_to(base.folder)), file.read_bytes().hex()) for file in texts))
+    return digest(*((str(file.relative_to(base.folder)), file_digest(file)) for file in texts))
 
 
 def _plan(
@@ -139,10 +145,12 @@ def _plan(
 ) -> dict[str, dict[str, StoredTensor]]:
     """What to write for each part that is in the file: its tensors as diffusers names and shapes them."""
     found: dict[str, dict[str, StoredTensor]] = {}
+    if not layout.parts:
+        check_network(file, tensors, layout.title, base.folder, base.network)
+        for part in filter(lambda part: has_weights(base.folder / part), base.encoders()):
+            _require_part(file, layout, base, part)
     for part, stored in layout.parts.items():
-        here = {
-            name.removeprefix(stored.prefix): each for name, each in tensors.items() if name.startswith(stored.prefix)
-        }
+        here = _below(stored.prefix, tensors)
         entry = base.index.get(part)
         if entry is None or entry[1] is None:
             raise InputError(f"the base of {file}, {base.base}, has no {part!r}; name a base of {layout.title}")
@@ -240,6 +248,14 @@ def _write(
     _say_prediction(folder / SCHEDULER / "scheduler_config.json", tensors)
     if defaults:
         write_json(folder / CARD, defaults)
+
+
+def _write_network(folder: Path, file: Path, base: ModelSource) -> None:
+    """The network that diffusers' own loader reads, in the place of the base's."""
+    network = load_network(file, base.folder, base.network)
+    shutil.rmtree(folder)
+    with quiet_libraries():
+        network.save_pretrained(folder)
 
 
 def _say_prediction(scheduler: Path, tensors: Collection[str]) -> None:
