@@ -21,6 +21,7 @@ COMMANDS = [
     "palate collect export",
     "palate collect import",
     "palate score",
+    "palate score serve",
     "palate filter",
     "palate caption",
     "palate prefer",

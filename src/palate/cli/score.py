@@ -1,17 +1,22 @@
-"""`palate score`."""
+"""`palate score` and `palate score serve`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from palate.cli.dispatch import Command
 from palate.core.config import parse
+from palate.score.serve import ServeScorersConfig
 from palate.score.stage import ScoreConfig
 
-DESCRIPTION = "Lets judges and reward models score each image of a folder."
+DESCRIPTION = "Lets judges and reward models score each image of a folder; `palate score serve` serves scorers."
+SERVE = "Serves scorers over HTTP: the scorer remote:<address> of another environment or machine."
 
 
 def run(argv: Sequence[str]) -> int:
-    """Scores and prints each scorer's mean, spread and range."""
+    """Scores and prints each scorer's mean, spread and range; or serves scorers."""
+    if argv[:1] == ["serve"]:
+        return _serve(argv[1:])
     config = parse(ScoreConfig, argv, prog="palate score", description=DESCRIPTION)
 
     from palate.score.stage import SCORES, read_summaries, score
@@ -25,3 +30,14 @@ def run(argv: Sequence[str]) -> int:
     print(f"each image's scores are in {folder / SCORES}")
     print(f"next: palate prefer from-scores --scores {folder} --out {folder}-preferences")
     return 0
+
+
+def _serve(argv: Sequence[str]) -> int:
+    config = parse(ServeScorersConfig, argv, prog="palate score serve", description=SERVE)
+    from palate.score.serve import serve_scorers
+
+    serve_scorers(config)
+    return 0
+
+
+COMMANDS = {"serve": Command(SERVE, _serve)}

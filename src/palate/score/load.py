@@ -115,6 +115,7 @@ BUILT_IN = {
     "ocr": ScorerFamily("palate.score.ocr:OcrScorer", "ocr", "quoted"),
     "nsfw": ScorerFamily("palate.score.nsfw:NsfwScorer", "nsfw", "open_nsfw"),
     "safety": ScorerFamily("palate.score.safety:SafetyScorer", "safety", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    "remote": ScorerFamily("palate.score.remote:RemoteScorer", "remote:http://127.0.0.1:8400"),
     "implicit": ScorerFamily("palate.score.implicit:ImplicitScorer", "implicit:runs/dpo"),
     "reward": ScorerFamily("palate.score.reward:RewardScorer", "reward:runs/reward"),
     "python": ScorerFamily("palate.score.user:UserScorer", FORM),

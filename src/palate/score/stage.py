@@ -102,6 +102,8 @@ def score(config: ScoreConfig) -> Path:
     rows = read_scores(run.path, [scorer.name for scorer in scorers])
     summaries = {scorer.name: asdict(_summary(scorer, rows)) for scorer in scorers}
     changed = {"scored again": again} if again else {}
+    repeated = {scorer.name: getattr(scorer, "repeated", 0) for scorer in scorers}
+    changed |= {f"requests repeated by {name}": count for name, count in repeated.items() if count}
     run.finish({"images": len(rows), **changed, **tally.summary(), **cut, "scores": summaries})
     return run.path
 
