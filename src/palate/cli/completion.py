@@ -73,11 +73,11 @@ def _add_commands(parser: ArgumentParser, commands: Mapping[str, Command]) -> No
     for name, command in commands.items():
         help = command.help.replace("%", "%%")
         child = below.add_parser(name, help=help, description=help)
-        if command.commands:
-            _add_commands(child, command.commands)
-        elif config := configuration_of(command.run):
+        if config := configuration_of(command.run):
             for flag_name, flag in flags(config).items():
                 _add_flag(child, flag_name, flag)
+        if command.commands:
+            _add_commands(child, command.commands)
 
 
 def _add_flag(parser: ArgumentParser, name: str, flag: Flag) -> None:

@@ -26,14 +26,12 @@ from palate.core.plugins import ScorerFacts
 from palate.core.progress import note
 from palate.records.decode import rgb
 from palate.score.base import Images, to_images
+from palate.score.serve import PROTOCOL, TOKEN
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-PROTOCOL = 1
-TOKEN = "PALATE_SCORE_TOKEN"
-"""The environment variable with the token that the server asks for, if it does."""
 ATTEMPTS = 5
 FIRST_WAIT = 1.0
 """Seconds before the second attempt; each further one waits twice as long."""

@@ -8,15 +8,16 @@ import binascii
 import hmac
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from palate.core.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from palate.score.base import Scorer
 
@@ -24,6 +25,11 @@ LARGEST = 256 * 1024 * 1024
 """Bytes of a request's body."""
 MOST = 256
 """Images in a request."""
+PROTOCOL = 1
+TOKEN = "PALATE_SCORE_TOKEN"
+"""The environment variable with the token that a server asks for, if it does."""
+Answer: TypeAlias = tuple[int, dict[str, Any]]
+"""A status and an object."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -56,7 +62,6 @@ def serve_scorers(config: ServeScorersConfig) -> None:
         InputError: there is no such scorer.
     """
     from palate.score.load import load_scorer
-    from palate.score.remote import TOKEN
 
     try:
         import uvicorn
@@ -86,53 +91,67 @@ def score_app(scorers: Sequence[Scorer], token: str | None = None) -> Starlette:
         token: what `Authorization: Bearer` must have, if anything.
     """
     from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    from palate.score.remote import PROTOCOL
+    answers = _Answers(scorers, token)
+    routes = {"/scorers": (answers.describe, "GET"), "/score": (answers.score, "POST")}
+    return Starlette(
+        routes=[Route(path, answers.json(answer), methods=[method]) for path, (answer, method) in routes.items()]
+    )
 
-    by_name = {scorer.name: scorer for scorer in scorers}
-    prints = {scorer.name: scorer.fingerprint() for scorer in scorers}
-    turn = asyncio.Lock()  # scorers are not made for several threads
 
-    def refused(request: Request) -> JSONResponse | None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if token is None or hmac.compare_digest(given.encode(), token.encode()):
-            return None
-        return JSONResponse({"error": "the token is missing or wrong"}, 401)
+class _Answers:
+    """The answers to requests, each a status and an object."""
 
-    async def describe(request: Request) -> JSONResponse:
+    def __init__(self, scorers: Sequence[Scorer], token: str | None) -> None:
+        self._scorers, self._token = {scorer.name: scorer for scorer in scorers}, token
+        self._prints = {scorer.name: scorer.fingerprint() for scorer in scorers}
+        self._turn = asyncio.Lock()  # scorers are not made for several threads
+
+    def json(self, answer: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
+        """The function of a route: checks the token, and sends an answer as JSON."""
+        from starlette.responses import JSONResponse
+
+        async def respond(request: Request) -> Response:
+            given = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if self._token is not None and not hmac.compare_digest(given.encode(), self._token.encode()):
+                return JSONResponse({"error": "the token is missing or wrong"}, 401)
+            status, content = await answer(request)
+            return JSONResponse(content, status)
+
+        return respond
+
+    async def describe(self, request: Request) -> Answer:
+        """What the scorers are."""
         about = [
             {
                 "name": name,
                 "higher_is_better": scorer.higher_is_better,
                 "reads_prompt": scorer.reads_prompt,
-                "fingerprint": prints[name],
+                "fingerprint": self._prints[name],
             }
-            for name, scorer in by_name.items()
+            for name, scorer in self._scorers.items()
         ]
-        return refused(request) or JSONResponse({"protocol": PROTOCOL, "scorers": about})
+        return 200, {"protocol": PROTOCOL, "scorers": about}
 
-    async def score(request: Request) -> JSONResponse:
-        if answer := refused(request):
-            return answer
+    async def score(self, request: Request) -> Answer:
+        """The scores of a request's images."""
+        from starlette.concurrency import run_in_threadpool
+
         body = bytearray()
         async for chunk in request.stream():
             body += chunk
             if len(body) > LARGEST:
-                return JSONResponse({"error": f"a request has at most {LARGEST} bytes; send fewer images"}, 413)
+                return 413, {"error": f"a request has at most {LARGEST} bytes; send fewer images"}
         try:
-            scorer, images, prompts = _asked(json.loads(body), by_name)
-            async with turn:
+            scorer, images, prompts = _asked(json.loads(body), self._scorers)
+            async with self._turn:
                 found = await run_in_threadpool(_scores, scorer, images, prompts)
         except (InputError, ValueError) as error:
-            return JSONResponse({"error": " ".join(str(error).split())}, 400)
+            return 400, {"error": " ".join(str(error).split())}
         except Exception as error:  # a scorer's own; the server goes on
-            return JSONResponse({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}, 500)
-        return JSONResponse({"scores": found, "fingerprint": prints[scorer.name]})
-
-    return Starlette(routes=[Route("/scorers", describe), Route("/score", score, methods=["POST"])])
+            return 500, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        return 200, {"scores": found, "fingerprint": self._prints[scorer.name]}
 
 
 def _scores(scorer: Scorer, images: Sequence[Any], prompts: Sequence[str]) -> list[float]:
@@ -152,8 +171,8 @@ def _asked(body: Any, scorers: Mapping[str, Scorer]) -> tuple[Scorer, list[Any],
     """
     if not isinstance(body, dict):
         raise InputError("a request is an object with 'prompts' and 'images'")
-    name = body.get("scorer") or (next(iter(scorers)) if len(scorers) == 1 else None)
-    if name not in scorers:
+    name = body.get("scorer", next(iter(scorers)) if len(scorers) == 1 else "")
+    if not isinstance(name, str) or name not in scorers:
         raise InputError(f"there is no scorer {name!r}; there are {', '.join(scorers)}")
     prompts, encoded = body.get("prompts"), body.get("images")
     for title, values in (("prompts", prompts), ("images", encoded)):
