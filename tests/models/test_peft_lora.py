@@ -117,7 +117,7 @@ def narrower(tensors: dict[str, torch.Tensor]) -> None:
     [
         (nan, "not finite"),
         (deeper, "1 of the 17 layers are not in its network"),
-        (lambda tensors: tensors.pop(next(iter(tensors))), "31 tensors, of which the model takes"),
+        (lambda tensors: tensors.pop(next(iter(tensors))), "1 of the 16 layers have one of their two matrices alone"),
         (narrower, "is not a LoRA for .* a PixArtSigmaPipeline: 1 of the 16 layers are of other sizes there"),
     ],
     ids=["nan", "a layer that the model lacks", "a tensor is missing", "another width"],

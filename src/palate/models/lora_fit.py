@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from palate.core.errors import InputError
 from palate.models.complete import some
-from palate.models.layouts import LAYOUTS
-from palate.models.lora_file import Lora
+from palate.models.layouts import LAYOUTS, LORA
+from palate.models.lora_file import PEFT_CONFIG, PEFT_FILE, Lora
 from palate.models.parts import check_weights, variants
 from palate.models.tensor_files import file_metadata
 
@@ -22,6 +22,7 @@ NETWORK = re.compile(
     r"(?P<layer>.+?)[._]lora(?:\.|_)(?P<kind>down|up|A|B)\.(?:default\.)?weight"
 )
 """Names of the matrices of a network's LoRA: of diffusers, ComfyUI, peft and kohya."""
+PEFT_NAMES = "base_model.model."
 BY_METADATA = (
     (r"stable-diffusion-xl|sdxl", "Stable Diffusion XL"),
     (r"stable-diffusion-v1|sd_v1", "Stable Diffusion 1"),
@@ -46,23 +47,32 @@ Widths = dict[str, tuple[int, int]]
 
 
 def check_fits(lora: Lora, source: ModelSource) -> None:
-    """Checks that every layer of a network's LoRA is in the network of a model.
+    """Checks that a file is a LoRA, and that every layer of a network's LoRA is in the network of a model.
 
     A LoRA whose names are in no known format passes, and is checked when it is loaded.
 
     Raises:
-        InputError: layers are absent or have other widths; the message says for what the LoRA seems to be made.
+        InputError: it is not a LoRA; or layers are absent, or have other widths, or one matrix alone. The message says
+            for what the LoRA seems to be made.
     """
+    header = check_weights(lora.file)
+    if not any(LORA.search(name) for name in header):
+        fix = "a model is given as the base, before the first +" if header else "fetch it again"
+        raise InputError(f"{lora.file} is not a LoRA: none of its {len(header)} tensors has the name of one; {fix}")
+    unread = source.network == "unet" and not lora.is_peft  # diffusers reads these names for some transformers
+    if unread and any(name.startswith(PEFT_NAMES) for name in header):
+        fix = f"name it {PEFT_FILE} and put peft's {PEFT_CONFIG}, which has its alpha, beside it"
+        raise InputError(f"{lora.file} is a LoRA in peft's names; {fix}")
     network, family = source.network, source.family
     found = next(iter(variants(source.folder / network).values()), [])
     shapes = {name: tuple(entry["shape"]) for file in found for name, entry in check_weights(file).items()}
-    wanted = lora_widths(check_weights(lora.file))
-    if not shapes or not wanted:
-        return
-    known = layer_widths(shapes, network, family, source.config(network))
-    absent = {layer for layer in wanted if layer not in known}
-    wrong = absent or {layer for layer, (ins, outs) in wanted.items() if not _fits(known[layer], ins, outs)}
-    if wrong:
+    wanted = lora_widths(header)
+    known = layer_widths(shapes, network, family, source.config(network)) if shapes and wanted else {}
+    absent = {layer for layer in wanted if known and layer not in known}
+    if half := {layer for layer, widths in wanted.items() if None in widths and not absent}:
+        what = f"{len(half)} of the {len(wanted)} layers have one of their two matrices alone: {some(half)}"
+        raise InputError(f"{lora.file} cannot be used whole: {what}; fetch it again")
+    if wrong := absent or {layer for layer, widths in wanted.items() if known and widths != known[layer]}:
         kind = "not in its network" if absent else "of other sizes there"
         what = f"{len(wrong)} of the {len(wanted)} layers are {kind}: {some(wrong)}"
         raise InputError(f"{lora.file} is not a LoRA for {source.base}, a {family}: {what}; {made_for(lora.file)}")
@@ -107,10 +117,6 @@ def made_for(file: Path) -> str:
     width = next((ins for layer, (ins, _) in lora_widths(header).items() if layer.endswith("attn2_to_k")), None)
     family = family or BY_WIDTH.get(width or 0)
     return f"it seems to be made for {family}" if family else "it was made for another model"
-
-
-def _fits(known: tuple[int, int], ins: int | None, outs: int | None) -> bool:
-    return ins in (None, known[0]) and outs in (None, known[1])
 
 
 def _first(table: Iterable[tuple[str, str]], texts: Collection[str]) -> str | None:

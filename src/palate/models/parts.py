@@ -24,9 +24,9 @@ WEIGHTS_NAME = re.compile(
 `model-00001-of-00002.fp16.safetensors`."""
 OTHERS = ("scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
 """Files in the folders of parts without weights: a scheduler, a tokenizer, an image processor."""
-UNSUPPORTED = ("dora_scale", "bundle_emb.")
-"""Parts of the names of LoRA tensors that diffusers reads but does not apply: kohya's DoRA, and embeddings of new
-words."""
+UNSUPPORTED = ("dora_scale", "bundle_emb.", ".hada_w", ".oft_")
+"""Parts of the names of LoRA tensors that diffusers does not apply: kohya's DoRA, embeddings of new words, LoHa and
+OFT."""
 PREFERRED = ("fp16", "bf16")
 """The order of preference among several variants if the plain weights are missing."""
 

@@ -241,13 +241,21 @@ def _write(
             if not file.name.endswith(WEIGHTS):
                 shutil.copyfile(file, folder / part / file.name)
             elif part not in parts:
-                (folder / part / file.name).symlink_to(file.resolve())
+                _link(folder / part / file.name, file.resolve())
         if part in parts:
             name = "diffusion_pytorch_model" if entry[0] == "diffusers" else "model"
             write_tensors(folder / part / f"{name}.safetensors", parts[part], {"format": "pt"})
     _say_prediction(folder / SCHEDULER / "scheduler_config.json", tensors)
     if defaults:
         write_json(folder / CARD, defaults)
+
+
+def _link(link: Path, file: Path) -> None:
+    """A link to a file, or a copy where links are not permitted, as on Windows."""
+    try:
+        link.symlink_to(file)
+    except (OSError, NotImplementedError):
+        shutil.copyfile(file, link)
 
 
 def _write_network(folder: Path, file: Path, base: ModelSource) -> None:
