@@ -116,7 +116,7 @@ def test_streamed_training_ends_with_the_weights_of_cached_training(dpo_config, 
     cached = run(dpo_config(**common, cache=tmp_path / "a"))
     assert_same_weights(cached, run(dpo_config(**common, latents="streamed", out=tmp_path / "streamed")))
     kept = [each.about["pixels"] for each in list_entries(tmp_path / "a") if each.about["kind"] == "latents"]
-    assert sorted(map(str, kept)) == ["16", "16 x 32", "32 x 16"]  # the oblong ones fill those of 24
+    assert sorted(map(str, kept)) == ["16", "16 x 32 pixels", "32 x 16 pixels"]  # the oblong ones fill those of 24
 
 
 def test_square_images_end_with_the_weights_of_the_square_crop_bit_for_bit(dpo_config, world, mixed, tmp_path):

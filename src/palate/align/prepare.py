@@ -164,7 +164,7 @@ def prepare_cached(
         def encode(rows: np.ndarray) -> dict[str, Tensor]:
             return {"latents": encoders.latents([examples.images[each] for each in images[rows].tolist()], size)}
 
-        pixels = {"pixels": size.height if size.height == size.width else str(size)}
+        pixels = {"pixels": size.height if size.height == size.width else f"{size} pixels"}
         entry = Entry(root / f"latents-{pictures[bucket]}", {"kind": "latents", **about, **pixels})
         rows = np.searchsorted(images, wanted)
         return _Filling(entry, len(images), encode, rows, 4 * encoders.images_at_once(size), accelerator)

@@ -68,7 +68,7 @@ class BucketGrid:
     def pixels(self) -> int | str:
         """The resolutions as a number or a text, for the description of a cache."""
         numbers = self.resolutions
-        return numbers[0] if len(numbers) == 1 else ", ".join(map(str, numbers))
+        return numbers[0] if len(numbers) == 1 else f"{' and '.join(map(str, numbers))} pixels"
 
     @property
     def buckets(self) -> list[Bucket]:
