@@ -116,13 +116,12 @@ def identity_of(encoders: Encoders, examples: Examples, buckets: ImageBuckets) -
 
     Equal models, data and libraries have equal digests.
     """
-    source = encoders.source
-    latents = []
+    source, latents = encoders.source, []
+    autoencoder, library = source.fingerprint("vae"), library_versions("diffusers")
     for size, images in zip(buckets.sizes, buckets.images):
-        pixels = size.height if size.height == size.width else tuple(size)
-        picture = source.fingerprint("vae"), pixels, str(encoders.latents_dtype)
-        same = array_digest(examples.images.digest[images])
-        latents.append(digest("mode", *picture, same, library_versions("diffusers")))
+        pixels = size.height if size.height == size.width else tuple(size)  # squares: as before
+        which = array_digest(examples.images.digest[images])
+        latents.append(digest("mode", autoencoder, pixels, str(encoders.latents_dtype), which, library))
     text = source.fingerprint(*source.readers()), str(encoders.dtype), texts_digest(examples.prompts)
     return latents, digest(*text, library_versions("diffusers", "transformers"))
 
