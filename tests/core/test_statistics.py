@@ -16,6 +16,7 @@ from palate.core.statistics import (
     effective_count,
     grouped_rate,
     mean,
+    median,
     rate,
     rate_difference,
     ratio,
@@ -197,3 +198,21 @@ def test_the_bootstrap_repeats_for_a_seed():
     x = np.random.default_rng(0).random((30, 2))
     assert mean(x, seed=3) == mean(x, seed=3)
     assert mean(x, seed=3) != mean(x, seed=4)
+
+
+def test_a_median_has_no_interval_from_five_prompts_and_one_of_no_width_where_all_scores_agree():
+    few, alike = median(np.arange(5.0)[:, None]), median(np.full((8, 2), 3.0))
+    assert few.value == 2.0 and not few.known
+    assert (alike.value, alike.low, alike.high) == (3.0, 3.0, 3.0)
+
+
+def test_the_interval_of_a_median_contains_the_true_median_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    inside = [(found := median(rng.lognormal(size=(40, 1)))).low <= 1.0 <= found.high for _ in range(400)]
+    assert 0.92 < np.mean(inside) < 0.99
+
+
+def test_a_median_of_images_that_are_alike_within_a_prompt_knows_no_more_than_its_prompts():
+    scores = np.random.default_rng(1).normal(size=(40, 1))
+    one, four = median(scores), median(np.repeat(scores, 4, 1))
+    assert four.high - four.low == pytest.approx(one.high - one.low, rel=0.1)

@@ -40,3 +40,15 @@ def test_frozen_weights_have_no_average_and_a_restored_average_is_the_saved_one(
     kept = {name: value.clone() + 1 for name, value in average.tensors().items()}
     average.restore(kept)
     assert torch.equal(average.tensors()["weight"], kept["weight"])
+
+
+def test_an_average_that_was_applied_for_a_block_leaves_the_weights_as_they_were():
+    network = nn.Linear(3, 3)
+    average = WeightAverage(network, 0.5)
+    with torch.no_grad():
+        network.weight.mul_(3)
+    before, averaged = network.weight.clone(), average.tensors()["weight"].clone()
+    with pytest.raises(KeyError), average.applied():
+        assert torch.equal(network.weight, averaged)
+        raise KeyError
+    assert torch.equal(network.weight, before) and torch.equal(average.tensors()["weight"], averaged)

@@ -156,3 +156,47 @@ def test_without_a_run_folder_nothing_is_written(tmp_path):
     line.loop.run_folder = None
     line.train()
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml"}
+
+
+class Watching:
+    """An observer that is due at step 0 and at every third one, and that may be interrupted."""
+
+    def __init__(self, out: Path, interrupted_at: int | None = None) -> None:
+        self.out, self.interrupted_at, self.seen, self.lines = out, interrupted_at, [], 0
+
+    def resumed(self, done: int) -> None:
+        self.first = done
+
+    def due(self, done: int) -> bool:
+        return done % 3 == 0 and done not in [step for step, _ in self.seen]
+
+    def observe(self, done: int, interrupted: Callable[[], bool]) -> bool:
+        if done == self.interrupted_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        if interrupted():
+            return False
+        self.seen.append((done, names(self.out) if done else []))
+        return True
+
+    def logged(self) -> None:
+        self.lines += 1
+
+
+def test_an_observer_is_called_after_a_checkpoint_of_its_step_and_after_each_line(tmp_path):
+    line = Line(tmp_path / "run")
+    line.loop.observer = watching = Watching(tmp_path / "run")
+    line.train()
+    assert watching.seen == [(0, []), (3, ["step-3"]), (6, ["step-6"]), (9, ["step-9"])]
+    assert watching.first == 0 and watching.lines == len(lines(tmp_path / "run"))
+    assert line.weights() == Line(tmp_path / "alone").train().weights()
+
+
+def test_an_observer_that_was_interrupted_observes_again_when_the_run_is_resumed(tmp_path):
+    first = Line(tmp_path / "run")
+    first.loop.observer = Watching(tmp_path / "run", interrupted_at=6)
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    second = Line(tmp_path / "run")
+    second.loop.observer = watching = Watching(tmp_path / "run")
+    assert second.train().weights() == Line(tmp_path / "alone").train().weights()
+    assert watching.first == 6 and [step for step, _ in watching.seen] == [6, 9]

@@ -4,8 +4,9 @@ The rules are tried in this order, and the first one that holds is the diagnosis
 of the logged lines, *first* the first line. An error *rises* by so many per cent of the base model's error on the same
 images and draws: of the training examples where the method measures the base model, otherwise of the held-out ones.
 *Preferred* are winners and first places, *other* are losers and last places; a method of single images has one error,
-the preferred one. Training has *improved* if its accuracy has risen by `ACCURACY_RISE`, or if its late loss is below
-the first one by more than twice its standard error.
+the preferred one. Training has *improved* if its accuracy has risen by `ACCURACY_RISE`, if its late loss is below the
+first one by more than twice its standard error, or if the other images' error has risen more than the preferred images'
+by more than twice the standard error of that difference.
 
 | diagnosis | rule |
 |---|---|

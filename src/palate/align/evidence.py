@@ -49,9 +49,13 @@ class Evidence:
 
     @property
     def improved(self) -> bool:
-        """Whether training has improved by more than noise: its accuracy where it has one, or its loss."""
+        """Whether training has improved by more than noise: its accuracy, its loss, or the gap between its images.
+
+        With an anchor the loss varies with the images and times of a batch, and the gap is then the clearest sign.
+        """
         by_accuracy = self.accuracy_rise is not None and self.accuracy_rise >= ACCURACY_RISE
-        return by_accuracy or self.late_loss < self.first_loss - 2 * self.loss_noise
+        by_gap = self.gap is not None and self.gap_noise > 0 and self.gap > 2 * self.gap_noise
+        return by_accuracy or by_gap or self.late_loss < self.first_loss - 2 * self.loss_noise
 
     @property
     def accuracy_rise(self) -> float | None:

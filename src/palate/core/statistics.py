@@ -139,7 +139,8 @@ def median(x: np.ndarray) -> Estimate:
         return Estimate(value, math.nan, math.nan, x.size)
     below = (x < value) + 0.5 * (x == value)
     share = rate(below)
-    low, high = np.quantile(x, np.clip([share.low, share.high], 0, 1))
+    low = np.quantile(x, max(share.low, 0.0), method="lower")  # the next score outside: in between is too narrow
+    high = np.quantile(x, min(share.high, 1.0), method="higher")
     return Estimate(value, float(min(low, value)), float(max(high, value)), x.size)
 
 
