@@ -77,6 +77,11 @@ def test_no_gap_or_no_rise_is_not_memorised(accuracy, losses, on_held_out):
     assert diagnose(lines, held_out(*losses, accuracy=on_held_out)).name == "healthy"
 
 
+def test_examples_that_were_seen_once_cannot_be_memorised():
+    lines = [{**line, "epoch": 1.0} for line in pairs(0.09, 0.12, accuracy=(0.5, 0.95))]
+    assert diagnose(lines, held_out(0.69, 0.68, 0.75)).name == "healthy"
+
+
 def test_without_an_accuracy_it_is_memorised_by_the_losses_alone():
     rows = [{"step": step, "held_out": {"loss": loss}} for step, loss in ((0, 0.2), (50, 0.19), (100, 0.21))]
     assert diagnose(curve(loss=(0.2, 0.1)), rows).name == "memorised"

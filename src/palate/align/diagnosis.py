@@ -13,8 +13,8 @@ by more than twice the standard error of that difference.
 | too early to tell | fewer than `ENOUGH_LINES` lines |
 | learning rate too high | the late loss is above `LOSS_RISE` times the first one, or the late norm of the gradient \
 above `NORM_RISE` times the first one |
-| memorised | training has improved, and held-out feedback got \
-worse: its loss is `WORSE` above its lowest, and its accuracy is `GAP` below that of training |
+| memorised | training has improved and has seen its examples more than once, and held-out feedback got worse: \
+its loss is `WORSE` above its lowest, and its accuracy is `GAP` below that of training |
 | both errors rise | the errors of preferred and of other images both rise by more than `ERROR_RISE` |
 | only the loser moves | the other images' error rises more than the preferred images', and less than `SHARE` of the \
 difference comes from the preferred images |
@@ -114,7 +114,7 @@ def _learning_rate(e: Evidence) -> str:
 
 
 def _memorised(e: Evidence) -> str:
-    if e.held_out_loss is None or e.lowest_loss is None or not e.improved:
+    if e.held_out_loss is None or e.lowest_loss is None or not e.improved or e.epoch <= 1:
         return ""
     if e.held_out_loss - e.lowest_loss <= WORSE * abs(e.lowest_loss):
         return ""

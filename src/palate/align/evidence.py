@@ -20,6 +20,7 @@ class Evidence:
 
     Attributes:
         lines: how many lines of metrics there are.
+        epoch: how often training has gone through the examples; infinite where that was not logged.
         first_loss, late_loss, loss_noise: the training loss, and the standard error of the late one.
         first_norm, late_norm: the norm of the gradient.
         first_accuracy, late_accuracy: the training accuracy.
@@ -31,6 +32,7 @@ class Evidence:
     """
 
     lines: int
+    epoch: float
     first_loss: float
     late_loss: float
     loss_noise: float
@@ -73,6 +75,7 @@ def evidence_of(lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, 
     moved, gap, noise, preferred, other = _errors(lines, last)
     return Evidence(
         lines=len(lines),
+        epoch=lines[-1].get("epoch", math.inf),
         first_loss=lines[0]["loss"],
         late_loss=_late(lines, "loss") or 0.0,
         loss_noise=noise_of(_column(lines, "loss")),
