@@ -1,6 +1,6 @@
 """What the curves of a run look like, in words, by stated rules. A pure function of the logged numbers.
 
-The rules are tried in this order, and the first one that holds is the diagnosis. *Late* is the mean over the last fifth
+The rules are tried in this order, and the first one that holds is the diagnosis. *Late* is the mean over the last third
 of the logged lines, *first* the first line. An error *rises* by so many per cent of the base model's error on the same
 images and draws: of the training examples where the method measures the base model, otherwise of the held-out ones.
 *Preferred* are winners and first places, *other* are losers and last places; a method of single images has one error,
@@ -40,7 +40,7 @@ Name = Literal[
 ]
 
 ENOUGH_LINES = 5
-"""A fifth of the lines is then at least one."""
+"""A third of five lines is one."""
 LOSS_RISE = 1.25
 """DPO's loss begins at log 2 = 0.69. On tiny-sd lines of runs that learn vary by 8% around it; with a learning rate
 that is too high the loss ended at 1.8 and 64 (docs/lab-notes.md)."""
@@ -151,7 +151,7 @@ def _only_loser(e: Evidence) -> str:
 def _healthy(e: Evidence) -> str:
     if not e.improved or (e.gap is not None and e.moved is not None and e.moved > 2 * e.gap_noise):
         return ""
-    parts = [f"the loss fell from {e.first_loss:.3g} to {e.late_loss:.3g}"]
+    parts = [f"the loss went from {e.first_loss:.3g} to {e.late_loss:.3g}"]
     if e.late_accuracy is not None:
         parts.append(f"accuracy is {e.late_accuracy:.2f}")
     if e.held_out_accuracy is not None:

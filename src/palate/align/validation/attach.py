@@ -93,6 +93,7 @@ def _held_out(trainer: Trainer, ready: ReadyInputs, source: ModelSource, run: Ru
         ready.prepared.identity,
         *few_steps(source, config.timesteps),
         *quantization_identity(config.quantize),
+        *quantization_identity(config.quantize),
     )
     root, about = (config.cache or default_root()) / "align", {"model": config.model, "data": config.held_out}
     at_once, views = REFERENCE_AT_ONCE * trainer.micro_batch, inputs.examples.view[inputs.rows].ravel()
