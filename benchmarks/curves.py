@@ -9,6 +9,7 @@ Runs each of `recipes/curves/*.yaml` (finished runs are not repeated), prints it
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from palate.align.methods.dpo import DPOConfig
 from palate.align.stage import align
@@ -65,7 +67,9 @@ def draw_curves(run: Path, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8, frameon=False)
         axes.set_xlabel("step", fontsize=8)
-    figure.savefig(path, dpi=100)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    Image.open(buffer).convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(path, optimize=True)
 
 
 def plot(axes: Any, rows: list[dict[str, Any]], label: str, name: str, **style: Any) -> None:

@@ -86,17 +86,17 @@ def _held_out(trainer: Trainer, ready: ReadyInputs, source: ModelSource, run: Ru
     denoiser = trainer.denoiser
     batches = Batches.of(denoiser, inputs.examples, held_out_draws(inputs.examples), ready.prepared)
     wrapped, denoiser.network = denoiser.network, trainer.network
+    at_once, views = REFERENCE_AT_ONCE * trainer.micro_batch, inputs.examples.view[inputs.rows].ravel()
     identity = digest(
         source.fingerprint(source.network, "scheduler"),
         str(trainer.dtype),
         config.train,
         ready.prepared.identity,
+        at_once,  # rounding depends on it, and at step 0 a held-out accuracy is a half only if nothing is rounded
         *few_steps(source, config.timesteps),
-        *quantization_identity(config.quantize),
         *quantization_identity(config.quantize),
     )
     root, about = (config.cache or default_root()) / "align", {"model": config.model, "data": config.held_out}
-    at_once, views = REFERENCE_AT_ONCE * trainer.micro_batch, inputs.examples.view[inputs.rows].ravel()
     with run.timer("reference"):
         reference = measure_errors(
             denoiser, batches, [views] * DRAWS, at_once, identity, root, about, accelerator, trainer.dtype, TITLE
