@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -105,3 +107,15 @@ def test_a_file_that_does_not_fit_its_base_is_refused(files, tmp_path):
     wider = random_stable_diffusion(tmp_path / "wider", width=32)
     with pytest.raises(InputError, match=r"of the shape \(.*\) instead of \(.*\); its base is a model of another size"):
         resolve(copied(files["sd-eps"], tmp_path / "w.safetensors", base=wider)).check()
+
+
+def test_a_base_only_gives_configuration_and_its_safety_checker_is_not_taken(files, twins, tmp_path):
+    """As with diffusers' `from_single_file`, which adds none."""
+    checked = random_stable_diffusion(tmp_path / "checked", safety_threshold=2.0)
+    assert load_pipeline(checked).safety_checker is not None
+    file = copied(files["sd-eps"], tmp_path / "x.safetensors", base=checked)
+    assert load_pipeline(file).safety_checker is None
+    for base in (f"{checked}+{file}", str(files["sd-eps"])):
+        (tmp_path / "x.palate.json").write_text(json.dumps({"base": base}))
+        with pytest.raises(InputError, match=r"x.safetensors, .* must be a pipeline's folder or a hub id"):
+            resolve(file).check()

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from palate.models.families import FAMILIES, UNSUPPORTED, load_adapter, missing_packages
-from palate.models.layouts import READ_AND_WRITTEN
+from palate.models.layouts import OTHER_FAMILIES, READ_AND_WRITTEN
 
 if TYPE_CHECKING:
     from palate.diffusion.parametrization import Parametrization
@@ -73,6 +73,7 @@ def list_models(config: ModelsConfig) -> Iterator[str]:
             yield f"  needs:     {', '.join(shown)}"
     yield "\nA model is a built-in name, a folder, a file, a run or a hub id, and any of these with LoRAs at weights:"
     yield "  --model BASE+LORA.safetensors:0.8+OTHER.safetensors:0.5"
+    yield f"Of {', '.join(family for _, family in OTHER_FAMILIES)} a file with the network alone is a model too."
     yield "\nNot trained (diffusers draws with them all the same):"
     for reason in dict.fromkeys(UNSUPPORTED.values()):
         yield f"  {', '.join(name for name, why in UNSUPPORTED.items() if why == reason)}:"
