@@ -107,8 +107,8 @@ def test_the_autoencoder_computes_in_float32_whatever_the_precision(dpo_config, 
     """SDXL's overflows in float16, as its configuration says (`force_upcast`)."""
     seen, encode = [], Encoders.latents
 
-    def watched(self, images):
-        found = encode(self, images)
+    def watched(self, images, size):
+        found = encode(self, images, size)
         seen.append((self.denoiser.pipeline.vae.dtype, found))
         return found
 
