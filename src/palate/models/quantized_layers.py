@@ -46,13 +46,15 @@ class Linear4Bits(Linear4bit):
 def quantized(layer: nn.Linear, bits: str, device: torch.device | str) -> nn.Module:
     """A linear layer with its weight in 8 or 4 bits, on a device."""
     shape = layer.in_features, layer.out_features, layer.bias is not None
-    weight = layer.weight.data
+    weight, frozen = layer.weight.data, {"requires_grad": False}
     if bits == "8bit":
-        new: Any = Linear8Bits(*shape, has_fp16_weights=False, device="meta")
-        new.weight = Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+        own: dict[str, Any] = {"has_fp16_weights": False}
+        new: Any = Linear8Bits(*shape, **own, device="meta")
+        new.weight = Int8Params(weight, **frozen, **own)
     else:
-        new = Linear4Bits(*shape, quant_type="nf4", compute_dtype=weight.dtype, device="meta")
-        new.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=new)
+        own = {"quant_type": "nf4"}
+        new = Linear4Bits(*shape, **own, compute_dtype=weight.dtype, device="meta")
+        new.weight = Params4bit(weight, **frozen, **own)
     new.bias = layer.bias
     return new.requires_grad_(False).to(device)
 
