@@ -48,8 +48,11 @@ def _installed():
 @pytest.mark.parametrize(
     "more",
     [
-        *(pytest.param(SAVING[name], id=name, marks=pytest.mark.slow) for name in ("fp16", "adamw8bit", "4bit")),
-        *(pytest.param(SAVING[name], id=name) for name in ("8bit", "all")),
+        *(
+            pytest.param(SAVING[name], id=name, marks=pytest.mark.slow)
+            for name in ("fp16", "adamw8bit", "8bit", "4bit")
+        ),
+        pytest.param(SAVING["all"], id="all"),
         pytest.param({"optimizer": "adamw8bit", "train": "full"}, id="adamw8bit-full"),
         pytest.param({**FP16, "train": "full", "ema": 0.9}, id="fp16-full-ema", marks=pytest.mark.slow),
     ],
@@ -128,10 +131,7 @@ def test_precisions_share_their_latents_and_quantised_bases_have_errors_of_their
 
 @pytest.mark.parametrize(
     "saving, other",
-    [
-        pytest.param(*pair, marks=[] if pair[0] == "all" or pair[1] == "dora" else pytest.mark.slow)
-        for pair in product(SAVING, OTHER)
-    ],
+    [pytest.param(*pair, marks=[] if pair[0] == "all" else pytest.mark.slow) for pair in product(SAVING, OTHER)],
 )
 def test_every_way_to_save_memory_goes_with_every_other_option(dpo_config, saving, other):
     found = lines(run(dpo_config(**{**SAVING[saving], **OTHER[other]}, steps=2, log_every=1, beta=10.0)))

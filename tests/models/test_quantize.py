@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning"),  # by diffusers' own Chroma
 ]
+QUICK = ("flux-dev", "qwen-image", "sana", "sd3", "sdxl")
 BITS = pytest.mark.parametrize("bits", ["8bit", "4bit"])
 NF4 = [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334]
 NF4 += [-0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224]
@@ -102,8 +103,10 @@ def test_only_frozen_linear_layers_outside_those_that_diffusers_keeps_are_quanti
     assert not any(parameter.requires_grad for parameter in network.inner.parameters())
 
 
-@pytest.mark.parametrize("name", TWINS)
-@pytest.mark.parametrize("bits", [pytest.param("8bit", marks=pytest.mark.slow), "4bit"])
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TWINS]
+)
+@BITS
 def test_a_familys_network_in_few_bits_predicts_nearly_the_same_and_its_adapter_begins_at_it(twins, name, bits):
     square = TWINS[name].square
     plain, quantised = load_denoiser(twins[name]), load_denoiser(twins[name], quantize=bits)
