@@ -14,7 +14,8 @@ from palate.training.config import below_zero, not_a_share, not_above_zero
 if TYPE_CHECKING:
     from palate.align.methods.method import Method
 
-FREE = SHARED_FREE | {"gradient_checkpointing", "latents", "validation_batch"}
+FREE = SHARED_FREE | {"gradient_checkpointing", "latents", "validation_batch", "encode_on", "preset"}
+FREE |= {"check_memory", "estimate", "estimate_json"}
 """Fields that may change between the parts of one run: the weights do not depend on them, up to float rounding."""
 
 
@@ -95,10 +96,22 @@ class AlignConfig(ValidatedConfig):
     latents: Literal["cached", "streamed"] = "cached"
     """cached computes the latents and embeddings that the run needs once and keeps them on disk; streamed computes
     them at every step, and the encoders stay in memory."""
+    encode_on: Literal["device", "cpu"] = "device"
+    """Where images and prompts are encoded: on the device of the training, or on the CPU, if the encoders do not fit
+    into the device's memory; slower, and their numbers may differ in rounding."""
     latents_dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
     """Precision in which latents are kept; fp16 and bf16 take half the disk space."""
     cache: Path | None = None
     """Where latents, embeddings and reference errors are kept for later runs; $PALATE_CACHE or ~/.cache/palate."""
+    preset: Literal["8gb", "12gb", "24gb", "80gb"] | None = None
+    """Choose micro_batch, gradient_checkpointing, quantize, optimizer and encode_on so that the estimated memory fits
+    a card of this size; a value that is given wins over the preset's (docs/align.md)."""
+    check_memory: bool = True
+    """Refuse a run whose estimated memory is clearly more than what is free."""
+    estimate: bool = False
+    """Print the memory and time that the run needs, and do not run it."""
+    estimate_json: bool = False
+    """As estimate, but as one JSON object."""
 
     def __post_init__(self) -> None:
         if isinstance(self.resolution, tuple) and len(self.resolution) == 1:  # a flag and a file's number are the same

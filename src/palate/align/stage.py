@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from palate import __version__
 from palate.align.batches import Batches
 from palate.align.config import FREE, AlignConfig
 from palate.align.encoders import Encoders
+from palate.align.estimate.check import check_run
 from palate.align.examples import Examples
 from palate.align.learned import learning_sets
 from palate.align.methods.method import Method
@@ -25,6 +25,7 @@ from palate.align.run_report import RunReport
 from palate.align.trainer import Trainer
 from palate.align.validation.attach import attach_validation
 from palate.align.validation.setup import ValidationInputs
+from palate.core.free_memory import give_back_freed_memory
 from palate.core.progress import note
 from palate.core.runs import RunFolder
 from palate.core.user_code import class_digest
@@ -77,9 +78,7 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     examples, held_out = learning_sets(config, method)
     buckets = buckets_of(grid, examples)
     accelerator = make_accelerator(config.device, config.tracker, config.out)
-    micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-    require_optimizer(config.optimizer, accelerator.device.type)
-    require_quantization(config.quantize, accelerator.device.type)
+    _require_possible(config, method, source, accelerator)
     validation = ValidationInputs.of(config, source, held_out, accelerator)
     inputs = {"model": source.fingerprint(*source.parts()), "preferences": examples.digest(), **_own_code(method)}
     inputs |= validation.digests()
@@ -107,6 +106,14 @@ def align(config: AlignConfig, method: Method | None = None) -> Path:
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path
+
+
+def _require_possible(config: AlignConfig, method: Method, source: ModelSource, accelerator: Accelerator) -> None:
+    """Raises PalateError if the machine cannot do the run: its processes, its libraries or its memory."""
+    micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
+    require_optimizer(config.optimizer, accelerator.device.type)
+    require_quantization(config.quantize, accelerator.device.type)
+    check_run(config, method, source, accelerator.device, accelerator.num_processes)
 
 
 def _made(config: AlignConfig, method: Method, timesteps: tuple[int, ...], grid: BucketGrid) -> dict[str, Any]:
@@ -137,10 +144,11 @@ def assemble(
     plan = TrainingPlan(draws, examples.key[examples.view[:, 0]], config.batch, config.draws)
     about = {"model": config.model, "data": config.preferences, "pixels": buckets.grid.pixels}
     with run.timer("encode"):
-        encoders = Encoders(source, accelerator.device, LATENTS_DTYPES[config.latents_dtype], dtype)
+        where = torch.device("cpu") if config.encode_on == "cpu" else accelerator.device
+        encoders = Encoders(source, where, LATENTS_DTYPES[config.latents_dtype], dtype)
         prepared = _prepared(config, encoders, examples, buckets, plan, root, about, accelerator)
     del encoders  # out of memory before the network is loaded, unless `prepared` still needs them
-    gc.collect()
+    give_back_freed_memory()
     weights = dtype if config.train == "lora" else torch.float32  # trained weights stay in float32
     denoiser = _network(config, source, accelerator.device, weights)
     cells = max(math.prod(latents.shape[-2:]) for latents in prepared.latents.values())

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from palate.align.beta import ConvertBetaConfig, convert_beta
 from palate.align.methods import METHODS, method_config
 from palate.cli.dispatch import Command, dispatch
-from palate.core.config import parse
+from palate.core.config import given_fields, parse
 from palate.core.user_code import explain_user_errors, is_user_code
+
+if TYPE_CHECKING:
+    from palate.align.config import AlignConfig
+    from palate.align.methods.method import Method
 
 DESCRIPTION = (
     "Trains a model on feedback, offline; docs/objectives.md compares the methods. "
@@ -24,9 +31,29 @@ def _align(name: str, argv: Sequence[str]) -> int:
     config = parse(kind, argv, prog=f"palate align {name}", description=inspect.getdoc(kind) or "")
     with explain_user_errors(name) if is_user_code(name) else nullcontext():
         method = config.method()
+    if config.preset:
+        config, method = _with_preset(config, method, given_fields(kind, argv))
+    if config.estimate or config.estimate_json:
+        return _estimate(config, method)
     from palate.align.stage import align
 
     print(align(config, method) / "model")
+    return 0
+
+
+def _with_preset(config: AlignConfig, method: Method[Any], given: Collection[str]) -> tuple[AlignConfig, Method[Any]]:
+    from palate.align.estimate.presets import preset_settings
+
+    config = replace(config, **preset_settings(config, method, given))
+    return config, config.method()
+
+
+def _estimate(config: AlignConfig, method: Method[Any]) -> int:
+    from palate.align.estimate.estimate import estimate_run
+    from palate.align.estimate.report import estimate_table
+
+    found = estimate_run(config, method)
+    print(json.dumps(found.mapping()) if config.estimate_json else estimate_table(found, config))
     return 0
 
 

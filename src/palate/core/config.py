@@ -74,6 +74,13 @@ def parse(cls: type[C], argv: Sequence[str], *, prog: str, description: str) -> 
     return config
 
 
+def given_fields(cls: type[DataclassInstance], argv: Sequence[str]) -> frozenset[str]:
+    """The names of the fields that flags, or the file of `--config`, give a value; the flags are those of `parse`."""
+    given, _ = read_flags(cls, argv)
+    path = given.pop("config", None)
+    return frozenset(given) | frozenset(_read(path) if path else ())
+
+
 def configuration_of(command: Callable[[Sequence[str]], Any]) -> type[DataclassInstance] | None:
     """The class that a command, a function of its flags, hands to `parse`; the command itself does not run.
 
