@@ -14,7 +14,7 @@ from palate.core.errors import InputError
 from palate.models.families import sizes_of
 from palate.models.source import resolve
 
-IMPOSSIBLE: set[tuple[str, str]] = {("flux", "8gb")}
+IMPOSSIBLE: set[tuple[str, str]] = {("flux", "8gb"), ("flux", "12gb")}
 
 
 def test_a_given_value_wins_over_the_presets(dpo_config, tmp_path):
