@@ -1,4 +1,4 @@
-"""The real architectures of SDXL and Stable Diffusion 3.5 medium, with random weights, take a cached DPO LoRA step.
+"""The real architectures of Stable Diffusion 1.5, SDXL and 3.5 medium, with random weights, take a DPO LoRA step.
 
 `pytest -m slow -s tests/align/test_true_size.py` prints time and peak memory; docs/align.md has the last results.
 """
@@ -19,10 +19,12 @@ import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -73,6 +75,34 @@ def clip_g() -> CLIPTextConfig:
         projection_dim=1280,
         hidden_act="gelu",
     )
+
+
+def sd15(folder: Path) -> None:
+    """stable-diffusion-v1-5/stable-diffusion-v1-5: 860 M, 84 M and 123 M parameters."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.model_max_length = 77
+    schedule: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    schedule |= {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+    with narrow():
+        unet = UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=(320, 640, 1280, 1280),
+            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+            attention_head_dim=8,
+            cross_attention_dim=768,
+        )
+        assert sum(parameter.numel() for parameter in unet.parameters()) == 859_520_964
+        parts: dict[str, Any] = {"safety_checker": None, "feature_extractor": None}
+        StableDiffusionPipeline(
+            vae=autoencoder(latent_channels=4, scaling_factor=0.18215),
+            text_encoder=CLIPTextModel(clip_l()),
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=DDIMScheduler(**schedule),
+            requires_safety_checker=False,
+            **parts,
+        ).save_pretrained(folder)
 
 
 def sdxl(folder: Path) -> None:
@@ -163,7 +193,7 @@ def peak(pid: int) -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
-@pytest.mark.parametrize("build", [sdxl, sd35_medium])
+@pytest.mark.parametrize("build", [sd15, sdxl, sd35_medium])
 def test_a_cached_dpo_lora_step_at_256_pixels_fits_into_24_gib(world, tmp_path, build):
     built(build, tmp_path / "model")
     words = ["align", "dpo", "--model", tmp_path / "model", "--preferences", world["pairs"], "--out", tmp_path / "run"]

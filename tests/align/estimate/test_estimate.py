@@ -54,3 +54,22 @@ def test_a_run_that_may_just_fit_is_only_noted(dpo_config, monkeypatch, capsys):
     config = dpo_config(steps=1)
     assert align(config).is_dir()
     assert "may run out of memory" in capsys.readouterr().err
+
+
+def test_the_parts_of_a_small_model_are_done_and_not_computed_from_their_operations(dpo_config, monkeypatch):
+    monkeypatch.setattr(estimate, "calibrate", lambda *_: pytest.fail("operations were timed"))
+    seconds = {"image": 1.0, "prompts": 10.0, "forward": 100.0, "micro-batch": 1000.0, "update": 10000.0}
+    real = estimate.real_seconds
+    found = []
+
+    def timed(*given):
+        found.append(real(*given))
+        return seconds
+
+    monkeypatch.setattr(estimate, "real_seconds", timed)
+    config = dpo_config(steps=3, batch=4, micro_batch=2)
+    encode, reference, train = estimate.estimate_run(config).stages
+    assert found[0].keys() == seconds.keys() and all(value > 0 for value in found[0].values())
+    assert train.seconds == pytest.approx(3 * 2 * 1000 + 3 * 10000)
+    assert reference.seconds and 0 < reference.seconds < 1 + 100 * (3 * 4 * 2) / (4 * 2)  # pairs share images
+    assert encode.seconds and 10 < encode.seconds <= 10 + 3 * 4 * 2 + 2  # a batch of prompts, and images

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from palate.align.config import AlignConfig
 from palate.align.encoders import PROMPTS_AT_ONCE
 from palate.align.estimate.calibrate import Rates, byte_rates, calibrate
 from palate.align.estimate.machine import available_memory, overhead, time_since_start, weight_files
+from palate.align.estimate.real_steps import SMALL, real_seconds
 from palate.align.estimate.stages import RunStage, Setting, encoders_at_once, trace_stages
 from palate.align.examples import Examples
 from palate.align.learned import learning_sets
@@ -128,7 +129,7 @@ def estimate_run(
     """Estimates a run from its configuration, its feedback and the model's configuration; no weights are read.
 
     The code of the stages runs on tensors without memory, which gives the memory and counts every operation. Then the
-    most expensive of these operations are done on the device to time them.
+    most expensive of these operations are done on the device to time them; a small model's parts are done themselves.
 
     Args:
         config: the configuration of the run.
@@ -184,14 +185,16 @@ def _combined(
     often = {stage.name: counts.of(stage.name, at_once) for stage in stages}
     work = [(part, often[stage.name][name]) for stage in stages for name, part in stage.parts.items()]
     base, files = overhead(device), weight_files(source)  # before the calibration, which needs memory itself
-    rates = calibrate(work, device, clock) if clock else None
+    small = clock and 0 < sum(files.values()) <= SMALL
+    real = real_seconds(config, source, setting, device, clock) if clock and small else None
+    rates = calibrate(work, device, clock) if clock and not small else None
     digesting, loading = byte_rates(clock) if clock else (0.0, 0.0)
     found = []
     for stage in stages:
         encoding = stage.name == "encode"
         where = "cpu" if encoding and config.encode_on == "cpu" else str(device)
         flops = sum(part.flops * often[stage.name][name] for name, part in stage.parts.items())
-        seconds = _time(stage, often[stage.name], rates)
+        seconds = _time(stage, often[stage.name], rates, real)
         first = stage.name == "reference" or (stage.name == "train" and not method.reference)
         loaded = sum(size for name, size in files.items() if encoding != (name == source.network))
         if seconds is not None and (encoding or first):
@@ -202,7 +205,11 @@ def _combined(
     return RunEstimate(config.model, method.name, str(device), tuple(found), start, available_memory(device))
 
 
-def _time(stage: RunStage, often: dict[str, float], rates: Rates | None) -> float | None:
+def _time(
+    stage: RunStage, often: dict[str, float], rates: Rates | None, real: Mapping[str, float] | None
+) -> float | None:
+    if real is not None:
+        return sum(real[name] * often[name] for name in stage.parts)
     return None if rates is None else sum(rates.time(part) * often[name] for name, part in stage.parts.items())
 
 

@@ -197,12 +197,24 @@ class _Training:
         return RunStage("train", weights, held + average, working, parts)
 
     def _errors(self, rows: int) -> Tensor:
-        """The errors [R] of R images in one forward pass."""
-        latents = torch.randn(rows, *self.latents.shape[1:])
-        place = torch.arange(rows) % len(self.conditioning)
-        pixels = self.setting.resolution
-        image = self.denoiser.image_conditioning(Frames.whole(rows, pixels, pixels))
-        schedule = self.denoiser.schedule((int(latents.shape[-2]), int(latents.shape[-1])))
-        t = schedule.sample_t(torch.linspace(0.1, 0.9, rows, dtype=torch.float64))
-        batch = Batch(latents, t, torch.randn_like(latents), self.conditioning[place].merged(image), schedule)
-        return mean_error(predicted(self.denoiser, batch, self.setting.dtype), batch.target)
+        return errors_of(self.denoiser, self.setting, self.latents, self.conditioning, rows)
+
+
+def errors_of(denoiser: Denoiser, setting: Setting, latents: Tensor, conditioning: Conditioning, rows: int) -> Tensor:
+    """The errors [R] of R images of random numbers in one forward pass.
+
+    Args:
+        denoiser: the model.
+        setting: on what it works.
+        latents: of any image [1, C, h, w].
+        conditioning: of any prompts.
+        rows: R.
+    """
+    x_0 = torch.randn(rows, *latents.shape[1:], device=latents.device)
+    place = torch.arange(rows) % len(conditioning)
+    pixels = setting.resolution
+    image = denoiser.image_conditioning(Frames.whole(rows, pixels, pixels)).to(latents.device)
+    schedule = denoiser.schedule((int(x_0.shape[-2]), int(x_0.shape[-1])))
+    t = schedule.sample_t(torch.linspace(0.1, 0.9, rows, dtype=torch.float64)).to(latents.device)
+    batch = Batch(x_0, t, torch.randn_like(x_0), conditioning[place].merged(image), schedule)
+    return mean_error(predicted(denoiser, batch, setting.dtype), batch.target)
