@@ -189,7 +189,7 @@ def test_a_diverged_model_s_images_are_counted_and_do_not_stop_training(dpo_conf
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"scorer": ("pickscore",)}, "the scorer 'pickscore' has no known family"),
+        ({"scorer": ("nosuchscorer",)}, "the scorer 'nosuchscorer' has no known family"),
         ({"validation_prompts": "unsen"}, "no prompt set named 'unsen'; did you mean 'unseen'"),
         ({"validation_prompts": "missing.txt"}, "prompt file 'missing.txt' does not exist"),
         ({"held_out": "missing"}, "no preferences at 'missing'"),
