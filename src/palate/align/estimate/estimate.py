@@ -200,7 +200,7 @@ def _combined(
             seconds += loaded * loading
         parts = stage.weights, stage.state, stage.working, base
         found.append(StageEstimate(stage.name, where, stage.bytes + base, *parts, flops, seconds))
-    start = begun + sum(files.values()) * digesting if clock else None
+    start = begun + sum(files.values()) * digesting + (real or {}).get("load", 0.0) if clock else None
     return RunEstimate(config.model, method.name, str(device), tuple(found), start, available_memory(device))
 
 

@@ -14,7 +14,7 @@ import torch
 from palate.align.config import AlignConfig
 from palate.align.encoders import PROMPTS_AT_ONCE
 from palate.align.estimate.calibrate import Clock
-from palate.align.estimate.stages import Setting, errors_of
+from palate.align.estimate.stages import Setting, encoders_at_once, errors_of
 from palate.align.reference_errors import REFERENCE_AT_ONCE
 from palate.align.stage import make_trainable
 from palate.models.attention import use_plain_attention
@@ -30,8 +30,8 @@ REPEATS = 5
 def real_seconds(
     config: AlignConfig, source: ModelSource, setting: Setting, device: torch.device, clock: Clock = time.perf_counter
 ) -> Mapping[str, float]:
-    """The median seconds of each part of a run, by the names of `RunStage.parts`: an image, a batch of prompts, a
-    forward pass of the reference, a micro-batch, and an update.
+    """The seconds of each part of a run, by the names of `RunStage.parts`: an image, a batch of prompts, a forward pass
+    of the reference, a micro-batch, and an update; and `load`, of the encoders, which imports what a run needs.
 
     Args:
         config: the configuration of the run.
@@ -41,14 +41,18 @@ def real_seconds(
         clock: by which a part is timed, in seconds.
     """
     weights = setting.dtype if config.train == "lora" else torch.float32
+    begun = clock()
     encoders = load_denoiser(source, device=device, without=(source.network,))
-    pixels = torch.zeros(1, 3, setting.resolution, setting.resolution)
+    loaded = clock() - begun
+    at_once = encoders_at_once(source, setting.resolution)
+    pixels = torch.zeros(at_once, 3, setting.resolution, setting.resolution)
     texts = [setting.prompts[place % len(setting.prompts)] for place in range(PROMPTS_AT_ONCE)]
     found = {
-        "image": _seconds(lambda: encoders.encode(pixels), device, clock),
+        "load": loaded,
+        "image": _seconds(lambda: encoders.encode(pixels), device, clock) / at_once,
         "prompts": _seconds(lambda: encoders.encode_prompt(texts), device, clock),
     }
-    latents, conditioning = encoders.encode(pixels), encoders.encode_prompt(texts).to(device, setting.dtype)
+    latents, conditioning = encoders.encode(pixels[:1]), encoders.encode_prompt(texts).to(device, setting.dtype)
     denoiser = load_denoiser(source, device=device, dtype=weights, without=source.encoders(), quantize=config.quantize)
     network = denoiser.network.eval()
     use_plain_attention(network, latents[0, 0].numel(), device.type, setting.dtype)
