@@ -15,7 +15,7 @@ from palate.align.encoders import PROMPTS_AT_ONCE
 from palate.align.estimate.calibrate import Rates, byte_rates, calibrate
 from palate.align.estimate.machine import available_memory, overhead, time_since_start, weight_files
 from palate.align.estimate.real_steps import SMALL, real_seconds
-from palate.align.estimate.stages import RunStage, Setting, trace_stages
+from palate.align.estimate.stages import RunStage, Setting, encoders_at_once, trace_stages
 from palate.align.examples import Examples
 from palate.align.learned import learning_sets
 from palate.align.methods.method import Method
@@ -97,7 +97,7 @@ class Counts:
     """How often the parts of a run are repeated.
 
     Attributes:
-        images: images that are encoded.
+        images: batches of images that are encoded.
         prompts: batches of prompts that are encoded.
         reference: forward passes of the reference.
         steps: steps of the optimiser.
@@ -110,10 +110,10 @@ class Counts:
     steps: int
     shares: int
 
-    def of(self, stage: str) -> dict[str, float]:
-        """How often each part of a stage is done."""
+    def of(self, stage: str, at_once: int) -> dict[str, float]:
+        """How often each part of a stage is done; an image is traced by itself, `at_once` are a batch."""
         if stage == "encode":
-            return {"image": self.images, "prompts": self.prompts}
+            return {"image": self.images * at_once, "prompts": self.prompts}
         if stage == "reference":
             return {"forward": self.reference}
         return {"micro-batch": self.steps * self.shares, "update": self.steps}
@@ -180,8 +180,9 @@ def _combined(
     begun: float,
     clock: Callable[[], float] | None,
 ) -> RunEstimate:
-    counts = _counts(config, examples, setting)
-    often = {stage.name: counts.of(stage.name) for stage in stages}
+    at_once = encoders_at_once(source, setting.resolution)
+    counts = _counts(config, examples, setting, at_once)
+    often = {stage.name: counts.of(stage.name, at_once) for stage in stages}
     work = [(part, often[stage.name][name]) for stage in stages for name, part in stage.parts.items()]
     base, files = overhead(device), weight_files(source)  # before the calibration, which needs memory itself
     small = clock and 0 < sum(files.values()) <= SMALL
@@ -212,14 +213,14 @@ def _time(
     return None if rates is None else sum(rates.time(part) * often[name] for name, part in stage.parts.items())
 
 
-def _counts(config: AlignConfig, examples: Examples, setting: Setting) -> Counts:
+def _counts(config: AlignConfig, examples: Examples, setting: Setting, images_at_once: int) -> Counts:
     draws = Draws(examples.keys, config.seed, config.prompt_dropout)
     plan = TrainingPlan(draws, examples.key[examples.view[:, 0]], config.batch, config.draws)
     views = np.unique(examples.view[plan.visited(config.steps)])
     images, prompts = np.unique(examples.image[views]), np.union1d([0], examples.prompt[views])  # 0: no prompt
     visits = sum(len(np.unique(examples.view[visited])) for visited in plan.visits(config.steps))
     return Counts(
-        images=len(images),
+        images=-(-len(images) // images_at_once),
         prompts=-(-len(prompts) // PROMPTS_AT_ONCE),
         reference=visits / (REFERENCE_AT_ONCE * setting.micro_batch),
         steps=config.steps,
