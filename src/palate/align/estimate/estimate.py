@@ -111,7 +111,7 @@ class Counts:
     shares: int
 
     def of(self, stage: str, at_once: int) -> dict[str, float]:
-        """How often each part of a stage is done; an image is traced by itself, `at_once` are a batch."""
+        """How often each part of a stage is done; batches of images are filled up to `at_once`."""
         if stage == "encode":
             return {"image": self.images * at_once, "prompts": self.prompts}
         if stage == "reference":
