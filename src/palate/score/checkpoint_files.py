@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from palate.core.errors import InputError
+from palate.models.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,22 @@ def find_weights(repository: str, file: str) -> Path:
     except (OSError, ValueError) as error:
         fix = f"check the network, or download {file} of {repository} and name its path"
         raise InputError(f"cannot download {file} of {repository}: {str(error).splitlines()[0]}; {fix}") from error
+
+
+def find_tokenizer(repository: str, scorer: str) -> Any:
+    """The tokenizer of a hub's repository or a folder, for a scorer whose weights come without one.
+
+    Raises:
+        InputError: it cannot be reached.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet_libraries():
+            return AutoTokenizer.from_pretrained(repository)
+    except (OSError, ValueError) as error:
+        fix = f"check the network, or fetch the tokenizer of {repository} into the hub's cache"
+        raise InputError(f"cannot load the tokenizer of {scorer}: {str(error).splitlines()[0]}; {fix}") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

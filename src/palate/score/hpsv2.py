@@ -9,9 +9,8 @@ import torch
 
 from palate.core.errors import InputError
 from palate.core.plugins import ScorerFacts
-from palate.models.quiet import quiet_libraries
 from palate.score.base import Images, state_digest
-from palate.score.checkpoint_files import find_weights, read_weights
+from palate.score.checkpoint_files import find_tokenizer, find_weights, read_weights
 from palate.score.clip import Clip, ClipScorer
 from palate.score.open_clip import clip_from_open_clip
 from palate.score.pickscore import PROCESSOR
@@ -39,15 +38,8 @@ class HpsClip(Clip):
     """
 
     def __init__(self, file: Path, antialias: bool = True) -> None:
-        from transformers import AutoTokenizer
-
         tensors = read_weights(file)
-        try:
-            with quiet_libraries():
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(PROCESSOR)
-        except (OSError, ValueError) as error:
-            fix = f"check the network, or fetch the tokenizer of {PROCESSOR} into the hub's cache"
-            raise InputError(f"cannot load the tokenizer of HPS: {str(error).splitlines()[0]}; {fix}") from error
+        self._tokenizer: Any = find_tokenizer(PROCESSOR, "HPS")
         eos = self._tokenizer.eos_token_id
         self.network: Any = clip_from_open_clip(file, tensors, HEADS, HEADS, eos)
         self._padded, self._antialias = "longest", antialias

@@ -15,9 +15,8 @@ from palate.core.device import pick_device
 from palate.core.errors import InputError
 from palate.core.plugins import ScorerFacts
 from palate.models.prompt_length import TextLimit
-from palate.models.quiet import quiet_libraries
 from palate.score.base import Images, state_digest
-from palate.score.checkpoint_files import find_weights, read_weights, require_names
+from palate.score.checkpoint_files import find_tokenizer, find_weights, read_weights, require_names
 from palate.score.pixels import cropped, normalized
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ class ImageRewardScorer:
             raise InputError(f"ImageReward has no version {version!r}; choose {RELEASED}, or the path of a checkpoint")
         path = find_weights(REPOSITORY, FILE) if version == RELEASED else path
         self.name, self._network = f"imagereward:{version}", _loaded(path)
-        self._tokenizer = _tokenizer()
+        self._tokenizer = find_tokenizer(TOKENIZER, "ImageReward")
         self.text_limits = [TextLimit(self._tokenizer, LONGEST)]
         self._device = torch.device(pick_device(device))
         self._network.eval().requires_grad_(False).to(self._device)
@@ -153,15 +152,3 @@ def _loaded(path: Path) -> BlipReward:
     require_names(path, tensors, wanted)
     network.load_state_dict({name: tensors[name] for name in wanted})
     return network
-
-
-def _tokenizer() -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        with quiet_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
-    except (OSError, ValueError) as error:
-        fix = f"check the network, or fetch the tokenizer of {TOKENIZER} into the hub's cache"
-        raise InputError(f"cannot load the tokenizer of ImageReward: {str(error).splitlines()[0]}; {fix}") from error
-    return tokenizer
