@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 from torch import Tensor, nn
+
+from palate.models.dequantized_product import DequantizedProduct
 
 
 class Linear8Bits(Linear8bitLt):
@@ -59,24 +60,9 @@ def quantized(layer: nn.Linear, bits: str, device: torch.device | str) -> nn.Mod
     return new.requires_grad_(False).to(device)
 
 
-class _Product(torch.autograd.Function):
-    """`x W^T + b`, where W is dequantised in both passes instead of being kept from one to the other."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
-        ctx.layer = layer
-        bias = layer.bias
-        return F.linear(x, layer.dequantized(x.dtype), None if bias is None else bias.to(x.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = gradients
-        return gradient @ ctx.layer.dequantized(gradient.dtype), None
-
-
 def _multiplied(x: Tensor, layer: Linear8Bits | Linear4Bits) -> Tensor:
     kind = x.device.type
     if torch.is_autocast_enabled(kind):
         x = x.to(torch.get_autocast_dtype(kind))
-    product: Any = _Product.apply(x, layer)
+    product: Any = DequantizedProduct.apply(x, layer)
     return product

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from palate.models.dequantized_product import DequantizedProduct
 from palate.models.quantize import Bits
 
 
@@ -24,26 +24,13 @@ class FewBits(nn.Linear):
         """The layer's output [..., out] of inputs [..., in]."""
         if torch.is_autocast_enabled("cpu"):
             input = input.to(torch.get_autocast_dtype("cpu"))
-        product: Any = _Product.apply(input, self)
+        product: Any = DequantizedProduct.apply(input, self)
         return product
 
     def dequantized(self, dtype: torch.dtype) -> Tensor:
         """The weight [out, in], as new tensors."""
         wide = torch.empty_like(self.weight, dtype=torch.float32 if self.bits == "8bit" else self.weight.dtype)
         return wide.to(dtype)
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: FewBits) -> Tensor:
-        ctx.layer = layer
-        bias = layer.bias
-        return F.linear(x, layer.dequantized(x.dtype), None if bias is None else bias.to(x.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = gradients
-        return gradient @ ctx.layer.dequantized(gradient.dtype), None
 
 
 def in_few_bits(network: nn.Module, bits: Bits) -> None:
