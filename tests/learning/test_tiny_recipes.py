@@ -21,6 +21,7 @@ from palate.score.load import load_scorer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 UNSEEN, IMAGES = 72, 2
+VARIANTS = ("sft-adversarial", "dpo-safeguard", "dpo-auto", "dpo-soft", "dpo-min_snr")
 STEPS = 60
 """Of the recipes' 300: enough to tell a method that learns from one that does not, and a fifth of the time."""
 
@@ -51,7 +52,7 @@ def base(root: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*METHODS, "sft-adversarial"])
+@pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
 def test_the_recipe_makes_tiny_sd_more_faithful(name: str, root: Path, feedback: dict[str, str], base) -> None:
     config = load(method_config(name.partition("-")[0]), RECIPES / f"{name}-tiny.yaml")
     source = feedback.get(name, config.preferences)

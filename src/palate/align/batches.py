@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from palate.align.difference_mask import difference_mask
 from palate.align.examples import Examples
 from palate.align.prepare import Prepared
 from palate.diffusion.draws import Draws
@@ -17,7 +19,8 @@ from palate.diffusion.schedule import Schedule
 from palate.models.conditioning import Conditioning
 from palate.models.denoiser import Denoiser
 from palate.models.frames import Frames
-from palate.objectives.error import mean_error
+from palate.objectives.error import mean_error, mean_products
+from palate.objectives.weighting import Weighting, time_weight
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Batch:
         target: what a perfect network would predict [R, C, h, w].
         conditioning: the conditioning of each row [R].
         schedule: the noise schedule of the bucket.
+        mask: the weights of the places of each row [R, h, w], with a mean of 1; None where all count the same.
     """
 
     x_t: Tensor
@@ -37,12 +41,14 @@ class Batch:
     target: Tensor
     conditioning: Conditioning
     schedule: Schedule
+    mask: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         x_t, t, target = (to_device(each, device) for each in (self.x_t, self.t, self.target))
         conditioning = self.conditioning.map(lambda tensor: to_device(tensor, device))
-        return Batch(x_t, t, target, conditioning, self.schedule)
+        mask = None if self.mask is None else to_device(self.mask, device)
+        return Batch(x_t, t, target, conditioning, self.schedule, mask)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,14 @@ class Pass:
 
     batch: Batch
     prediction: Tensor
+
+    def errors(self) -> Tensor:
+        """The denoising error of every row [R]."""
+        return mean_error(self.prediction, self.batch.target, self.batch.mask)
+
+    def products(self, n: int) -> Tensor:
+        """The mean products of the residuals of each n rows [R / n, n, n]."""
+        return mean_products(self.prediction, self.batch.target, n, self.batch.mask)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -66,7 +80,7 @@ def predicted(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float
 
 def denoising_errors(denoiser: Denoiser, batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
     """The denoising error of every row [R], in one forward pass: the network in `dtype`, the error in float32."""
-    return mean_error(predicted(denoiser, batch, dtype), batch.target)
+    return Pass(batch, predicted(denoiser, batch, dtype)).errors()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +95,7 @@ class Batches:
         prepared: the latents x_0 of the distinct images, and the conditioning of the distinct prompts.
         image_conditioning: the conditioning of distinct images [R], by their numbers and the number of their bucket,
             for the model families that have one.
+        mask: places count only where the latents of a key's images differ by more than this; None counts all.
     """
 
     examples: Examples
@@ -89,9 +104,12 @@ class Batches:
     parametrization: Parametrization
     prepared: Prepared
     image_conditioning: Callable[[np.ndarray, int], Conditioning] = lambda images, bucket: Conditioning()
+    mask: float | None = None
 
     @classmethod
-    def of(cls, denoiser: Denoiser, examples: Examples, draws: Draws, prepared: Prepared) -> Batches:
+    def of(
+        cls, denoiser: Denoiser, examples: Examples, draws: Draws, prepared: Prepared, mask: float | None = None
+    ) -> Batches:
         """The batches for a model."""
         sizes, originals = prepared.buckets.sizes, examples.images.size
 
@@ -101,7 +119,7 @@ class Batches:
         schedules = {
             bucket: denoiser.schedule((each.shape[-2], each.shape[-1])) for bucket, each in prepared.latents.items()
         }
-        return cls(examples, draws, schedules, denoiser.parametrization, prepared, conditioning)
+        return cls(examples, draws, schedules, denoiser.parametrization, prepared, conditioning, mask)
 
     def make(self, views: np.ndarray, draws: np.ndarray) -> Batch:
         """The batch of views [R] of one bucket at draws [R], on the CPU."""
@@ -119,6 +137,7 @@ class Batches:
             target=self.parametrization.target(schedule, x_0, eps, t),
             conditioning=self.prepared.conditioning[prompt].merged(self.image_conditioning(image, bucket)),
             schedule=schedule,
+            mask=None if self.mask is None else self._masks(key, bucket, self.mask),
         )
 
     def each(self, views: np.ndarray, draws: np.ndarray) -> Iterator[Batch]:
@@ -133,6 +152,41 @@ class Batches:
         """The denoising errors of views [R] at draws [R], on a device: one forward pass for each batch of `each`."""
         batches = (batch.to(device) for batch in self.each(views, draws))
         return torch.cat([denoising_errors(denoiser, batch, dtype) for batch in batches])
+
+    def at_times(
+        self, views: np.ndarray, draws: np.ndarray, value: Callable[[Schedule, Tensor], Tensor] = lambda _, t: t
+    ) -> Tensor:
+        """A function of the times [R] of views [R] at draws [R], such as the times themselves, on the CPU.
+
+        Args:
+            views, draws: the views, of any buckets, and their draws.
+            value: returns the values [B] at times [B] of a bucket's schedule.
+        """
+        bucket, u = self.prepared.buckets.view[views], torch.from_numpy(self.draws.u(self.examples.key[views], draws))
+        rows = [np.flatnonzero(bucket == each) for each in np.unique(bucket)]
+        schedules = [self.schedules[int(bucket[each[0]])] for each in rows]
+        values = torch.cat([value(of, of.sample_t(u[torch.from_numpy(each)])) for of, each in zip(schedules, rows)])
+        return values[torch.from_numpy(np.argsort(np.concatenate(rows)))]
+
+    def time_weights(self, views: np.ndarray, draws: np.ndarray, kind: Weighting, gamma: float) -> Tensor:
+        """The weights [R] of the errors of views [R] at draws [R], on the CPU; see `objectives.weighting`."""
+        return self.at_times(
+            views, draws, lambda schedule, t: time_weight(kind, schedule, self.parametrization, t, gamma)
+        )
+
+    def _masks(self, keys: np.ndarray, bucket: int, threshold: float) -> Tensor:
+        """The masks [R, h, w] of keys [R] of one bucket."""
+        distinct, where = np.unique(keys, return_inverse=True)
+        order, begin = self._views_by_key
+        images = (self.examples.image[order[begin[key] : begin[key + 1]]] for key in distinct.tolist())
+        latents = self.prepared.latents[bucket]
+        masks = [difference_mask(latents[np.unique(each)], threshold) for each in images]
+        return torch.stack(masks)[torch.from_numpy(where)]
+
+    @cached_property
+    def _views_by_key(self) -> tuple[np.ndarray, np.ndarray]:
+        """The views in the order of their keys [V], and where the views of each key begin, and V at the end [K + 1]."""
+        return np.argsort(self.examples.key, kind="stable"), np.cumsum([0, *np.bincount(self.examples.key)])
 
     def sorted(self, views: np.ndarray) -> np.ndarray:
         """The order of views [R] by their buckets, as indices [R]; views of one bucket keep their order."""

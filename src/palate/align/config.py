@@ -83,6 +83,11 @@ class AlignConfig(ValidatedConfig):
     """Number of draws (a noise and a time) of a ranked set, after which visits to it repeat them; none for a new draw
     at every visit, as published. The reference's error is computed once per image and draw, so few draws are cheap,
     but the model soon memorises them."""
+    weighting: Literal["constant", "min_snr", "debiased", "cosmap"] = "constant"
+    """How errors count by their time: constant as in Diffusion-DPO, min_snr (Hang et al. 2023), debiased
+    (1 / sqrt(SNR), Yu et al. 2023), or cosmap for flow models (Esser et al. 2024); docs/objectives.md."""
+    snr_gamma: float = 5.0
+    """Largest signal-to-noise ratio that counts with min_snr; 5 in the paper."""
     adversarial: float = 0.0
     """Weight of an adversarial term that is added to the method's loss: a discriminator judges the one-step clean
     estimates of preferred images and is trained alternately with the model (ours; see docs/objectives.md). 0 turns it
@@ -121,7 +126,7 @@ class AlignConfig(ValidatedConfig):
     def problems(self) -> Iterator[str]:
         """See `TrainingConfig.problems`."""
         yield from super().problems()
-        yield from not_above_zero(self, "rank", "discriminator_lr")
+        yield from not_above_zero(self, "rank", "discriminator_lr", "snr_gamma")
         yield from not_above_zero(self, "alpha", "draws", optional=True)
         if self.resolution is not None and not all(each > 0 for each in self.resolutions(0) or (0,)):
             yield f"resolution must be one size or several above zero, not {self.resolution}"

@@ -62,7 +62,8 @@ def measure_errors(
     """
     examples, draws = batches.examples, batches.draws
     views = [array_digest(each) for each in (examples.prompt, examples.image, examples.key)]
-    whole = digest(identity, str(dtype), views, texts_digest(examples.keys), draws.seed, draws.dropout)
+    masked = [] if batches.mask is None else [batches.mask]
+    whole = digest(identity, str(dtype), views, texts_digest(examples.keys), draws.seed, draws.dropout, *masked)
     entry = Entry(root / f"errors-{whole}", {"kind": "errors", **about})
     every = np.arange(len(examples.image))
 

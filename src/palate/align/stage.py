@@ -153,9 +153,9 @@ def assemble(
     denoiser = _network(config, source, accelerator.device, weights)
     cells = max(math.prod(latents.shape[-2:]) for latents in prepared.latents.values())
     plain = use_plain_attention(denoiser.network, cells, accelerator.device.type, dtype)
-    batches = Batches.of(denoiser, examples, draws, prepared)
+    batches = Batches.of(denoiser, examples, draws, prepared, method.mask)
     reference = None
-    if method.reference:
+    if method.measures_base:
         identity = _identity(config, source, str(weights), plain, prepared.identity)
         at_once = REFERENCE_AT_ONCE * micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
         with run.timer("reference"):

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from palate.align.adversary import Adversary
-from palate.align.batches import Batches, Pass, predicted, to_device
+from palate.align.batches import Batches, Pass, denoising_errors, predicted, to_device
 from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
 from palate.align.plan import TrainingPlan
 from palate.core.runs import RunFolder
 from palate.models.denoiser import Denoiser
-from palate.objectives.error import mean_error
 from palate.training.accelerator import micro_batch
 from palate.training.average import WeightAverage
 from palate.training.learner import Learner, micro_batches
 from palate.training.loss_scale import LossScale
 from palate.training.optimizer import make_optimizer
+from palate.training.running_mean import RunningMean
 from palate.training.step_loop import StepLoop
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Trainer:
         denoiser: the policy; its network is wrapped for several processes.
         batches: makes the network's inputs.
         plan: the examples and draws of each step.
-        reference: the base model's errors [D, V] of each draw and view, if the method needs them.
+        reference: the base model's errors [D, V] of each draw and view, if the method needs these.
         run: the folder for metrics and checkpoints.
         accelerator: the device and the processes.
         dtype: the dtype in which the network computes.
@@ -62,14 +62,19 @@ class Trainer:
         denoiser.network = accelerator.prepare_model(network)
         optimizer = make_optimizer(network, config.optimizer, config.weight_decay)
         self.average = WeightAverage(network, config.ema) if config.ema else None
+        self.following = WeightAverage(network, method.follows, ramp=False) if method.follows else None
+        averages = {"average": self.average, "reference": self.following}
+        averages = {name: each for name, each in averages.items() if each}
         scale = LossScale.of(dtype, accelerator.device)
-        self.learner = Learner(network, optimizer, config.clip, accelerator, denoiser.network, self.average, scale)
+        self.learner = Learner(network, optimizer, config.clip, accelerator, denoiser.network, averages, scale)
         self.adversary, parts = None, {"policy": self.learner.part}
         if config.adversarial:
             self.adversary = Adversary(batches, config.discriminator_lr, config.seed, accelerator)
             parts["discriminator"] = self.adversary.part
         self.micro_batch = micro_batch(config.batch, config.micro_batch, accelerator.num_processes)
-        self.loop = StepLoop(config, parts, accelerator, run, len(batches.examples))
+        self.memory = RunningMean(method.memory, accelerator.device) if method.memory else None
+        numbers = {"statistic": self.memory} if self.memory else {}
+        self.loop = StepLoop(config, parts, accelerator, run, len(batches.examples), numbers=numbers)
         self.meter = self.loop.meter
 
     @property
@@ -93,20 +98,30 @@ class Trainer:
         rows, draws = rows[order], draws[order]
         mine = micro_batches(len(rows), self.micro_batch, self.accelerator)
         shares = [(rows[share], draws[share]) for share in mine]
-        mean = self._mean_of_all(shares) if self.method.batchwise and len(shares) > 1 else None
-        updated = self.learner.update(shares, lambda share: self._loss(*share, mean), self.config.rate(step))
-        if self.average:
-            self.average.update(step)
+        mean = self.memory.mean() if self.memory else None
+        if self.method.batchwise and len(shares) > 1:
+            mean = self._mean_of_all(shares)
+        statistics: list[Tensor] = []
+        updated = self.learner.update(
+            shares, lambda share: self._loss(*share, mean, statistics), self.config.rate(step)
+        )
+        if self.memory and step:  # at the first step the model is the base, and its margins are rounding
+            self.memory.update(self._mean(torch.cat(statistics)))
+        for average in self.learner.part.averages.values():
+            average.update(step)
         if self.adversary:
             self.meter.add(**self.adversary.learn())
         self.meter.add(**updated)
 
-    def _loss(self, rows: np.ndarray, draws: np.ndarray, mean: Tensor | None) -> Tensor:
-        """The mean loss of one micro-batch of B examples; records its metrics."""
+    def _loss(self, rows: np.ndarray, draws: np.ndarray, mean: Tensor | None, statistics: list[Tensor]) -> Tensor:
+        """The mean loss of one micro-batch of B examples; records its metrics, and its statistic [B] if one is kept."""
         passes, measured = self._measure(rows, draws)
-        if self.method.batchwise and mean is None:
-            mean = self._mean(self.method.statistic(measured).detach())
-        loss, metrics = self.method.loss(dataclasses.replace(measured, mean=mean))
+        weighted = self._weighted(rows, draws, measured)
+        if self.memory:
+            statistics.append(self.method.statistic(weighted).detach())
+        elif self.method.batchwise and mean is None:
+            mean = self._mean(self.method.statistic(weighted).detach())
+        loss, metrics = self.method.loss(dataclasses.replace(weighted, mean=mean))
         if self.adversary:
             term = self.adversary.term(passes, self.method.imitation_weight(measured))
             loss, metrics = loss + self.config.adversarial * term, {**metrics, "adversarial": term.detach()}
@@ -118,22 +133,44 @@ class Trainer:
 
     def _measure(self, rows: np.ndarray, draws: np.ndarray) -> tuple[list[Pass], Measured]:
         """B examples at their draws: one forward pass of the policy for each bucket, and the errors."""
-        device, examples, error_ref = self.accelerator.device, self.batches.examples, None
+        device, examples, error_ref, products = self.accelerator.device, self.batches.examples, None, None
         views, passes = examples.view[rows], []  # [B, n]
-        for each in self.batches.each(views.ravel(), draws.repeat(views.shape[1])):
+        n = views.shape[1]
+        for each in self.batches.each(views.ravel(), draws.repeat(n)):
             batch = each.to(device)
             passes.append(Pass(batch, predicted(self.denoiser, batch, self.dtype)))
-        error = torch.cat([mean_error(each.prediction, each.batch.target) for each in passes]).view(views.shape)
         if self.reference is not None:
             known = self.reference[torch.from_numpy(draws[:, None]), torch.from_numpy(views)]
             error_ref = to_device(known, device)
+        elif self.following:
+            error_ref = self._following_errors(passes).view(views.shape)
+        if self.method.products:
+            products = torch.cat([each.products(n) for each in passes])
+        error = torch.cat([each.errors() for each in passes]).view(views.shape)
         facts = to_device(torch.from_numpy(examples.facts[rows]), device)
-        return passes, Measured(error, error_ref, facts)
+        t = to_device(self.batches.at_times(views[:, 0], draws), device)
+        return passes, Measured(error, error_ref, facts, t=t, products=products)
+
+    @torch.no_grad()
+    def _following_errors(self, passes: Sequence[Pass]) -> Tensor:
+        """The errors [R] of the network with the moving average of its weights on the same batches."""
+        assert self.following is not None
+        with self.following.applied():
+            return torch.cat([denoising_errors(self.denoiser, each.batch, self.dtype) for each in passes])
+
+    def _weighted(self, rows: np.ndarray, draws: np.ndarray, measured: Measured) -> Measured:
+        """The examples with their errors weighted by their times, where the configuration says so."""
+        if self.config.weighting == "constant":
+            return measured
+        view = self.batches.examples.view[rows, 0]
+        weight = self.batches.time_weights(view, draws, self.config.weighting, self.config.snr_gamma)
+        return measured.weighted(to_device(weight, measured.error.device))
 
     @torch.no_grad()
     def _mean_of_all(self, shares: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
         """The mean of the method's statistic over a batch of several micro-batches: an extra forward pass for each."""
-        return self._mean(torch.cat([self.method.statistic(self._measure(*share)[-1]) for share in shares]))
+        measured = (self._weighted(*share, self._measure(*share)[-1]) for share in shares)
+        return self._mean(torch.cat([self.method.statistic(each) for each in measured]))
 
     def _mean(self, statistic: Tensor) -> Tensor:
         """The mean over all processes, which all have the same number of examples."""

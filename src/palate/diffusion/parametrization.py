@@ -47,6 +47,16 @@ class Parametrization(StrEnum):
         determinant = signal * q - noise * p
         return (q * x_t - noise * prediction) / determinant, (signal * prediction - p * x_t) / determinant
 
+    def determinant(self, schedule: Schedule, t: Tensor) -> Tensor:
+        """The determinant of the equations [B] at `t` [B].
+
+        An error in the prediction is an error of `noise / determinant` times its size in x_0, and of
+        `signal / determinant` times its size in eps.
+        """
+        signal, noise = schedule.signal(t), schedule.noise(t)
+        p, q = self._mix(signal, noise)
+        return signal * q - noise * p
+
     def _mix(self, signal: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The factors p and q of x_0 and eps in the prediction, in the shape of `signal`."""
         zero, one = torch.zeros_like(signal), torch.ones_like(signal)

@@ -12,7 +12,7 @@ PAPER_BETA = 0.1
 """Beta in the experiments of Xu et al. 2024, where it multiplies log-likelihoods; the likelihood term has weight 1."""
 
 
-def likelihood_anchor(beta: float, weight: float = 1.0) -> float:
+def likelihood_anchor(beta: float | Tensor, weight: float = 1.0) -> float | Tensor:
     """The anchor that is as strong as the paper's negative log-likelihood with the given weight (lambda).
 
     There the margin is `PAPER_BETA (log p_w - log p_l)`, and here it is `-(beta / 2) (error_w - error_l)`. So
@@ -27,10 +27,10 @@ def likelihood_anchor(beta: float, weight: float = 1.0) -> float:
 def cpo(
     error_w: Tensor,
     error_l: Tensor,
-    beta: float,
-    anchor: float,
+    beta: float | Tensor,
+    anchor: float | Tensor,
     link: Link = "sigmoid",
-    smoothing: float = 0.0,
+    smoothing: float | Tensor = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The contrastive preference loss of each pair, applied to diffusion.
 
@@ -42,10 +42,10 @@ def cpo(
     Args:
         error_w: the policy's error on the winner [B].
         error_l: its error on the loser, at the same timestep and noise [B].
-        beta: factor of the difference of errors, in the convention of `dpo`.
+        beta: factor of the difference of errors, in the convention of `dpo`; one, or one for each pair [B].
         anchor: weight of the winner's error; `likelihood_anchor` gives one that is as strong as the paper's.
         link: `sigmoid` as published, or another of `link.link_loss`.
-        smoothing: share of pairs that are assumed to be ranked wrongly.
+        smoothing: share of pairs that are assumed to be ranked wrongly, or of each pair's raters [B].
 
     Returns:
         The loss [B]; and metrics [B], detached: `accuracy` and `margin`, see `dpo`.

@@ -13,10 +13,10 @@ def dpo(
     error_l: Tensor,
     error_w_ref: Tensor,
     error_l_ref: Tensor,
-    beta: float,
+    beta: float | Tensor,
     anchor: float = 0.0,
     link: Link = "sigmoid",
-    smoothing: float = 0.0,
+    smoothing: float | Tensor = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The Diffusion-DPO loss of each pair.
 
@@ -27,12 +27,12 @@ def dpo(
         error_l: its error on the loser, at the same timestep and noise [B].
         error_w_ref: the reference's error on the winner [B].
         error_l_ref: its error on the loser [B].
-        beta: strength of the pull towards the reference.
+        beta: strength of the pull towards the reference; one, or one for each pair [B].
         anchor: weight of the winner's own error, added to the loss: 0 is Diffusion-DPO as published. DPO's loss also
             falls when both errors rise and the loser's rises faster; the anchor prevents this (Pang et al. 2024,
             arXiv:2404.19733, equation 1, whose likelihood of the winner is here its negative error).
         link: `sigmoid` as published, or another of `link.link_loss`.
-        smoothing: share of pairs that are assumed to be ranked wrongly.
+        smoothing: share of pairs that are assumed to be ranked wrongly, or of each pair's raters [B].
 
     Returns:
         The loss [B], log 2 where the policy equals the reference; and metrics [B], detached: `accuracy` (1 if the

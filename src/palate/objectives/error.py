@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def mean_error(prediction: Tensor, target: Tensor) -> Tensor:
+def mean_error(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """The squared error of each image, averaged over its elements, in float32.
 
     `error[b] = mean over C,H,W of (prediction - target)^2`
@@ -15,12 +15,35 @@ def mean_error(prediction: Tensor, target: Tensor) -> Tensor:
     Args:
         prediction: the network's raw output [B, C, H, W].
         target: the correct output, in the same parametrization [B, C, H, W].
+        mask: weights of the places of each image [B, H, W], with a mean of 1; all the same when left out.
 
     Returns:
         Errors [B], in float32 (float64 stays float64).
     """
+    squared = _residual(prediction, target).square()
+    return (squared if mask is None else squared * mask.unsqueeze(1)).flatten(1).mean(1)
+
+
+def mean_products(prediction: Tensor, target: Tensor, n: int, mask: Tensor | None = None) -> Tensor:
+    """The mean products of the residuals of each two of n images, `mean over C,H,W of r_i r_j`, detached.
+
+    Args:
+        prediction, target, mask: see `mean_error`, for B times n images; those of one set are adjacent.
+        n: images in a set.
+
+    Returns:
+        Products [B, n, n], in float32 (float64 stays float64); the errors are on the diagonal.
+    """
+    residual = _residual(prediction.detach(), target)
+    if mask is not None:
+        residual = residual * mask.sqrt().unsqueeze(1)
+    rows = residual.flatten(1).unflatten(0, (-1, n))  # [B, n, C H W]
+    return rows @ rows.transpose(1, 2) / rows.shape[-1]
+
+
+def _residual(prediction: Tensor, target: Tensor) -> Tensor:
     precise = target.float() if target.element_size() < 4 else target
-    return (prediction.to(precise.dtype) - precise).square().flatten(1).mean(1)
+    return prediction.to(precise.dtype) - precise
 
 
 def log_ratio(error: Tensor, error_ref: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid, relu
 Link = Literal["sigmoid", "hinge", "ipo"]
 
 
-def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) -> Tensor:
+def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float | Tensor = 0.0) -> Tensor:
     """The loss [B] of margins [B]; a margin above zero ranks its pair correctly.
 
     | link | loss of a margin m | source |
@@ -23,7 +23,9 @@ def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) ->
         margin: beta times the difference of log-ratios [B].
         link: the link function.
         smoothing: share of pairs that are assumed to be ranked wrongly, in [0, 0.5): the loss is
-            `(1 - smoothing) f(m) + smoothing f(-m)` (cDPO, Mitchell 2023, "A note on DPO with noisy preferences").
+            `(1 - smoothing) f(m) + smoothing f(-m)` (cDPO, Mitchell 2023, "A note on DPO with noisy preferences"). Or
+            for each pair the share of its raters who prefer the loser [B], in [0, 1]: then it is the mean loss over the
+            raters, which for the sigmoid is least where `sigmoid(m)` is the share of the others.
 
     Raises:
         ValueError: there is no such link, or the smoothing is outside its range.
@@ -35,10 +37,13 @@ def link_loss(margin: Tensor, link: Link = "sigmoid", smoothing: float = 0.0) ->
     }
     if link not in losses:
         raise ValueError(f"unknown link {link!r}; choose from {', '.join(losses)}")
-    if not 0 <= smoothing < 0.5:
-        raise ValueError(f"smoothing must be at least 0 and below 0.5, not {smoothing}")
     loss = losses[link]
-    return loss(margin) if smoothing == 0 else (1 - smoothing) * loss(margin) + smoothing * loss(-margin)
+    if not isinstance(smoothing, Tensor):
+        if not 0 <= smoothing < 0.5:
+            raise ValueError(f"smoothing must be at least 0 and below 0.5, not {smoothing}")
+        if smoothing == 0:
+            return loss(margin)
+    return (1 - smoothing) * loss(margin) + smoothing * loss(-margin)
 
 
 def ranked_correctly(margin: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from palate.objectives.metrics import Metrics, PartialMetric
+from palate.objectives.safeguard import with_gradient_share
 
 STEP, TAIL = 0.3, 24.0
 """Spacing and lower end of the points at which `_first` evaluates its integral: log-probabilities are exact to 1e-8,
@@ -15,7 +16,7 @@ less than the rounding of float32 (tested against sums over all orders); the par
 of the whole, 4e-11."""
 
 
-def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, Metrics]:
+def plackett_luce(score: Tensor, ranks: Tensor, share: Tensor | None = None) -> tuple[Tensor, Metrics]:
     """The negative log-likelihood of each ranking.
 
     Without ties it is `sum over i of logsumexp(s_i, {s_j : rank_j > rank_i}) - s_i`: each item is chosen from itself
@@ -29,6 +30,8 @@ def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, Metrics]:
     Args:
         score: the scores [B, n]; a difference of scores is a log-odds.
         ranks: the ranks [B, n]; 1 is best, tied items have the same rank, and 0 marks an unused place.
+        share: the share of the gradient of item j that is kept where i is preferred to it [B, i, j], see
+            `safeguard.loser_share`; the least of its members for a tied group. The value stays the same.
 
     Returns:
         The loss [B]; and `accuracy` [B], detached: the share of the ordered pairs that the scores order in the same
@@ -39,10 +42,14 @@ def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, Metrics]:
     """
     below = (ranks.unsqueeze(1) > ranks.unsqueeze(2)) & (ranks > 0).unsqueeze(2)  # [B, i, j]: j is ranked below i
     itself = torch.eye(ranks.shape[1], dtype=torch.bool, device=ranks.device)
-    choices = score.unsqueeze(1).expand_as(below).masked_fill(~(below | itself), -torch.inf)
+    same = (ranks.unsqueeze(1) == ranks.unsqueeze(2)) & (ranks > 0).unsqueeze(2)  # [B, i, j]: j ties with i
+    seen = score.unsqueeze(1).expand_as(below)  # [B, i, j]: the score of j where i is chosen
+    if share is not None:
+        seen = with_gradient_share(seen, _least(share, same).masked_fill(itself, 1.0))
+    choices = seen.masked_fill(~(below | itself), -torch.inf)
     each = choices.logsumexp(2) - score  # [B, n]: correct for items that tie with no other
     if ranks.shape[1] > 2:  # ties matter only where one more item is ranked below them
-        each = _with_ties(each, score, ranks, below)
+        each = _with_ties(each, score, seen, same, below)
     loss = each.sum(1)
     with torch.no_grad():
         agree = ((score.unsqueeze(2) - score.unsqueeze(1)).sign() + 1) / 2
@@ -50,17 +57,22 @@ def plackett_luce(score: Tensor, ranks: Tensor) -> tuple[Tensor, Metrics]:
         return loss, {"accuracy": PartialMetric((agree * below).sum((1, 2)) / ordered.clamp(min=1), ordered > 0)}
 
 
-def _with_ties(each: Tensor, score: Tensor, ranks: Tensor, below: Tensor) -> Tensor:
+def _least(share: Tensor, same: Tensor) -> Tensor:
+    """The least share over the items that tie with i [B, i, j]."""
+    others = share.unsqueeze(1).masked_fill(~same.unsqueeze(3), torch.inf)  # [B, i, k, j]: of k, which ties with i
+    return others.amin(2).where(same.any(2, keepdim=True), share)
+
+
+def _with_ties(each: Tensor, score: Tensor, seen: Tensor, same: Tensor, below: Tensor) -> Tensor:
     """Each item's part of the loss [B, n]; the part of a tied group is at the place of its first item.
 
     Nothing here depends on the values of the ranks on the CPU, so that a GPU never waits: places that are not the first
     of a tied group are computed from zeros and not used. Items without ties keep their part bit for bit.
     """
-    same = (ranks.unsqueeze(1) == ranks.unsqueeze(2)) & (ranks > 0).unsqueeze(2)  # [B, i, j]: j ties with i
     tied = same.sum(2) > 1
-    first = same.int().argmax(2) == torch.arange(ranks.shape[1], device=ranks.device)
+    first = same.int().argmax(2) == torch.arange(score.shape[1], device=score.device)
     counts = tied & first & below.any(2)  # a group with no item below it has probability 1
-    rest = score.unsqueeze(1).masked_fill(~below & counts.unsqueeze(2), -torch.inf).logsumexp(2)
+    rest = seen.masked_fill(~below & counts.unsqueeze(2), -torch.inf).logsumexp(2)
     excess = torch.where(same & counts.unsqueeze(2), score.unsqueeze(1) - rest.unsqueeze(2), 0.0)
     group = torch.where(counts, -_first(excess, same), 0.0)
     return torch.where(tied, group, each)

@@ -6,6 +6,7 @@ Python objects would take gigabytes of memory.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -115,6 +116,25 @@ class Rankings:
         share[:, np.arange(n), np.arange(n)] = np.nan
         return share
 
+    def distinct_votes(self, sets: np.ndarray) -> list[Counter[tuple[int, ...]]]:
+        """How many raters gave each ranking of each of the given sets, in ascending order [K]."""
+        counts: list[Counter[tuple[int, ...]]] = [Counter() for _ in sets]
+        sizes = self.size[self.voted]
+        ends = np.cumsum(sizes)
+        for vote in np.flatnonzero(np.isin(self.voted, sets)).tolist():
+            ranks = self.vote[ends[vote] - sizes[vote] : ends[vote]].tolist()
+            counts[int(np.searchsorted(sets, self.voted[vote]))][tuple(ranks)] += 1
+        return counts
+
+    def reversed(self) -> Rankings:
+        """The same sets with every ranking and every vote upside down."""
+        voted = np.repeat(np.arange(len(self.voted)), self.size[self.voted])
+        return replace(
+            self,
+            rank=_upside_down(self.rank, np.repeat(np.arange(len(self)), self.size)),
+            vote=_upside_down(self.vote, voted),
+        )
+
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """All pairs of members of one set in which one is ranked above the other.
 
@@ -204,6 +224,14 @@ class Grades:
             np.concatenate([self.image, image[other.image]]),
             np.concatenate([self.grade, other.grade]),
         )
+
+
+def _upside_down(ranks: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The ranks [M] of the reversed rankings of groups [M], in ascending order; 0, of a place without a rank, stays."""
+    if not len(ranks):
+        return ranks
+    last = np.maximum.reduceat(ranks, np.flatnonzero(np.diff(group, prepend=-1)))[group]
+    return np.where(ranks > 0, last + 1 - ranks, 0)
 
 
 def _preferred(ranks: np.ndarray) -> np.ndarray:

@@ -18,20 +18,21 @@ class WeightAverage:
     Args:
         network: the weights are its parameters that require a gradient.
         decay: in [0, 1); about `1 / (1 - decay)` steps are averaged.
+        ramp: whether d is smaller at the beginning; otherwise it is always the decay.
 
     Reference: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992; Ho et al. 2020
     (arXiv:2006.11239), appendix B, whose decay is 0.9999.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, network: nn.Module, decay: float, ramp: bool = True) -> None:
+        self.decay, self.ramp = decay, ramp
         self._weights = [(name, each.data) for name, each in network.named_parameters() if each.requires_grad]
         self._average = [value.clone() for _, value in self._weights]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Takes the weights after step 0, 1, ... into the average."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
         torch._foreach_lerp_(self._average, [value for _, value in self._weights], 1 - decay)
 
     @torch.no_grad()

@@ -2,7 +2,8 @@
 
 checkpoints/step-N/policy.safetensors             the trained parameters; one such file for each trained part
                    policy-optimizer.safetensors   the state of its optimiser
-                   policy-average.safetensors     the moving average of its parameters, with --ema
+                   policy-average.safetensors     the moving average of its parameters, with --ema; other averages
+                                                  have other names
                    policy-scale.json              the scale of its loss, with --precision fp16
                    state.json                     the step, and the measurements since the last line of metrics
 
@@ -16,6 +17,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -29,12 +31,12 @@ from palate.training.optimizer import optimizer_tensors, restore_optimizer
 
 
 class Part(NamedTuple):
-    """A network that is trained, its optimiser, and the moving average of its weights and the scale of its loss, if it
-    has them."""
+    """A network that is trained, its optimiser, the moving averages of its weights by their names, such as `average`,
+    and the scale of its loss, if it has one."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    average: WeightAverage | None = None
+    averages: Mapping[str, WeightAverage] = MappingProxyType({})
     scale: LossScale | None = None
 
 
@@ -44,8 +46,8 @@ def save_checkpoint(folder: Path, parts: Mapping[str, Part], state: dict[str, An
         for name, part in parts.items():
             save_file(_trained(part.network), partial / f"{name}.safetensors")
             save_file(optimizer_tensors(part.optimizer), partial / f"{name}-optimizer.safetensors")
-            if part.average:
-                save_file(part.average.tensors(), partial / f"{name}-average.safetensors")
+            for which, average in part.averages.items():
+                save_file(average.tensors(), partial / f"{name}-{which}.safetensors")
             if part.scale:
                 (partial / f"{name}-scale.json").write_text(json.dumps(part.scale.state()))
         (partial / "state.json").write_text(json.dumps(state))
@@ -61,8 +63,8 @@ def load_checkpoint(path: Path, parts: Mapping[str, Part]) -> dict[str, Any]:
             for key, parameter in _trained(part.network).items():
                 parameter.copy_(weights[key])
         restore_optimizer(part.optimizer, load_file(path / f"{name}-optimizer.safetensors"))
-        if part.average:
-            part.average.restore(load_file(path / f"{name}-average.safetensors"))
+        for which, average in part.averages.items():
+            average.restore(load_file(path / f"{name}-{which}.safetensors"))
         if part.scale:
             part.scale.restore(json.loads((path / f"{name}-scale.json").read_text()))
     return json.loads((path / "state.json").read_text())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -30,7 +31,7 @@ class Learner:
         accelerator: the device and the processes.
         wrapped: the network that `accelerator.prepare_model` returned, if the losses are computed with it: then the
             processes average gradients during the last backward pass. When left out, they average them after it.
-        average: the moving average of the weights, if one is kept.
+        averages: the moving averages of the weights that are kept, by their names.
         scale: the factor of the loss, if the network computes in float16.
     """
 
@@ -41,10 +42,10 @@ class Learner:
         clip: float,
         accelerator: Accelerator,
         wrapped: nn.Module | None = None,
-        average: WeightAverage | None = None,
+        averages: Mapping[str, WeightAverage] = MappingProxyType({}),
         scale: LossScale | None = None,
     ) -> None:
-        self.part = Part(network, optimizer, average, scale)
+        self.part = Part(network, optimizer, averages, scale)
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.clip, self.accelerator, self.wrapped = clip, accelerator, wrapped
 

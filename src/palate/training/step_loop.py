@@ -8,6 +8,7 @@ loop waits for it when it logs or saves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,7 @@ from palate.training.config import TrainingConfig
 from palate.training.interrupt import JointStop, deferred_interrupt
 from palate.training.meter import Meter
 from palate.training.observer import Observer
+from palate.training.running_mean import RunningMean
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,6 +40,7 @@ class StepLoop:
             again from the beginning.
         examples: the number of training examples, for the epoch in the metrics.
         observer: observes the training between its steps.
+        numbers: averages over steps that belong to a checkpoint, by name.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class StepLoop:
         run: RunFolder | None = None,
         examples: int | None = None,
         observer: Observer | None = None,
+        numbers: Mapping[str, RunningMean] = MappingProxyType({}),
     ) -> None:
         self.config, self.parts, self.accelerator = config, parts, accelerator
         self.run_folder, self.examples, self.observer, self.meter = run, examples, observer, Meter()
+        self.numbers = numbers
 
     def run(self, title: str, step: Callable[[int], None]) -> None:
         """Runs all steps that are not in a checkpoint yet.
@@ -105,6 +110,8 @@ class StepLoop:
         """Restores the latest checkpoint, if there is one; returns the number of steps that are done."""
         found = checkpoints(self.run_folder.path / "checkpoints") if self.run_folder else []
         state = load_checkpoint(found[-1], self.parts) if found else {"step": 0, "meter": {}}
+        for name, number in self.numbers.items() if found else ():
+            number.restore(state["numbers"][name])
         self.accelerator.wait_for_everyone()
         if self.run_folder and self.accelerator.is_main_process:
             self.run_folder.rewind(state["step"])
@@ -123,6 +130,7 @@ class StepLoop:
 
     def _save(self, done: int) -> None:
         state = {"step": done, "meter": self.meter.state(self.accelerator)}
+        state |= {"numbers": {name: number.state() for name, number in self.numbers.items()}} if self.numbers else {}
         if self.run_folder and self.accelerator.is_main_process:
             folder = self.run_folder.path / "checkpoints"
             save_checkpoint(folder, self.parts, state, self.config.keep_checkpoints)

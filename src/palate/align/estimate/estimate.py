@@ -164,8 +164,9 @@ def setting_of(
         resolution=max(config.resolutions(sizes_of(source).native)),
         images=examples.view.shape[1],
         micro_batch=micro_batch(config.batch, config.micro_batch, processes),
-        reference=method.reference,
+        reference=method.measures_base,
         prompts=tuple(longest) or ("",),
+        follows=bool(method.follows),
     )
 
 
@@ -195,7 +196,7 @@ def _combined(
         where = "cpu" if encoding and config.encode_on == "cpu" else str(device)
         flops = sum(part.flops * often[stage.name][name] for name, part in stage.parts.items())
         seconds = _time(stage, often[stage.name], rates, real)
-        first = stage.name == "reference" or (stage.name == "train" and not method.reference)
+        first = stage.name == "reference" or (stage.name == "train" and not method.measures_base)
         loaded = sum(size for name, size in files.items() if encoding != (name == source.network))
         if seconds is not None and (encoding or first):
             seconds += loaded * loading

@@ -110,4 +110,4 @@ def _setting(config: AlignConfig, method: Method[Any], source: ModelSource) -> S
     dtype = torch.float32 if config.precision == "fp32" else torch.bfloat16
     side = max(config.resolutions(sizes_of(source).native))
     size = config.micro_batch or config.batch
-    return Setting("cuda", dtype, side, 2, size, method.reference, (PROMPT,))
+    return Setting("cuda", dtype, side, 2, size, method.measures_base, (PROMPT,), bool(method.follows))

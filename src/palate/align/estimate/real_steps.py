@@ -14,7 +14,7 @@ import torch
 from palate.align.config import AlignConfig
 from palate.align.encoders import PROMPTS_AT_ONCE
 from palate.align.estimate.calibrate import Clock
-from palate.align.estimate.stages import Setting, encoders_at_once, errors_of
+from palate.align.estimate.stages import Setting, encoders_at_once, errors_of, step_loss
 from palate.align.reference_errors import REFERENCE_AT_ONCE
 from palate.align.stage import make_trainable
 from palate.models.attention import use_plain_attention
@@ -64,7 +64,7 @@ def real_seconds(
         found["forward"] = _seconds(lambda: errors(REFERENCE_AT_ONCE * setting.micro_batch), device, clock)
     make_trainable(network, config, denoiser.lora_targets)
     rows = setting.micro_batch * setting.images
-    found["micro-batch"] = _seconds(lambda: errors(rows).mean().backward(), device, clock)
+    found["micro-batch"] = _seconds(lambda: step_loss(lambda: errors(rows), setting).backward(), device, clock)
     optimizer = make_optimizer(network, config.optimizer, config.weight_decay)
     found["update"] = _seconds(optimizer.step, device, clock)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,7 @@ class Setting:
         micro_batch: examples per forward pass.
         reference: whether the base model's errors are measured.
         prompts: the longest prompts, at most `PROMPTS_AT_ONCE`.
+        follows: whether the reference is an average of the weights in training.
     """
 
     device: str
@@ -48,6 +50,7 @@ class Setting:
     micro_batch: int
     reference: bool
     prompts: tuple[str, ...]
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,11 +187,11 @@ class _Training:
 
         def step() -> None:
             with autocast_of(self.setting.device):  # around the backward pass too, which may compute forward again
-                (self._errors(rows).mean() / config.batch).backward()
+                step_loss(lambda: self._errors(rows), self.setting).div(config.batch).backward()
 
         _, work = measured(self.trace, step)
         gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-        average = gradients if config.ema else 0
+        average = gradients * (bool(config.ema) + 2 * self.setting.follows)  # one is kept aside in a forward pass
         held = state + gradients
         peak = max(work.peak, update.peak) - base
         working = max(0, peak - held)
@@ -198,6 +201,18 @@ class _Training:
 
     def _errors(self, rows: int) -> Tensor:
         return errors_of(self.denoiser, self.setting, self.latents, self.conditioning, rows)
+
+
+def step_loss(errors: Callable[[], Tensor], setting: Setting) -> Tensor:
+    """A loss of one micro-batch, with the forward passes that a step makes.
+
+    Args:
+        errors: a forward pass of the policy.
+        setting: whether the reference makes another one.
+    """
+    with torch.no_grad():
+        reference = errors() if setting.follows else 0.0
+    return (errors() - reference).mean()
 
 
 def errors_of(denoiser: Denoiser, setting: Setting, latents: Tensor, conditioning: Conditioning, rows: int) -> Tensor:

@@ -25,6 +25,9 @@ METHODS = {
     "listwise": "palate.align.methods.listwise:ListwiseConfig",
     "kto": "palate.align.methods.kto:KTOConfig",
     "mapo": "palate.align.methods.mapo:MaPOConfig",
+    "dmpo": "palate.align.methods.dmpo:DMPOConfig",
+    "alpha_dpo": "palate.align.methods.alpha_dpo:AlphaDPOConfig",
+    "linear_dpo": "palate.align.methods.linear_dpo:LinearDPOConfig",
 }
 """The configuration of each method, as `module:class`, by the name of its command."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from palate.align.methods.dpo import DPOConfig
+from palate.align.methods.dpo import DPOConfig, VotedPairs
 from palate.align.methods.method import Measured, Method
-from palate.align.methods.pairs import Pairs
+from palate.align.methods.voted import with_beta
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class CPOConfig(DPOConfig):
         return CPO(self)
 
 
-class CPO(Pairs[CPOConfig]):
+class CPO(VotedPairs[CPOConfig]):
     """See `CPOConfig`."""
 
     name = "cpo"
@@ -39,6 +39,7 @@ class CPO(Pairs[CPOConfig]):
         """See `objectives.cpo`."""
         from palate.objectives.cpo import cpo, likelihood_anchor
 
-        c, (error_w, error_l) = self.config, measured.error.unbind(1)
-        anchor = likelihood_anchor(c.beta) if c.anchor is None else c.anchor
-        return cpo(error_w, error_l, c.beta, anchor, c.link, c.smoothing)
+        (winner, loser), beta = self.errors(measured), self.config.present_beta(measured)
+        anchor = likelihood_anchor(beta) if self.config.anchor is None else self.config.anchor
+        loss, metrics = cpo(winner, loser, anchor=anchor, **self.link(measured, beta))
+        return loss, with_beta(metrics, beta, loss)

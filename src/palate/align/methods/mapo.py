@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from palate.align.config import AlignConfig
 from palate.align.methods.method import Measured, Method
-from palate.align.methods.pairs import Pairs
+from palate.align.methods.pairs import Pairs, RankedConfig
 from palate.training.config import not_above_zero
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaPOConfig(AlignConfig):
+class MaPOConfig(RankedConfig):
     """MaPO (Hong et al. 2024, arXiv:2406.06424) with a LoRA or all weights."""
 
     about: ClassVar[str] = "increase the margin of winners over losers, without a reference"
@@ -48,4 +47,4 @@ class MaPO(Pairs[MaPOConfig]):
         """See `objectives.mapo`."""
         from palate.objectives.mapo import mapo
 
-        return mapo(*measured.error.unbind(1), beta=self.config.beta, sharpness=self.config.sharpness)
+        return mapo(*self.errors(measured), beta=self.config.beta, sharpness=self.config.sharpness)

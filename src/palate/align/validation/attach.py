@@ -84,7 +84,9 @@ def _held_out(trainer: Trainer, ready: ReadyInputs, source: ModelSource, run: Ru
     config, inputs, accelerator = trainer.config, ready.inputs, trainer.accelerator
     assert inputs.examples is not None and ready.prepared is not None  # the caller has asked
     denoiser = trainer.denoiser
-    batches = Batches.of(denoiser, inputs.examples, held_out_draws(inputs.examples), ready.prepared)
+    batches = Batches.of(
+        denoiser, inputs.examples, held_out_draws(inputs.examples), ready.prepared, trainer.method.mask
+    )
     wrapped, denoiser.network = denoiser.network, trainer.network
     at_once, views = REFERENCE_AT_ONCE * trainer.micro_batch, inputs.examples.view[inputs.rows].ravel()
     identity = digest(
@@ -102,7 +104,7 @@ def _held_out(trainer: Trainer, ready: ReadyInputs, source: ModelSource, run: Ru
             denoiser, batches, [views] * DRAWS, at_once, identity, root, about, accelerator, trainer.dtype, TITLE
         )
     denoiser.network = wrapped
-    return HeldOut(trainer.method, batches, inputs.rows, reference, at_once, accelerator, trainer.dtype)
+    return HeldOut(trainer, batches, inputs.rows, reference, at_once)
 
 
 def _on_cpu(network: Any) -> nn.Module:

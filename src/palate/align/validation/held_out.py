@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from palate.align.batches import Batches
 from palate.align.examples import Examples
-from palate.align.methods.method import Measured, Method
+from palate.align.methods.method import Measured
 from palate.core.seeds import derive, numpy_generator
 from palate.core.statistics import Estimate, grouped_rate
 from palate.diffusion.draws import Draws
@@ -20,7 +20,7 @@ from palate.models.denoiser import Denoiser
 from palate.objectives.metrics import PartialMetric
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from palate.align.trainer import Trainer
 
 DRAWS = 4
 """Draws of each held-out example; the times of the draws cover the schedule evenly."""
@@ -42,22 +42,19 @@ class HeldOut:
     """Measures held-out examples.
 
     Attributes:
-        method: the method whose loss and metrics are computed.
+        trainer: has the method whose loss and metrics are computed, and the device and the processes, which share the
+            work.
         batches: makes the network's inputs.
         rows: the examples that are measured [N].
         reference: the base model's errors [D, V] of each draw and view; those of other examples' views are arbitrary.
         batch: views per forward pass.
-        accelerator: the device and the processes, which share the work.
-        dtype: the dtype in which the network computes.
     """
 
-    method: Method
+    trainer: Trainer
     batches: Batches
     rows: np.ndarray
     reference: Tensor
     batch: int
-    accelerator: Accelerator
-    dtype: torch.dtype
 
     def measure(self, denoiser: Denoiser, stopped: Callable[[], bool]) -> dict[str, float] | None:
         """The means of the method's metrics, and the errors by role, with the network's present weights.
@@ -82,32 +79,31 @@ class HeldOut:
         places = [
             (draw, views[at : at + self.batch]) for draw in range(DRAWS) for at in range(0, len(views), self.batch)
         ]
-        processes, own = self.accelerator.num_processes, self.accelerator.process_index
+        accelerator, dtype = self.trainer.accelerator, self.trainer.dtype
+        processes, own = accelerator.num_processes, accelerator.process_index
         for first in range(0, len(places), processes):
             if stopped():
                 return None
             for draw, some in places[first + own : first + own + 1]:
-                found = self.batches.errors(
-                    denoiser, some, np.full(len(some), draw), self.accelerator.device, self.dtype
-                )
+                found = self.batches.errors(denoiser, some, np.full(len(some), draw), accelerator.device, dtype)
                 errors[draw, torch.from_numpy(some)] = found.cpu()
         if processes > 1:
-            shared: Any = self.accelerator.reduce(errors.to(self.accelerator.device), "sum")
+            shared: Any = accelerator.reduce(errors.to(accelerator.device), "sum")
             errors = shared.cpu()
         return errors
 
     @torch.no_grad()
     def metrics(self, errors: Tensor) -> dict[str, float]:
         """The means of the metrics over examples and draws; `errors` [D, V] are the policy's."""
-        examples, found = self.batches.examples, []
+        examples, method, found = self.batches.examples, self.trainer.method, []
         view = torch.from_numpy(examples.view[self.rows])  # [N, n]
-        facts = torch.from_numpy(examples.facts[self.rows])
-        for error, error_ref in zip(errors, self.reference):
-            measured = Measured(error[view], error_ref[view], facts)
-            mean = self.method.statistic(measured).mean() if self.method.batchwise else None
-            loss, metrics = self.method.loss(Measured(error[view], error_ref[view], facts, mean))
+        for draw, (error, error_ref) in enumerate(zip(errors, self.reference)):
+            measured = self._measured(draw, error[view], error_ref[view])
+            if method.batchwise:
+                measured = replace(measured, mean=method.statistic(measured).mean())
+            loss, metrics = method.loss(measured)
             by_role = {}
-            for place, role in enumerate(self.method.roles(view.shape[1])):
+            for place, role in enumerate(method.roles(view.shape[1])):
                 by_role |= {f"error_{role}": error[view[:, place]], f"error_ref_{role}": error_ref[view[:, place]]}
             found.append({"loss": loss, **metrics, **by_role})
         means = {name: _mean([each[name] for each in found]) for name in found[0]}
@@ -115,6 +111,17 @@ class HeldOut:
             interval = self._interval([each["accuracy"] for each in found])
             means |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
         return means
+
+    def _measured(self, draw: int, error: Tensor, error_ref: Tensor) -> Measured:
+        """The inputs of the loss of the examples at one draw, where the errors are [N, n]."""
+        examples, config, memory = self.batches.examples, self.trainer.config, self.trainer.memory
+        facts, views = torch.from_numpy(examples.facts[self.rows]), examples.view[self.rows, 0]
+        draws, mean = np.full(len(views), draw), memory.mean() if memory else None
+        t = self.batches.at_times(views, draws)
+        measured = Measured(error, error_ref, facts, None if mean is None else mean.cpu(), t)
+        if config.weighting == "constant":
+            return measured
+        return measured.weighted(self.batches.time_weights(views, draws, config.weighting, config.snr_gamma))
 
     def _interval(self, draws: list[Tensor | PartialMetric]) -> Estimate:
         """The interval of an accuracy, of which each example's mean over the draws is one point."""
