@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,32 @@ pytestmark = [
 COMMON = {"steps": 2, "batch": 2, "log_every": 1, "prompt_dropout": 0.5}
 
 
-def tiny(twins: Any, name: str, **more: Any) -> dict[str, Any]:
-    """The settings of a short run on a twin, with its smallest square images."""
-    return {**COMMON, "model": str(twins[name]), "resolution": TWINS[name].square, **more}
+@pytest.fixture(scope="module")
+def tiny(twins, tmp_path_factory) -> Callable[..., dict[str, Any]]:
+    """The settings of a short run on a twin, with its smallest square images and two prompts of unequal length."""
+    path = tmp_path_factory.mktemp("few") / "pairs.parquet"
+    pairs = [(picture(n, True, (16, 16)), picture(n + 100, False, (16, 16))) for n in range(2)]
+    write_sets([RankedSet(prompt, pair, (1, 2)) for prompt, pair in zip(("a star", "two red stars"), pairs)], path)
+    few = {**COMMON, "preferences": str(path)}
+    return lambda name, **more: {**few, "model": str(twins[name]), "resolution": TWINS[name].square, **more}
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Path]:
+    return {}
+
+
+@pytest.fixture
+def by_lora(runs, dpo_config, tiny, tmp_path_factory) -> Callable[[str], Path]:
+    """A run of DPO on a twin by LoRA, of which several tests look at what it leaves."""
+
+    def found(name: str) -> Path:
+        if name not in runs:
+            out = tmp_path_factory.mktemp("lora") / "run"
+            runs[name] = run(dpo_config(**tiny(name, train="lora", beta=100.0, out=out)))
+        return runs[name]
+
+    return found
 
 
 def prediction(denoiser: Any, square: int) -> torch.Tensor:
@@ -52,39 +76,46 @@ def prediction(denoiser: Any, square: int) -> torch.Tensor:
 @pytest.mark.parametrize(
     "train, more",
     [
-        ("lora", {}),
         ("full", {"precision": "bf16", "latents": "streamed"}),
         pytest.param("lora", {"precision": "bf16", "latents": "streamed"}, marks=pytest.mark.slow),
         pytest.param("full", {}, marks=pytest.mark.slow),
     ],
-    ids=["lora", "full-bf16-streamed", "lora-bf16-streamed", "full"],
+    ids=["full-bf16-streamed", "lora-bf16-streamed", "full"],
 )
-def test_dpo_begins_at_its_reference_and_changes_the_network(dpo_config, twins, name, train, more):
-    first, last = lines(run(dpo_config(**tiny(twins, name, train=train, beta=100.0, **more))))
-    assert first["loss"] == pytest.approx(math.log(2), abs=1e-6) and first["margin"] == 0
-    assert last["loss"] != first["loss"]
+def test_dpo_begins_at_its_reference_and_changes_the_network(dpo_config, tiny, name, train, more):
+    assert_begins_at_its_reference_and_changes(run(dpo_config(**tiny(name, train=train, beta=100.0, **more))))
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_a_saved_lora_is_loaded_by_plain_diffusers_and_predicts_what_was_trained(dpo_config, twins, name, monkeypatch):
-    folder = run(dpo_config(**tiny(twins, name, train="lora")))
-    plain = with_lora(load_pipeline(twins[name]), folder / "model", monkeypatch)
-    ours, theirs = load_denoiser(folder), load_denoiser(twins[name])
-    square = TWINS[name].square
-    base = prediction(theirs, square)
-    theirs = adapter_of(resolve(twins[name]))(plain)
-    torch.testing.assert_close(prediction(theirs, square), prediction(ours, square), atol=1e-5, rtol=1e-4)
-    assert (prediction(ours, square) - base).abs().max() > 1e-4
+def test_dpo_by_lora_begins_at_its_reference_and_changes_the_network(by_lora, name):
+    assert_begins_at_its_reference_and_changes(by_lora(name))
+
+
+def assert_begins_at_its_reference_and_changes(folder: Path) -> None:
+    first, last = lines(folder)
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-6) and first["margin"] == 0
+    assert last["error_winner"] != last["error_ref_winner"]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_saved_lora_is_loaded_by_plain_diffusers_and_predicts_what_was_trained(by_lora, twins, name, monkeypatch):
+    folder, square, adapter = by_lora(name), TWINS[name].square, adapter_of(resolve(twins[name]))
+    plain = load_pipeline(twins[name])
+    base = prediction(adapter(plain), square)
+    theirs = prediction(adapter(with_lora(plain, folder / "model", monkeypatch)), square)
+    ours = prediction(load_denoiser(folder), square)
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-4)
+    assert (ours - base).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_a_saved_pipeline_is_opened_by_plain_diffusers_and_only_its_network_has_changed(
-    sft_config, twins, name, tmp_path
+    sft_config, twins, tiny, name, tmp_path
 ):
     """It is trained on images of several shapes, at two resolutions."""
     source = resolve(twins[name])
     shapes, several = several_shapes(source, TWINS[name].square, tmp_path / "pairs.parquet")
-    folder = run(sft_config(**{**tiny(twins, name, train="full"), **several}))
+    folder = run(sft_config(**{**tiny(name, train="full"), **several}))
     assert json.loads((folder / "summary.json").read_text())["buckets"].keys() == shapes
     pipeline = DiffusionPipeline.from_pretrained(folder / "model", **absent(source))
     base = load_pipeline(twins[name])
@@ -130,7 +161,8 @@ def absent(source: Any) -> dict[str, None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
-def test_kto_and_sft_train_it_by_lora(config_of, sft_config, world, twins, name, tmp_path):
-    for number, config in enumerate([config_of(KTOConfig, preferences=str(world["thumbs"])), sft_config()]):
-        changed = type(config)(**{**vars(config), **tiny(twins, name, out=tmp_path / str(number))})
+def test_kto_and_sft_train_it_by_lora(config_of, sft_config, world, tiny, name, tmp_path):
+    for number, (config, feedback) in enumerate([(config_of(KTOConfig), "thumbs"), (sft_config(), "pairs")]):
+        more = {"preferences": str(world[feedback]), "out": tmp_path / str(number)}
+        changed = type(config)(**{**vars(config), **tiny(name, **more)})
         assert any(value.abs().max() > 0 for key, value in weights(run(changed)).items() if "lora_B" in key)

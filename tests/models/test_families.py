@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,6 +37,18 @@ EVERY_WAY = [
 ]
 
 
+@pytest.fixture(scope="module")
+def pipelines(twins) -> Callable[[str], Any]:
+    """The pipeline of a twin, loaded once: tests leave it as it was but for the state of its scheduler."""
+    return lru_cache(maxsize=None)(lambda name: load_pipeline(twins[name]))
+
+
+@pytest.fixture(scope="module")
+def denoisers(twins) -> Callable[[str], Any]:
+    """The adapter of a twin, loaded once: tests leave it as it was."""
+    return lru_cache(maxsize=None)(lambda name: load_denoiser(twins[name]))
+
+
 @dataclass(frozen=True)
 class Step:
     """A step of a scheduler: what the network predicted, guidance included, from which latents at which timestep."""
@@ -55,8 +69,10 @@ def steps_watched(pipeline: Any) -> Iterator[list[Step]]:
         return step(prediction, timestep, sample, *args, **kwargs)
 
     pipeline.scheduler.step = watched
-    yield taken
-    del pipeline.scheduler.step
+    try:
+        yield taken
+    finally:
+        del pipeline.scheduler.step
 
 
 def draw(twin: Twin, pipeline: Any, prompts: list[str], way: int, size: tuple[int, int], **more: Any) -> Any:
@@ -67,9 +83,11 @@ def draw(twin: Twin, pipeline: Any, prompts: list[str], way: int, size: tuple[in
 
 
 @pytest.mark.parametrize("name, way", EVERY_WAY)
-def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidance_included(twins, name, way):
+def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidance_included(
+    pipelines, denoisers, name, way
+):
     twin = TWINS[name]
-    pipeline, denoiser = load_pipeline(twins[name]), load_denoiser(twins[name])
+    pipeline, denoiser = pipelines(name), denoisers(name)
     with steps_watched(pipeline) as taken:
         draw(twin, pipeline, list(twin.prompts), way, twin.size, output_type="latent")
     scale = twin.guidance[way][1]
@@ -88,8 +106,8 @@ def test_the_adapter_predicts_what_the_pipeline_does_in_each_of_its_steps_guidan
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_a_prediction_does_not_depend_on_the_length_of_the_other_prompts(twins, name):
-    twin, denoiser = TWINS[name], load_denoiser(twins[name])
+def test_a_prediction_does_not_depend_on_the_length_of_the_other_prompts(denoisers, name):
+    twin, denoiser = TWINS[name], denoisers(name)
     x_t = denoiser.encode(torch.rand(2, 3, *twin.size, generator=torch.Generator().manual_seed(0)))
     t = denoiser.schedule((x_t.shape[-2], x_t.shape[-1])).sample_t(torch.tensor([0.3, 0.8]))
     conditioning = denoiser.encode_prompt(PROMPTS)
@@ -119,10 +137,10 @@ def test_gradient_checkpointing_changes_no_gradient(twins, name):
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_picture(twins, name):
+def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_picture(denoisers, name):
     """Fed with our target: the adapter says rightly what the network is to predict."""
-    denoiser = load_denoiser(twins[name])
-    scheduler: Any = denoiser.pipeline.scheduler
+    denoiser = denoisers(name)
+    scheduler: Any = deepcopy(denoiser.pipeline.scheduler)
     shape = denoiser.encode(torch.zeros(1, 3, TWINS[name].square, TWINS[name].square)).shape
     x_0, eps = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     schedule = denoiser.schedule((shape[-2], shape[-1]))
@@ -146,21 +164,21 @@ def test_one_step_of_the_scheduler_from_a_perfect_prediction_lands_on_the_pictur
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_latents_are_encoded_and_decoded_at_the_scale_of_the_pipeline(twins, name):
+def test_latents_are_encoded_and_decoded_at_the_scale_of_the_pipeline(pipelines, denoisers, name, monkeypatch):
     """The pipeline's last step is replaced by our latents of a picture: what it then shows is what we decode."""
     twin = TWINS[name]
-    pipeline, denoiser = load_pipeline(twins[name]), load_denoiser(twins[name])
+    pipeline, denoiser = pipelines(name), denoisers(name)
     height, width = twin.size
     pictures = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     latents = denoiser.encode(pictures)
     assert latents.dtype == torch.float32 and latents.shape[0] == 1
-    step = pipeline.scheduler.step
     with steps_watched(pipeline) as taken:
         draw(twin, pipeline, PROMPTS[:1], 0, twin.size, output_type="latent")
     assert twin.latents(pipeline, taken[0].x_t, height, width).shape == latents.shape
-    pipeline.scheduler.step = lambda *args, **kwargs: (_packed(twin, pipeline, latents, taken[0].x_t),)
-    shown = draw(twin, pipeline, PROMPTS[:1], 0, twin.size, output_type="pt")
-    pipeline.scheduler.step = step
+    with monkeypatch.context() as patch:
+        packed = _packed(twin, pipeline, latents, taken[0].x_t)
+        patch.setattr(pipeline.scheduler, "step", lambda *args, **kwargs: (packed,))
+        shown = draw(twin, pipeline, PROMPTS[:1], 0, twin.size, output_type="pt")
     torch.testing.assert_close(denoiser.decode(latents), shown, atol=1e-4, rtol=1e-4)
 
 
@@ -190,13 +208,13 @@ def rows_of(value: torch.Tensor | Ragged) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", [name for name, twin in TWINS.items() if twin.draws])
-def test_a_picture_is_the_plain_pipeline_s_for_the_same_prompt_and_seed(twins, name):
+def test_a_picture_is_the_plain_pipeline_s_for_the_same_prompt_and_seed(twins, pipelines, name):
     twin = TWINS[name]
     sampler = Sampler(
         twins[name], device="cpu", steps=STEPS, guidance=twin.guidance[-1][1], height=twin.size[0], width=twin.size[1]
     )
     ours = np.stack([np.asarray(image) for image in sampler.sample(twin.prompts, [0, 1])])
-    theirs = np.stack(draw(twin, load_pipeline(twins[name]), list(twin.prompts), len(twin.guidance) - 1, twin.size))
+    theirs = np.stack(draw(twin, pipelines(name), list(twin.prompts), len(twin.guidance) - 1, twin.size))
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
 
 

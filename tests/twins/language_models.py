@@ -29,7 +29,7 @@ def qwen3(tokenizer: Any, layers: int) -> Qwen3Config:
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=layers,
-        num_attention_heads=2,
+        num_attention_heads=1,
         num_key_value_heads=1,
         head_dim=8,
         pad_token_id=tokenizer.pad_token_id,
@@ -60,7 +60,7 @@ def qwen_vl(tokenizer: Any) -> Qwen2_5_VLConfig:
 
 def mistral_3(tokenizer: Any, layers: int) -> Mistral3Config:
     """The configuration of a vision and language model of Mistral 3's class, 16 wide."""
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "head_dim": 8}
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 1, "head_dim": 8}
     text = {
         "model_type": "mistral",
         "vocab_size": len(tokenizer),

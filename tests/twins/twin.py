@@ -85,7 +85,7 @@ def tiny_gemma_2(vocabulary: int) -> Gemma2Model:
             hidden_size=32,
             intermediate_size=32,
             num_hidden_layers=2,
-            num_attention_heads=2,
+            num_attention_heads=1,
             num_key_value_heads=1,
             head_dim=16,
         )
