@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from palate.core.progress import duration
@@ -19,6 +20,12 @@ def template(name: str, package: str) -> jinja2.Template:
         name: the file, such as `report.html.jinja`.
         package: the package whose folder `templates` has the file, such as `palate.evaluate.report`.
     """
+    return _environment(package).get_template(name)
+
+
+@lru_cache
+def _environment(package: str) -> jinja2.Environment:
+    """Keeps its compiled templates: to compile them takes longer than to write a page, and `align` writes many."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -29,7 +36,7 @@ def template(name: str, package: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"duration": duration, "count": count}
-    return environment.get_template(name)
+    return environment
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
