@@ -15,6 +15,15 @@ from palate.core.json_files import to_json
 from palate.records import checked
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values; InputError where a key occurs twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise InputError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice in an object")
+    return found
+
+
 def json_value(text: str) -> Any:
     """The value of a JSON text; a key that occurs twice in one object is an error (plain `json` keeps the last value).
 
@@ -22,7 +31,7 @@ def json_value(text: str) -> Any:
         InputError: it is not JSON; the message contains only the reason.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except RecursionError as error:
         raise InputError("lists or objects in it are nested too deep") from error
     except ValueError as error:
@@ -103,14 +112,6 @@ def _row(line: str, needed: Mapping[str, checked.Check]) -> dict[str, Any]:
         return checked.cells(row, needed)
     except InputError as error:
         raise InputError(f"{error}, or delete the line") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise InputError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice in an object")
-    return found
 
 
 def _lines(rows: Iterable[dict[str, Any]], path: Path) -> bytes:
