@@ -37,9 +37,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     iterate = load.iterate_format
 
-    def watched(kind, path, tally, split=None):
+    def watched(kind, path, tally):
         found.append(path.name)
-        return iterate(kind, path, tally, split)
+        return iterate(kind, path, tally)
 
     monkeypatch.setattr(load, "iterate_format", watched)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from palate.core.errors import InputError
 from palate.core.progress import track
 from palate.core.runs import read_config
 from palate.prefer.indexing import indexed, is_whole
-from palate.prefer.load import HINT, built_in
+from palate.prefer.load import HINT, READERS, built_in
+from palate.prefer.readers.reader import EVERYTHING, Selection
 from palate.records import checked
 from palate.records.columns import Grades
 from palate.records.graded_image import GradedImage
@@ -30,8 +31,9 @@ def load_graded(source: str | Path, cache: Path | None = None) -> Grades:
     """All graded images of a source in columns; each image was decoded as a check, now or when it was written.
 
     Args:
-        source: a run of `palate prefer grade`; a Parquet file with the columns `prompt`, `image` and `grade`; or a
-            folder of images whose `metadata.csv` or `metadata.jsonl` has `file_name`, `prompt` and `grade`.
+        source: a run of `palate prefer grade`; a Parquet file with the columns `prompt`, `image` and `grade`; a
+            folder of images whose `metadata.csv` or `metadata.jsonl` has `file_name`, `prompt` and `grade`; or a data
+            set of scored images in one of the formats of `READERS`.
         cache: the cache folder for the index of a source without the facts of its images.
 
     Raises:
@@ -57,7 +59,7 @@ def _locate(source: str | Path) -> Path:
     if str(source) in built_in():
         raise InputError(_fix(source, "a set of rankings"))
     path = path / GRADES if (path / GRADES).is_file() else path
-    if table_of(path):
+    if table_of(path) or _reader(path):
         return path
     if path.suffix == ".parquet" and path.is_file():
         _require(COLUMNS, parquet_columns(path), source)
@@ -66,8 +68,16 @@ def _locate(source: str | Path) -> Path:
     raise InputError(_fix(source, f"a run of `palate {stage}`" if stage else "none"))
 
 
+def _reader(path: Path) -> Callable[[Path, Tally, Selection], Iterator[GradedImage]] | None:
+    """What reads graded images of a published format; None where it is no such format."""
+    return next((reader.grades for reader in READERS.values() if reader.grades and reader.matches(path)), None)
+
+
 def _iterate(path: Path, tally: Tally) -> Iterator[GradedImage]:
     table = table_of(path)
+    if reader := _reader(path):
+        yield from reader(path, tally, EVERYTHING)
+        return
     if not table:
         yield from iterate_graded(path, tally)
         return

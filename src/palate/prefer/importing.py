@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
+from palate.core.errors import nearest
 from palate.core.runs import RunFolder
 from palate.prefer.indexing import sources
-from palate.prefer.load import detect, iterate_format, locate, parts_of
+from palate.prefer.load import FORMATS, OWN, detect, iterate_format, locate, parts_of
+from palate.prefer.readers.reader import Selection
 from palate.prefer.stage import FREE, digest_rows, write_preferences
 from palate.records.parquet_io import parquet_sources
 from palate.records.tally import Tally
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +23,17 @@ class ImportConfig:
     """What to import."""
 
     source: str
-    """HPDv2's folder, a folder of pairs, Pick-a-Pic's Parquet (a file or a folder), an export of Label Studio (JSON) or
-    Argilla (records or a folder of `datasets`), or ranked sets of Palate's own."""
+    """A published data set, an export of Label Studio or Argilla, a table of your own pairs or rankings, or ranked sets
+    of Palate's own; docs/data.md lists the formats."""
     out: Path
     """Run folder."""
-    format: Literal["auto", "hpdv2", "pickapic", "pair-folder", "label-studio", "argilla", "palate"] = "auto"
-    """Format of the source; auto detects it from its files, columns and keys."""
+    format: str = AUTO
+    """Format of the source, by its name in docs/data.md; auto detects it from its files, columns and keys."""
     split: str | None = None
     """Which split to read of a source with several, such as test; all reads all of them. When left out, train if there
     is one."""
+    confidence: float | None = None
+    """Leave out pairs whose confidence in the source is lower than this, or not known; HPSv3 was trained with 0.95."""
     limit: int | None = None
     """Take only the first so many ranked sets."""
     skip_bad: bool = False
@@ -39,6 +44,11 @@ class ImportConfig:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit <= 0:
             raise ValueError(f"limit must be above zero, not {self.limit}")
+        if self.format not in (AUTO, *FORMATS):
+            hint = nearest(self.format, FORMATS)
+            raise ValueError(f"format is one of {AUTO}, {', '.join(FORMATS)}, not {self.format!r}{hint}")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError(f"confidence is a number from 0 to 1, not {self.confidence}")
 
 
 def import_preferences(config: ImportConfig) -> Path:
@@ -52,9 +62,10 @@ def import_preferences(config: ImportConfig) -> Path:
         RunFolderError: the folder contains another run.
     """
     path, tally = locate(config.source), Tally(config.skip_bad)
-    kind = detect(path) if config.format == "auto" else config.format
+    kind = detect(path) if config.format == AUTO else config.format
     run = RunFolder.open(config.out, "prefer import", config, free=FREE, inputs={"source": _state(path)})
-    sets = islice(iterate_format(kind, path, tally, config.split), config.limit)
+    selection = Selection(config.split, config.confidence)
+    sets = islice(iterate_format(kind, path, tally, selection), config.limit)
     about = sources(path, *_images_elsewhere(kind, path)) if config.in_place else None
     write_preferences(run, sets, tally, config.limit, about=about)
     return run.path
@@ -62,7 +73,7 @@ def import_preferences(config: ImportConfig) -> Path:
 
 def _images_elsewhere(kind: str, path: Path) -> list[Path]:
     """The files and folders that hold the images of ranked sets which were themselves imported in place."""
-    parts = parts_of(path, Tally()) if kind == "palate" else []
+    parts = parts_of(path, Tally()) if kind == OWN else []
     return sorted({source for part in parts for source, _ in parquet_sources(part)})
 
 

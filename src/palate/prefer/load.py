@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from palate.core.errors import InputError, nearest
@@ -10,7 +10,18 @@ from palate.core.plugins import plugins
 from palate.core.progress import track
 from palate.core.runs import read_config
 from palate.prefer.indexing import indexed, is_whole
-from palate.prefer.readers import argilla, hpdv2, labelstudio, pair_folder, pickapic
+from palate.prefer.readers import (
+    argilla,
+    hpdv2,
+    hpdv3,
+    imagereward,
+    labelstudio,
+    open_preferences,
+    pair_folder,
+    pickapic,
+    richhf,
+)
+from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.prefer.readers.splits import files_by_split, of_split
 from palate.prefer.stage import PREFERENCES
 from palate.records.columns import Rankings
@@ -20,28 +31,31 @@ from palate.records.read_columns import read_rankings
 from palate.records.tally import Tally
 
 
-def _own_sets(file: Path, tally: Tally) -> Iterator[RankedSet]:
+def _is_own(path: Path) -> bool:
+    """Whether there is a Parquet file; its columns are checked when it is read."""
+    return path.suffix == ".parquet" or bool(files_by_split(path, ".parquet"))
+
+
+def _own_sets(file: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterator[RankedSet]:
     """The ranked sets of a Parquet file of Palate's own, whose images are where and what they were."""
     is_whole(file)
     return iterate_sets(file, tally)
 
 
-READERS = {
-    "hpdv2": hpdv2,
-    "pickapic": pickapic,
-    "pair-folder": pair_folder,
-    "label-studio": labelstudio,
-    "argilla": argilla,
+READERS: dict[str, FormatReader] = {
+    "hpdv3": hpdv3.READER,
+    "imagereward": imagereward.READER,
+    "hpdv2": hpdv2.READER,
+    "richhf": richhf.READER,
+    "pickapic": pickapic.READER,
+    "open-image-preferences": open_preferences.READER,
+    "label-studio": labelstudio.READER,
+    "argilla": argilla.READER,
+    "pair-folder": pair_folder.READER,
 }
 """The readers of published formats, in the order in which detection tries them."""
-FORMATS: dict[str, Callable[[Path, Tally], Iterator[RankedSet]]] = {
-    **{name: reader.read for name, reader in READERS.items()},
-    "palate": _own_sets,
-}
-PARQUET = ("pickapic", "palate")
-"""Formats of which each Parquet file can be read on its own."""
-IN_SPLITS = ("hpdv2", "argilla")
-"""Other formats with splits."""
+OWN = "palate"
+FORMATS = {**READERS, OWN: FormatReader(_is_own, _own_sets, "Palate's own Parquet", splits=True, in_parts=True)}
 
 HINT = "`palate prefer import --skip-bad` leaves such rows out and counts them (--in-place copies no image)"
 
@@ -61,7 +75,7 @@ def load_rankings(source: str | Path, cache: Path | None = None) -> Rankings:
     """
     path = locate(source)
     kind = detect(path)
-    parts = parts_of(path, Tally()) if kind in PARQUET else [path]
+    parts = parts_of(path, Tally()) if FORMATS[kind].in_parts else [path]
     rankings = read_rankings([_with_facts(part, kind, cache) for part in parts])
     if not len(rankings):
         raise InputError(f"{source} has no ranked set; give a source with at least one comparison")
@@ -73,8 +87,7 @@ def load_preferences(source: str | Path, *, skip_bad: bool = False) -> list[Rank
 
     Args:
         source: a built-in name (`tiny-preferences`), a run of `palate prefer`, Palate's own Parquet (a file or a
-            folder), a run of `palate collect export`, HPDv2's folder, a folder of pairs, Pick-a-Pic's Parquet, or an
-            export of Label Studio or Argilla.
+            folder), a run of `palate collect export`, or a data set in one of the formats of `READERS`.
         skip_bad: leave out bad rows instead of stopping.
 
     Raises:
@@ -92,25 +105,22 @@ def iterate_preferences(source: str | Path, tally: Tally) -> Iterator[RankedSet]
     return iterate_format(detect(path), path, tally)
 
 
-def iterate_format(kind: str, path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
+def iterate_format(kind: str, path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterator[RankedSet]:
     """The ranked sets of a file or folder.
 
     Args:
         kind: one of `FORMATS`.
-        split: the split of a source with several; when left out, train or the only one.
+        path: the file or folder.
+        tally: counts what is left out.
+        selection: what to read of it.
 
     Raises:
-        InputError: there is no such split, or the format has no splits.
+        InputError: there is no such split, or the format has no splits or no confidences.
     """
-    if kind in PARQUET:
-        for part in parts_of(path, tally, split):
-            yield from FORMATS[kind](part, tally)
-    elif kind in IN_SPLITS:
-        yield from READERS[kind].read(path, tally, split)
-    elif split is None:
-        yield from FORMATS[kind](path, tally)
-    else:
-        raise InputError(f"{path} is in the format {kind}, which has no splits; leave split out")
+    reader = FORMATS[kind]
+    reader.require(selection, kind, path)
+    for part in parts_of(path, tally, selection.split) if reader.in_parts else [path]:
+        yield from reader.read(part, tally, selection)
 
 
 def parts_of(path: Path, tally: Tally, split: str | None = None) -> list[Path]:
@@ -120,7 +130,7 @@ def parts_of(path: Path, tally: Tally, split: str | None = None) -> list[Path]:
 
 def _with_facts(part: Path, kind: str, cache: Path | None) -> Path:
     """A Parquet file of ranked sets with the facts of their images: the part of the source itself, or its index."""
-    if kind == "palate" and is_whole(part):
+    if kind == OWN and is_whole(part):
         return part
 
     def write(file: Path, about: Mapping[str, str]) -> None:
@@ -165,16 +175,11 @@ def detect(path: Path) -> str:
     Raises:
         InputError: it has none of them.
     """
-    for name, reader in READERS.items():
+    for name, reader in FORMATS.items():
         if reader.matches(path):
             return name
-    if path.suffix == ".parquet" or files_by_split(path, ".parquet"):
-        return "palate"
-    raise InputError(
-        f"{path} has none of the formats that Palate reads: HPDv2 (test.json, train.json or annotations.jsonl), "
-        "Pick-a-Pic or Palate's own Parquet, a folder of images with metadata.csv, .jsonl or .parquet, Label Studio's "
-        "JSON export or Argilla's records; see docs/data.md"
-    )
+    known = "; ".join(reader.what for reader in FORMATS.values())
+    raise InputError(f"{path} has none of the formats that Palate reads: {known}; see docs/data.md")
 
 
 def _fix(stage: str, path: Path) -> str:

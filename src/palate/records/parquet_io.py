@@ -221,6 +221,13 @@ def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
         yield from below(column.name, column.type)
 
 
+def image_type() -> pa.DataType:
+    """The type of a Parquet column of images, that of `datasets.Image`."""
+    import pyarrow as pa
+
+    return pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+
 def embedded(image: StoredImage) -> dict[str, Any]:
     """An image as a value of a Parquet column of type `datasets.Image`."""
     return {"bytes": image.read(), "path": image.path.name if image.path else None}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,25 +16,11 @@ from palate.records.checked import PROMPTS
 from palate.records.image_folder import IMAGE_ENDINGS
 from palate.records.images import StoredImage
 from palate.records.ranked import rank
-from palate.records.table_files import ending, read_text
 
 TIES = {"tie", "tied", "draw", "equal", "same", "both", "neither", "none", "bothgood", "bothbad", "allbad"}
 _SIDES = (("left", "right"), ("first", "second"))
 _SHOWN = re.compile(r"""<img\b[^<>]*?\bsrc\s*=\s*["']?([^"'\s>]+)|!\[[^\[\]]*\]\(([^)\s]+)\)""", re.IGNORECASE)
 _ADDRESSED = re.compile(rf"{re.escape(SERVED)}|/data/(?=upload/)")
-
-
-def first_record(file: Path) -> dict[str, Any] | None:
-    """The first object of a file of JSON or JSON lines; None where it has none."""
-    if not file.is_file() or ending(file) not in (".json", ".jsonl"):
-        return None
-    try:
-        text = read_text(file, "export")
-        start = text.index("{")
-        found, _ = json.JSONDecoder().raw_decode(text, start)
-    except (InputError, ValueError, RecursionError):
-        return None
-    return found if text[:start].strip() in ("", "[") else None
 
 
 def references_in(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any
 from palate.core.errors import InputError
 from palate.prefer.aggregation import aggregate
 from palate.prefer.readers.annotated import (
-    first_record,
     image_of_reference,
     ranks_of_choice,
     ranks_of_order,
     references_in,
 )
+from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.prefer.readers.splits import files_by_split, of_split
 from palate.records import checked
 from palate.records.checked_set import checked_set
 from palate.records.parquet import parquet_rows
 from palate.records.ranked import RankedSet, Vote
 from palate.records.table_files import read_table
+from palate.records.table_stream import first_object
 from palate.records.tally import Tally
 
 if TYPE_CHECKING:
@@ -52,19 +53,16 @@ def matches(path: Path) -> bool:
     return bool(_found(path))
 
 
-def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
+def read(path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterator[RankedSet]:
     """One ranked set for each record, with a vote for each submitted response.
 
     Drafts, discarded responses and answers to other questions are left out and counted. A response without a status
     (`records.to_json` writes none) is taken as submitted, and counted too.
 
-    Args:
-        split: the split of a folder with several; see `of_split`.
-
     Raises:
         InputError: no response ranks images, or a row is bad.
     """
-    files = of_split(_found(path), split, path, tally)
+    files = of_split(_found(path), selection.split, path, tally)
     if not files:
         raise InputError(f"{path} has no records of Argilla; give records.json, or a folder of `datasets`")
     question = _question(files, path)
@@ -101,7 +99,7 @@ def _found(path: Path) -> dict[str, list[Path]]:
 def _is_export(file: Path) -> bool:
     if file.suffix in (".parquet", ".arrow") and file.is_file() and not file.name.startswith("cache-"):
         return any(field.name.endswith(".responses") or _answered(field.type) for field in _schema(file))
-    first = first_record(file) or {}
+    first = first_object(file) or {}
     nested = isinstance(first.get("fields"), dict) and "responses" in first
     return nested or any(key.endswith(".responses") or _answered_in_1(value) for key, value in first.items())
 
@@ -262,3 +260,6 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 def _answered_in_1(value: Any) -> bool:
     return any(each.keys() >= _ANSWER for each in ([value] if isinstance(value, dict) else _dicts(value)))
+
+
+READER = FormatReader(matches, read, "Argilla's records", splits=True)

@@ -1,12 +1,10 @@
-"""Human Preference Dataset v2 (Wu et al. 2023, arXiv:2306.09341), and ImageReward's rankings.
+"""Human Preference Dataset v2 (Wu et al. 2023, arXiv:2306.09341).
 
-Three layouts of a folder are read:
+Two layouts of a folder are read:
 
 - as released (`ymhao/HPDv2`): `test.json` (rankings of n images with `raw_annotations` of each rater) with its images
   in `test/`, and `train.json` (pairs with `human_preference`) with its images in `train/`; where both exist, one of
   them is read;
-- ImageReward's (Xu et al. 2023, arXiv:2304.05977): `test.json` with `generations` and one `ranking` of each prompt, and
-  the images in `test/` or in the folder itself;
 - a gallery extract: `annotations.jsonl` with `prompt`, `images`, `system` and `raw_ranks` (a row of n ranks for each
   rater), and the images in `images/`.
 """
@@ -21,16 +19,18 @@ from palate.core.errors import InputError
 from palate.core.values import shown
 from palate.prefer.aggregation import aggregate
 from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PAIR, PREFERENCE, RANK, SPLITS, SYSTEMS, USER
+from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.prefer.readers.splits import of_split
 from palate.records import checked
 from palate.records.checked_set import checked_set
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote, rank
 from palate.records.table_files import read_table
+from palate.records.table_stream import first_object
 from palate.records.tally import Tally
 
 GALLERY = "annotations.jsonl"
-_IMAGES = ("images", IMAGES, PAIR, "generations")
+_IMAGES = ("images", IMAGES, PAIR)
 _RANKS = (RANK, "ranking")
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1  # limits of ranks in the file, which need not begin at 1
 
@@ -40,16 +40,13 @@ def matches(path: Path) -> bool:
     return bool(_files(path))
 
 
-def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedSet]:
+def read(path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterator[RankedSet]:
     """One ranked set for each row, with each rater's ranking as a vote and the order by Borda counts as the ranks.
-
-    Args:
-        split: the split of a folder with several; see `of_split`.
 
     Raises:
         InputError: a file is not JSON, a ranking does not match its images, or an image is missing or broken.
     """
-    for file in of_split(_files(path), split, path, tally):
+    for file in of_split(_files(path), selection.split, path, tally):
         beside = path / ("images" if file.name == GALLERY else file.stem)
         folder = beside if beside.is_dir() else path
         for name, row in read_table(file, "annotations", tally):
@@ -59,7 +56,13 @@ def read(path: Path, tally: Tally, split: str | None = None) -> Iterator[RankedS
 
 def _files(path: Path) -> dict[str, list[Path]]:
     names = {"": GALLERY, **{split: f"{split}.json" for split in SPLITS}}
-    return {split: [path / name] for split, name in names.items() if (path / name).is_file()}
+    return {split: [path / name] for split, name in names.items() if _is_ours(path / name)}
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file's first row has images as in one of the layouts; a file without a readable row is ours as well."""
+    first = first_object(file) if file.is_file() else {}
+    return first is None or any(key in first for key in _IMAGES)
 
 
 def _ranked_set(row: Any, folder: Path) -> RankedSet:
@@ -111,3 +114,6 @@ def _numbers(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or not values:
         raise InputError(f"{shown(values)} is not a ranking; it needs a list with a whole number for each image")
     return tuple(checked.integer(value, "a rank", _LOWEST, _HIGHEST) for value in values)
+
+
+READER = FormatReader(matches, read, "HPDv2 (test.json, train.json or annotations.jsonl)", splits=True)

@@ -18,16 +18,17 @@ from palate.prefer.aggregation import aggregate
 from palate.prefer.formats.labelstudio import RATER, SEEDS, SYSTEMS, bucket_rank
 from palate.prefer.ratings import Rating, rated_sets
 from palate.prefer.readers.annotated import (
-    first_record,
     image_of_reference,
     ranks_of_choice,
     ranks_of_order,
     references_in,
 )
+from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.records import checked
 from palate.records.checked_set import checked_set
 from palate.records.ranked import RankedSet, Vote
 from palate.records.table_files import read_table
+from palate.records.table_stream import first_object
 from palate.records.tally import Tally
 
 _MINIMAL = {"annotation_id", "annotator"}
@@ -39,7 +40,7 @@ def matches(path: Path) -> bool:
     return bool(_files(path))
 
 
-def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
+def read(path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterator[RankedSet]:
     """One ranked set for each task, with a vote for each annotation; from ratings, one for each prompt (`rated_sets`).
 
     Cancelled annotations, drafts, predictions and answers to other questions are left out and counted.
@@ -74,7 +75,7 @@ def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
 
 def _files(path: Path) -> list[Path]:
     found = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    firsts = [(file, first_record(file) or {}) for file in found]
+    firsts = [(file, first_object(file) or {}) for file in found]
     return [file for file, first in firsts if first.keys() >= {"data", "annotations"} or first.keys() >= _MINIMAL]
 
 
@@ -209,3 +210,6 @@ def _about(task: Mapping[str, Any], n: int) -> tuple[tuple[str, ...], tuple[int,
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+READER = FormatReader(matches, read, "Label Studio's JSON export")

@@ -21,6 +21,7 @@ from palate.prefer.formats.pickapic import (
     USER,
     schema,
 )
+from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.prefer.readers.splits import files_by_split
 from palate.records import checked
 from palate.records.checked_set import checked_set
@@ -40,8 +41,8 @@ def matches(path: Path) -> bool:
     return bool(files) and {CAPTION, *LABELS} <= set(parquet_columns(files[0]))
 
 
-def read(path: Path, tally: Tally) -> Iterator[RankedSet]:
-    """One pair for each row, with the vote of its user.
+def read(path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterator[RankedSet]:
+    """One pair for each row, with the vote of its user; the split was selected before.
 
     Rows without a label, and rows with the same image twice, are left out and counted; ties are kept.
 
@@ -75,3 +76,6 @@ def _pair(row: dict[str, Any], name: RowName) -> RankedSet:
         votes=() if user is None else (Vote(f"user {user}", ranks),),
         systems=tuple(models) if any(models) else (),
     )
+
+
+READER = FormatReader(matches, read, "Pick-a-Pic's Parquet", splits=True, in_parts=True)
