@@ -79,6 +79,9 @@ def test_a_source_in_no_format_says_how_each_is_recognised(tmp_path: Path) -> No
     with pytest.raises(InputError) as caught:
         detect(tmp_path)
     assert all(reader.what in str(caught.value) for reader in FORMATS.values())
+    own_pairs(tmp_path)
+    with pytest.raises(InputError, match=r"; name the table itself: .*pairs\.csv"):
+        detect(tmp_path)
 
 
 def test_a_format_is_named_or_corrected(tmp_path: Path) -> None:

@@ -19,6 +19,15 @@ from hypothesis import given
 from pictures import encoded
 from prefer.test_pickapic import SCHEMA, row
 from prefer.test_readers_annotation import PAIR, SERVED, THREE, TIE, TOLD, annotation, flat, nested, result, said, task
+from published import (
+    hpdv3_row,
+    imagereward_embedded,
+    imagereward_groups,
+    imagereward_rows,
+    open_preferences,
+    rated,
+    record,
+)
 
 from palate.core.errors import PalateError
 from palate.generate.prompts import load_prompts
@@ -62,6 +71,23 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
             {"prompt": "p", "generations": ["a.png", "b.png"], "ranking": [1, 2]},
         ],
     ),
+    "hpdv3": (
+        "train.json",
+        [hpdv3_row(path1="a.png", path2="b.png"), hpdv3_row(path1="b.png", path2="c.png", confidence=None)],
+    ),
+    "imagereward": (
+        "train.json",
+        [{**each, "image_path": f"{c}.png"} for c, each in zip("abc", imagereward_rows())],
+    ),
+    "imagereward's lists": ("val.json", [{"prompt": "p", "generations": ["a.png", "b.png"], "ranking": [1, 5]}]),
+    "counted pairs": (
+        "metadata.jsonl",
+        [
+            {"prompt": "p", "winner": "a.png", "loser": "b.png", "votes_winner": 3, "votes_loser": 1},
+            {"prompt": "p", "winner": "a.png", "loser": "c.png", "share": 0.8, "confidence": 0.9},
+        ],
+    ),
+    "ranked lists": ("metadata.jsonl", [{"prompt": "p", "images": ["a.png", "b.png"], "ranks": [1, 2]}] * 2),
     "gallery": (
         "annotations.jsonl",
         [{"prompt": "p", "images": ["a.png", "b.png"], "system": ["x", "y"], "raw_ranks": [[1, 2], [2, 1]]}],
@@ -160,6 +186,10 @@ def own_file(folder: Path) -> bytes:
     return (folder / "own.parquet").read_bytes()
 
 
+def parquet_of(folder: Path) -> bytes:
+    return next(folder.rglob("*.parquet")).read_bytes()
+
+
 FILES: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "csv of pairs": (
         "metadata.csv",
@@ -174,6 +204,13 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes]]] = {
     "pick-a-pic": ("train-0.parquet", lambda _: parquet_file([row(), row(0.0, 1.0)], SCHEMA)),
     "parquet of images": ("metadata.parquet", lambda _: parquet_file(DOCUMENTS["images"][1])),
     "own parquet": ("sets.parquet", own_file),
+    "open preferences": ("train-0.parquet", lambda folder: parquet_of(open_preferences(folder))),
+    "imagereward, embedded": ("train-0.parquet", lambda folder: parquet_of(imagereward_embedded(folder))),
+    "imagereward, groups": ("train-0.parquet", lambda folder: parquet_of(imagereward_groups(folder))),
+    "tfrecord": (
+        "train.tfrecord",
+        lambda folder: b"".join(map(record, [rated("a", 0.5), rated("b", 0.75), rated("c", 0.1)])),
+    ),
     "arrow": ("data-0.arrow", arrow_file),
     "picture": ("a.png", lambda _: encoded("red", (16, 16))),
 }
@@ -185,6 +222,8 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes]]] = {
 def test_a_file_with_damaged_bytes_is_read_or_refused(pictures: Path, tmp_path: Path, kind: str, examples: int) -> None:
     name, make = FILES[kind]
     folder = shutil.copytree(pictures, tmp_path / "data")
+    if name == "train.tfrecord":
+        (folder / "metadata.csv").write_text("file_name,prompt\na.png,p\nb.png,p\nc.png,q\n")
     if name == "a.png":
         (folder / "metadata.jsonl").write_text(in_rows(DOCUMENTS["pairs"][1], lines=True))
     sound = make(tmp_path)

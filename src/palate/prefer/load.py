@@ -178,8 +178,10 @@ def detect(path: Path) -> str:
     for name, reader in FORMATS.items():
         if reader.matches(path):
             return name
+    tables = [file for file in sorted(path.glob("*.*")) if pair_folder.matches(file)] if path.is_dir() else []
+    hint = f"name the table itself: {tables[0]}" if tables else "see docs/data.md"
     known = "; ".join(reader.what for reader in FORMATS.values())
-    raise InputError(f"{path} has none of the formats that Palate reads: {known}; see docs/data.md")
+    raise InputError(f"{path} has none of the formats that Palate reads: {known}; {hint}")
 
 
 def _fix(stage: str, path: Path) -> str:
