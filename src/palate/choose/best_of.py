@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from palate.generate.image_plan import PlannedImage
 from palate.generate.prompts import load_prompts
-from palate.generate.stage import Drawn, GenerateConfig, generate
+from palate.generate.stage import Drawn, GenerateConfig, Samplers, generate
 from palate.models.families import sizes_of
 from palate.models.source import resolve
 
@@ -97,8 +97,12 @@ class BestOf:
         return Drawn(candidates[best], found[best], columns)
 
 
-def generate_best(config: BestOfConfig) -> Path:
+def generate_best(config: BestOfConfig, samplers: Samplers | None = None) -> Path:
     """Like `generate`, but each image is the best of `best_of` candidates; without a scorer it is `generate` itself.
+
+    Args:
+        config: the settings.
+        samplers: see `generate`.
 
     Returns:
         The run folder. Each line of `metadata.jsonl` also has `score`, the number of the `candidate` (from 0), and
@@ -111,7 +115,7 @@ def generate_best(config: BestOfConfig) -> Path:
         RunFolderError: the folder contains another run.
     """
     if config.scorer is None:
-        return generate(config.plain())
+        return generate(config.plain(), samplers=samplers)
 
     from palate.score.base import note_prompts_cut_off, try_scorer
     from palate.score.load import fingerprints, load_scorer, refuse_judge
@@ -122,4 +126,4 @@ def generate_best(config: BestOfConfig) -> Path:
     prompts, side = load_prompts(config.prompts, config.limit), sizes_of(source).native
     try_scorer(scorer, (config.width or side, config.height or side), prompts[0])
     note_prompts_cut_off([scorer], prompts)
-    return generate(config, BestOf(scorer, config.best_of), fingerprints([scorer]))
+    return generate(config, BestOf(scorer, config.best_of), fingerprints([scorer]), samplers)

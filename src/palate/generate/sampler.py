@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -149,8 +150,15 @@ class Sampler:
         defaults = inspect.signature(self.pipeline.__call__).parameters
         scale = self._denoiser.default_guidance() if self._denoiser else defaults[GUIDANCE].default
         own = {"steps": defaults["num_inference_steps"].default, "guidance": scale, **card}
-        self.steps: int = own["steps"] if steps is None else steps
+        self._own_steps: int = own["steps"]
+        self.steps: int = self._own_steps if steps is None else steps
         self.guidance: float = own["guidance"] if guidance is None else guidance
+
+    def with_steps(self, steps: int | None) -> Sampler:
+        """A sampler of the same loaded model with another number of steps; None for the model's own."""
+        other = copy.copy(self)
+        other.steps = self._own_steps if steps is None else steps
+        return other
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
         """One image for each prompt and seed, as one batch; raises an error where `draw` would return a blocked image.

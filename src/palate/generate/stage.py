@@ -7,13 +7,14 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from palate.core.errors import PalateError, RunFolderError
 from palate.core.files import write_atomic
+from palate.core.free_memory import give_back_freed_memory
 from palate.core.progress import bar, note
 from palate.core.runs import RunFolder
 from palate.generate.image_plan import PlannedImage, parse_shard, plan_images
@@ -24,6 +25,7 @@ from palate.models.source import resolve
 from palate.records import checked
 from palate.records.image_folder import BLACK, BLOCKED, METADATA, REASONS, SAFETY_CHECKER, metadata_rows
 from palate.records.jsonlines import JsonLines
+from palate.records.systems import SYSTEM, system_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -107,7 +109,36 @@ def draw_once(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> It
         yield [Drawn(item, sampled) for item, sampled in zip(part, drawn, strict=True)]
 
 
-def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str, str] = MappingProxyType({})) -> Path:
+class Samplers:
+    """Loads samplers; one that differs from the last in its number of steps alone is not loaded again."""
+
+    def __init__(self) -> None:
+        self._key: Mapping[str, Any] = {}
+        self._sampler: Sampler | None = None
+
+    def of(self, config: GenerateConfig) -> Sampler:
+        """The sampler of a configuration; the last one is out of memory before another model is loaded.
+
+        Raises:
+            InputError: see `Sampler`.
+        """
+        from palate.generate.sampler import Sampler
+
+        names = ("model", "device", "dtype", "guidance", "height", "width")
+        key = {name: getattr(config, name) for name in names}
+        if self._sampler is None or key != self._key:
+            self._sampler = None
+            give_back_freed_memory()  # a sampler is part of a reference cycle
+            self._sampler, self._key = Sampler(**key), key
+        return self._sampler.with_steps(config.steps)
+
+
+def generate(
+    config: GenerateConfig,
+    draw: Draw = draw_once,
+    inputs: Mapping[str, str] = MappingProxyType({}),
+    samplers: Samplers | None = None,
+) -> Path:
     """Generates every planned image that is not in the run folder yet.
 
     The folder can be opened with `datasets.load_dataset("imagefolder", data_dir=...)`. An image is on disk before its
@@ -117,6 +148,8 @@ def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str
         config: the settings.
         draw: generates the images; each image must depend only on its item and on `inputs`.
         inputs: digests of what `draw` depends on besides the configuration.
+        samplers: loads the models of one of several systems, whose rows also have `system`; may have the model from an
+            earlier call.
 
     Returns:
         The run folder.
@@ -142,9 +175,10 @@ def generate(config: GenerateConfig, draw: Draw = draw_once, inputs: Mapping[str
     done = _done(run.path, items)
     mine = [item for item in items if item.prompt_index % shards == shard]
     if left := [item for item in mine if item not in done]:
-        sampler = _sampler(config, run, fresh=not done)
+        sampler = _sampler(config, run, samplers or Samplers(), fresh=not done)
+        drawn = _named(draw, config.model) if samplers else draw
         with RunFolder(folder).timer("generate"):  # shards must not overwrite each other's
-            _sample(config, draw, sampler, left, folder, len(mine))
+            _sample(config, drawn, sampler, left, folder, len(mine))
         done = _done(run.path, items)  # other shards may have ended meanwhile
     if len(done) == len(items):
         blocked = _note_blocked(done.values(), config.model)
@@ -157,13 +191,21 @@ def digest_texts(texts: Sequence[str]) -> str:
     return hashlib.blake2b(json.dumps(list(texts)).encode(), digest_size=16).hexdigest()
 
 
-def _sampler(config: GenerateConfig, run: RunFolder, fresh: bool) -> Sampler:
-    """Loads the model; if that fails in a new run, the run folder is released for a corrected command."""
-    from palate.generate.sampler import Sampler
+def _named(draw: Draw, model: str) -> Draw:
+    """The same, with the name of the system in a column of each image."""
 
-    names = ("device", "dtype", "steps", "guidance", "height", "width")
+    def named(sampler: Sampler, items: Sequence[PlannedImage], batch: int) -> Iterator[list[Drawn]]:
+        column = {SYSTEM: system_name(model, sampler.steps)}
+        for drawn in draw(sampler, items, batch):
+            yield [replace(each, columns={**each.columns, **column}) for each in drawn]
+
+    return named
+
+
+def _sampler(config: GenerateConfig, run: RunFolder, samplers: Samplers, fresh: bool) -> Sampler:
+    """Loads the model; if that fails in a new run, the run folder is released for a corrected command."""
     try:
-        return Sampler(config.model, **{name: getattr(config, name) for name in names})
+        return samplers.of(config)
     except PalateError:
         if fresh:
             run.abandon()
