@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pictures import encoded
-from published import hpdv3, hpdv3_row
+from published import hpdv3, hpdv3_row, picture
 
 from palate.core.errors import InputError
 from palate.core.runs import RunFolder
@@ -18,6 +18,7 @@ from palate.prefer.importing import ImportConfig, import_preferences
 from palate.prefer.load import load_preferences, load_rankings
 from palate.prefer.readers import hpdv3 as reader
 from palate.prefer.readers.reader import Selection
+from palate.records.images import StoredImage
 from palate.records.tally import Tally
 
 
@@ -87,6 +88,30 @@ def test_train_is_read_of_two_splits_and_test_on_request(tmp_path: Path) -> None
     assert [each.prompt for each in load_preferences(tmp_path)] == ["a cat"]
     assert [each.prompt for each in reader.read(tmp_path, Tally(), Selection(split="test"))] == ["of the test"]
     assert [each.prompt for each in load_preferences(tmp_path / "test.json")] == ["of the test"]
+
+
+def test_an_image_of_several_pairs_is_decoded_once_and_read_when_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    opened = StoredImage.open
+    monkeypatch.setattr(StoredImage, "open", lambda image: decoded.append(str(image)) or opened(image))
+    pairs = [hpdv3_row(0, 1), hpdv3_row(1, 2), hpdv3_row(2, 0)]
+    source = hpdv3(tmp_path / "d", *pairs)
+    run = import_preferences(ImportConfig(source=str(source), out=tmp_path / "run"))
+    assert sorted(decoded) == [str(source / f"images/{number}.jpg") for number in range(3)]
+    assert [[image.read() for image in each.images] for each in load_preferences(run)] == [
+        [picture(one), picture(other)] for one, other in ((0, 1), (1, 2), (2, 0))
+    ]
+
+
+def test_an_image_that_changes_while_it_is_imported_is_noticed(tmp_path: Path) -> None:
+    source = hpdv3(tmp_path, hpdv3_row(0, 1), hpdv3_row(1, 2))
+    sets = reader.read(source, Tally())
+    next(sets)
+    (source / "images/1.jpg").write_bytes(picture(9))
+    with pytest.raises(InputError, match=r"1\.jpg .*changed"):
+        next(sets).images[0].read()
 
 
 def test_a_long_list_is_read_a_row_at_a_time(tmp_path: Path) -> None:

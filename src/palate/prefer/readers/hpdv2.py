@@ -22,7 +22,7 @@ from palate.prefer.formats.hpdv2 import ANNOTATIONS, IMAGES, PAIR, PREFERENCE, R
 from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.prefer.readers.splits import of_split
 from palate.records import checked
-from palate.records.checked_set import checked_set
+from palate.records.checked_set import OnceDecoded
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, Vote, rank
 from palate.records.table_files import read_table
@@ -46,12 +46,13 @@ def read(path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterato
     Raises:
         InputError: a file is not JSON, a ranking does not match its images, or an image is missing or broken.
     """
+    check = OnceDecoded()
     for file in of_split(_files(path), selection.split, path, tally):
         beside = path / ("images" if file.name == GALLERY else file.stem)
         folder = beside if beside.is_dir() else path
         for name, row in read_table(file, "annotations", tally):
             with tally.row(name):
-                yield checked_set(_ranked_set(row, folder))
+                yield check(_ranked_set(row, folder))
 
 
 def _files(path: Path) -> dict[str, list[Path]]:

@@ -17,6 +17,7 @@ from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.prefer.readers.splits import files_by_split, of_split
 from palate.prefer.readers.voted_pairs import sure_enough, vote_counts, voted_pair
 from palate.records import checked
+from palate.records.checked_set import OnceDecoded
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 from palate.records.table_stream import first_object, stream_table
@@ -42,6 +43,7 @@ def read(path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterato
     Raises:
         InputError: a row is bad.
     """
+    check = OnceDecoded()
     for file in of_split(_found(path), selection.split, path, tally):
         for name, row in stream_table(file, "list of pairs", tally):
             with tally.row(name):
@@ -52,7 +54,7 @@ def read(path: Path, tally: Tally, selection: Selection = EVERYTHING) -> Iterato
                 if reason := sure_enough(row.get(CONFIDENCE), selection.confidence, f"the {CONFIDENCE}"):
                     tally.drop(reason)
                 else:
-                    yield _pair(row, file.parent)
+                    yield _pair(row, file.parent, check)
 
 
 def _found(path: Path) -> dict[str, list[Path]]:
@@ -63,7 +65,7 @@ def _found(path: Path) -> dict[str, list[Path]]:
     return {split: some for split, some in files.items() if some}
 
 
-def _pair(row: dict[str, Any], folder: Path) -> RankedSet:
+def _pair(row: dict[str, Any], folder: Path, check: OnceDecoded) -> RankedSet:
     better, worse = (
         StoredImage(path=checked.file_in(folder, row.get(name), f"the {name}")) for name in (BETTER, WORSE)
     )
@@ -72,7 +74,7 @@ def _pair(row: dict[str, Any], folder: Path) -> RankedSet:
         raise InputError(f"the {VOTES} is {shown(chosen)}, not a list of two numbers; correct it")
     counts = vote_counts(chosen or [], f"the {VOTES}")
     systems = [checked.optional_name(row.get(name), f"the {name}") for name in MODELS]
-    return voted_pair(checked.prompt_in(row), better, worse, counts and sorted(counts, reverse=True), systems)
+    return voted_pair(checked.prompt_in(row), better, worse, counts and sorted(counts, reverse=True), systems, check)
 
 
 READER = FormatReader(

@@ -28,7 +28,7 @@ from palate.prefer.aggregation import aggregate
 from palate.prefer.readers.reader import EVERYTHING, FormatReader, Selection
 from palate.prefer.readers.voted_pairs import counts_of_share, sure_enough, vote_counts
 from palate.records import checked
-from palate.records.checked_set import checked_set
+from palate.records.checked_set import OnceDecoded, checked_set
 from palate.records.image_folder import table_of
 from palate.records.images import StoredImage
 from palate.records.jsonlines import json_value
@@ -177,12 +177,13 @@ def _pairs(folder: Path, rows: Iterable[NamedRow], tally: Tally, selection: Sele
             casts = [(one, counts[0]), (other, counts[1])] if counts else [((1, 1) if tie else one, 1)]
             found = sets.setdefault((prompt, first, second), [])
             found += [_Cast(name, rater, ranks, count) for ranks, count in casts if count]
+    check = OnceDecoded()
     for (prompt, first, second), found in sets.items():
         each = [cast for cast in found for _ in range(cast.count)]
         votes = tuple(Vote(cast.rater or f"rater {i}", cast.ranks) for i, cast in enumerate(each))
         with tally.row(found[0].name):
             images = StoredImage(path=first), StoredImage(path=second)
-            yield checked_set(RankedSet(prompt, images, aggregate(votes, 2), votes))
+            yield check(RankedSet(prompt, images, aggregate(votes, 2), votes))
 
 
 def _counts(row: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -25,7 +25,7 @@ def voted_pair(
     worse: StoredImage,
     votes: Sequence[int] | None = None,
     systems: Sequence[str] = (),
-    tie: bool = False,
+    check: Callable[[RankedSet], RankedSet] = checked_set,
 ) -> RankedSet:
     """A pair as a ranked set, after both images were decoded.
 
@@ -35,18 +35,18 @@ def voted_pair(
         votes: how many raters preferred the better, and how many the worse image; the raters have no names, so the
             first of one prompt is not the first of another.
         systems: the models that made the two images.
-        tie: whether neither image is better.
+        check: the check of the images.
 
     Raises:
         InputError: an image cannot be decoded, or both are the same image.
     """
     first, second = votes or (0, 0)
     ranks = [(1, 2)] * first + [(2, 1)] * second
-    return checked_set(
+    return check(
         RankedSet(
             prompt=prompt,
             images=(better, worse),
-            ranks=(1, 1) if tie else (1, 2),
+            ranks=(1, 2),
             votes=tuple(Vote(f"rater {number}", each) for number, each in enumerate(ranks)),
             systems=tuple(systems) if any(systems) else (),
         )
