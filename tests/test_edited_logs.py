@@ -22,7 +22,8 @@ from palate.generate.stage import GenerateConfig, generate
 from palate.prefer.from_scores import FromScoresConfig, prefer_from_scores
 from palate.prefer.grading import GradeConfig, grade
 from palate.score.filter import FilterConfig, filter_images
-from palate.score.stage import ScoreConfig, read_summaries, score
+from palate.score.scored import read_summaries
+from palate.score.stage import ScoreConfig, score
 
 BRIGHT = "image:brightness"
 GONE = object()

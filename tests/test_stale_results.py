@@ -30,7 +30,8 @@ from palate.reward.config import BradleyTerryConfig, RewardTestConfig
 from palate.reward.stage import train_reward
 from palate.reward.testing import test_rewards
 from palate.score.filter import FilterConfig, filter_images
-from palate.score.stage import ScoreConfig, read_scores, score
+from palate.score.scored import read_scores
+from palate.score.stage import ScoreConfig, score
 
 SCORER = "image:brightness"
 

@@ -23,7 +23,8 @@ from palate.prefer.from_scores import FromScoresConfig, prefer_from_scores
 from palate.records.image_folder import BLACK, BLOCKED, SAFETY_CHECKER, read_image_folder
 from palate.records.tally import Tally
 from palate.score.image import ImageScorer
-from palate.score.stage import ScoreConfig, read_scores, score
+from palate.score.scored import read_scores
+from palate.score.stage import ScoreConfig, score
 
 
 @pytest.fixture(scope="module")

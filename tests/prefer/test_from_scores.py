@@ -25,7 +25,8 @@ from palate.prefer.from_scores import (
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import PREFERENCES
 from palate.records.ranked import Vote
-from palate.score.stage import ScoreConfig, read_summaries, score
+from palate.score.scored import read_summaries
+from palate.score.stage import ScoreConfig, score
 
 UP, DOWN = Scale(1, 1.0), Scale(-1, 1.0)
 BRIGHT, COLOURFUL = "image:brightness", "image:colourfulness"

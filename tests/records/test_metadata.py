@@ -20,7 +20,8 @@ from palate.records.image_folder import ImageRecord, by_prompt, metadata_rows, r
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
 from palate.score.filter import FilterConfig, filter_images
-from palate.score.stage import ScoreConfig, read_summaries, score
+from palate.score.scored import read_summaries
+from palate.score.stage import ScoreConfig, score
 
 ROWS = [
     {"file_name": "a.png", "text": "a cat", "seed": 3, "score": 0.5},

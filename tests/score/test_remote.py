@@ -23,8 +23,9 @@ from palate.score import remote
 from palate.score.image import ImageScorer
 from palate.score.load import load_scorer
 from palate.score.remote import RemoteScorer
+from palate.score.scored import read_scores
 from palate.score.serve import ServeScorersConfig, score_app, serve_scorers
-from palate.score.stage import ScoreConfig, read_scores, score
+from palate.score.stage import ScoreConfig, score
 
 COLOURS = ["red", "green", "blue"]
 ABOUT = {"name": "x", "higher_is_better": True, "reads_prompt": False, "fingerprint": "f"}

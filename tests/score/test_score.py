@@ -18,7 +18,8 @@ from palate.records.jsonlines import JsonLines
 from palate.score.filter import FilterConfig, filter_images
 from palate.score.image import ImageScorer
 from palate.score.load import load_scorer
-from palate.score.stage import ScoreConfig, read_scores, read_summaries, score
+from palate.score.scored import read_scores, read_summaries
+from palate.score.stage import ScoreConfig, score
 
 pytestmark = pytest.mark.usefixtures("untrained_judges")
 

@@ -12,7 +12,8 @@ from palate.core.errors import InputError, RunFolderError
 from palate.prefer.from_scores import FromScoresConfig, prefer_from_scores
 from palate.prefer.load import load_preferences
 from palate.score.load import load_scorer
-from palate.score.stage import ScoreConfig, read_scores, read_summaries, score
+from palate.score.scored import read_scores, read_summaries
+from palate.score.stage import ScoreConfig, score
 
 REDNESS = """
 class Redness:

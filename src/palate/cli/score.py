@@ -19,7 +19,8 @@ def run(argv: Sequence[str]) -> int:
         return _serve(argv[1:])
     config = parse(ScoreConfig, argv, prog="palate score", description=DESCRIPTION)
 
-    from palate.score.stage import SCORES, read_summaries, score
+    from palate.score.scored import SCORES, read_summaries
+    from palate.score.stage import score
 
     folder = score(config)
     summaries = read_summaries(folder)

@@ -28,7 +28,8 @@ from palate.records import checked
 from palate.records.image_folder import BLOCKED, REASONS, by_prompt, metadata_rows, read_image_folder
 from palate.score.base import Scorer, try_scorer
 from palate.score.load import load_scorer
-from palate.score.stage import ScoreConfig, read_scores, score
+from palate.score.scored import read_scores
+from palate.score.stage import ScoreConfig, score
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

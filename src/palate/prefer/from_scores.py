@@ -15,7 +15,7 @@ from palate.records.image_folder import by_prompt
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 from palate.score.load import may_train, refuse_judge
-from palate.score.stage import Summary, read_scored, read_summaries, scored_digest
+from palate.score.scored import Summary, read_scored, read_summaries, scored_digest
 
 ALL_TIED = "sets of ties alone"
 

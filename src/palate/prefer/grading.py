@@ -18,7 +18,7 @@ from palate.records.graded_image import GradedImage
 from palate.records.image_columns import first_seen
 from palate.records.tally import Tally
 from palate.score.load import refuse_judge
-from palate.score.stage import read_scored, read_summaries
+from palate.score.scored import read_scored, read_summaries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from palate.records.image_folder import METADATA, ImageRecord, link_images, read
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
 from palate.score.load import refuse_judge
-from palate.score.stage import read_scored, read_summaries, scored_digest, scored_folder
+from palate.score.scored import read_scored, read_summaries, scored_digest, scored_folder
 
 FREE = frozenset({"out"})
 """The only field that the result does not depend on."""

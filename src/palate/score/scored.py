@@ -1,0 +1,149 @@
+"""What `palate score` has written, read again: the scores of each image, and each scorer's statistics."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from palate.core.errors import InputError
+from palate.core.runs import RunFolder, read_config
+from palate.core.values import shown
+from palate.records import checked
+from palate.records.image_folder import ImageRecord, read_image_folder
+from palate.records.jsonlines import JsonLines
+from palate.records.tally import Tally
+
+SCORES = "scores.jsonl"
+AGAIN = "score the folder again"
+Key: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The statistics of one scorer's scores in a folder of images; `spread` is their standard deviation."""
+
+    higher_is_better: bool
+    mean: float
+    spread: float
+    lowest: float
+    highest: float
+    images: int
+
+
+def read_scored(
+    run: Path, names: Collection[str], tally: Tally, images: Path | None = None, *, unprompted: bool = False
+) -> list[tuple[ImageRecord, dict[str, float]]]:
+    """The images of a run of `palate score`, each with its scores, in the order of the folder.
+
+    Args:
+        run: a run of `palate score`.
+        names: the names of some of the run's scorers.
+        tally: counts bad rows: an image without one of these scores, or one that has changed since it was scored.
+        images: the folder of the images, if they were moved since.
+        unprompted: whether to include images without a prompt.
+
+    Raises:
+        InputError: there is no such run or there are no such images, or a row is bad.
+    """
+    scores, folder = {key_of_row(row): row for row in read_scores(run)}, images or scored_folder(run)
+    found = []
+    for record in read_image_folder(folder, tally, unprompted=unprompted):
+        with tally.row(str(record.image)):
+            row = scores.get(key_of_row(record), {})
+            if row.get("sha256", record.image.digest()) != record.image.digest():
+                raise InputError(f"it changed since {run} scored it; score the folder again")
+            if unknown := [name for name in names if not is_number(row.get(name))]:
+                raise InputError(f"its {unknown[0]!r} is {row.get(unknown[0])!r} in {run}, not a number; {AGAIN}")
+            found.append((record, {name: float(row[name]) for name in names}))
+    return found
+
+
+def scored_folder(run: Path) -> Path:
+    """The folder of the images that a run of `palate score` has scored.
+
+    Raises:
+        InputError: it does not exist any more.
+    """
+    folder = Path(str((read_config(run) or {}).get("images", "")))
+    if not folder.is_dir():
+        raise InputError(f"the images that {run} scored are not at '{folder}' any more; move them back, or {AGAIN}")
+    return folder
+
+
+def scored_digest(scored: Iterable[tuple[ImageRecord, Mapping[str, float]]]) -> str:
+    """A digest of images, their prompts and their scores, as an input of a run."""
+    rows = [[record.file_name, record.prompt, record.image.digest(), dict(scores)] for record, scores in scored]
+    return hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a table is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_scores(run: Path, names: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a run of `palate score`.
+
+    Args:
+        run: a run of `palate score`.
+        names: names of scorers; each row must have a score of each.
+
+    Raises:
+        InputError: there are no scores, or a row lacks a required value.
+    """
+    rows = JsonLines(Path(run) / SCORES).read(needed_in_row(names))
+    if not rows:
+        raise InputError(f"{run} has no scores: it lacks {SCORES} with rows; give a run of `palate score`")
+    return rows
+
+
+def read_summaries(run: Path) -> dict[str, Summary]:
+    """The summary of each scorer of a finished run of `palate score`.
+
+    Raises:
+        InputError: the run is not finished, it is not a run of `palate score`, or a summary lacks a required value.
+    """
+    scores = (RunFolder(Path(run)).finished or {}).get("scores")
+    if not isinstance(scores, Mapping):
+        raise InputError(f"{run} is not a finished run of `palate score`; run that command, or run it to its end")
+    tally = Tally(hint=AGAIN)
+    found: dict[str, Summary] = {}
+    for name, values in scores.items():
+        with tally.row(f"summary.json of {run}, scorer {name!r}"):
+            cells = checked.cells(values if isinstance(values, Mapping) else {}, IN_SUMMARY)
+            found[name] = Summary(**{key: cells[key] for key in IN_SUMMARY})
+    return found
+
+
+def needed_in_row(names: Iterable[str]) -> dict[str, checked.Check]:
+    """The checks of a row of `scores.jsonl`, including the scores of some scorers."""
+    return {"file_name": checked.text, "prompt": _prompt, **dict.fromkeys(names, checked.finite_number)}
+
+
+def _prompt(value: Any, what: str) -> str:
+    """Checks a prompt, which is empty for an image without one."""
+    return value if value == "" else checked.text(value, what)
+
+
+def _truth(value: Any, what: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InputError(f"{what} is {shown(value)}, neither true nor false")
+
+
+IN_SUMMARY: dict[str, checked.Check] = {
+    "higher_is_better": _truth,
+    **dict.fromkeys(("mean", "spread", "lowest", "highest"), checked.finite_number),
+    "images": checked.integer,
+}
+"""The values of a scorer's summary."""
+
+
+def key_of_row(of: ImageRecord | Mapping[str, Any]) -> Key:
+    """The key of an image: its file and its prompt, as a table may name an image twice with different prompts."""
+    return (of.file_name, of.prompt) if isinstance(of, ImageRecord) else (of["file_name"], of["prompt"])
