@@ -18,7 +18,9 @@ from palate.align.methods.sft import SFTConfig
 @pytest.mark.parametrize("family", ["eps", "sd3"])
 def test_an_adversarial_term_works_with_any_method_and_model(world, config_of, kind, family):
     feedback = {ListwiseConfig: "lists", KTOConfig: "thumbs"}.get(kind, "pairs")
-    config = config_of(kind, model=str(world[family]), preferences=str(world[feedback]), adversarial=0.1, log_every=1)
+    config = config_of(
+        kind, model=str(world[family]), preferences=str(world[feedback]), adversarial=0.1, log_every=1, steps=2
+    )
     metrics = lines(run(config))[0]
     assert metrics["loss_discriminator"] == pytest.approx(2 * 0.693, abs=0.3)
     assert 0 <= metrics["discriminator_accuracy"] <= 1 and metrics["adversarial"] > 0

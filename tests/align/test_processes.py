@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from shapes import mixed_pairs
+from trained import run
 
 from palate.core.config import dump
 
@@ -20,18 +21,19 @@ def test_two_processes_with_batches_of_four_equal_one_with_eight_up_to_rounding(
         data = {"preferences": preferences, "cache": cache, "out": tmp_path / f"run {processes}"}
         config = dpo_config(batch=8, steps=4, train="full", optimizer="adafactor", **data)
         dump(config, tmp_path / "config.yaml")
-        launcher = (
-            ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-        )
-        command = [sys.executable, *launcher, "-m", "palate", "align", "dpo", "--config", str(tmp_path / "config.yaml")]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr
+        if processes == 1:
+            run(config)
+        else:
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "palate"]
+            command = [sys.executable, *launcher, "align", "dpo", "--config", str(tmp_path / "config.yaml")]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            assert result.returncode == 0, result.stderr
         runs[processes] = config.out
-    one, two = (load_file(run / "model" / "unet" / "diffusion_pytorch_model.safetensors") for run in runs.values())
+    one, two = (load_file(each / "model" / "unet" / "diffusion_pytorch_model.safetensors") for each in runs.values())
     for name in one:
         # Gradients are summed in another order: float32 rounding, carried through four updates of size 1e-3.
         torch.testing.assert_close(one[name], two[name], atol=2e-5, rtol=1e-4)
-    last = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs.values()]
+    last = [json.loads((each / "metrics.jsonl").read_text().splitlines()[-1]) for each in runs.values()]
     assert abs(last[0]["error_winner"] - last[1]["error_winner"]) < 1e-4 * last[0]["error_winner"]
 
 

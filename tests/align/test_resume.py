@@ -12,8 +12,15 @@ from palate.prefer.load import load_preferences
 from palate.records.parquet import write_sets
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
-@pytest.mark.parametrize("train", ["lora", "full"])
+@pytest.mark.parametrize(
+    "train, optimizer",
+    [
+        ("lora", "adamw"),
+        ("full", "adafactor"),
+        pytest.param("lora", "adafactor", marks=pytest.mark.slow),
+        pytest.param("full", "adamw", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_resumes_bit_for_bit(dpo_config, tmp_path, monkeypatch, train, optimizer):
     common = {"train": train, "optimizer": optimizer, "steps": 9, "log_every": 2, "batch": 5, "draws": 2}
     undisturbed = run(dpo_config(**common))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from palate.records.graded_image import GradedImage
 from palate.records.parquet import write_sets
 from palate.records.ranked import RankedSet
 
-SHAPES = [("lora", "one", 1, 1), ("lora", "few", 1, 8), ("lora", "few", 2, 2), ("lora", "few", 3, 2)]
-SHAPES += [("full", "one", 1, 1), ("full", "few", 3, 2)]
+SHAPES = [("lora", "one", 1, 1), ("lora", "few", 1, 8), ("lora", "few", 3, 2)]
+SHAPES += [("full", "one", 1, 1), ("full", "few", 2, 2)]
 """The trained part, the amount of feedback, steps, and examples per step."""
 GRADED = {"kto", "reward_weighted"}
 
@@ -43,7 +44,7 @@ def test_a_short_run_finishes_without_an_error(small, config_of, name, train, si
     settings = {"train": train, "steps": steps, "batch": batch, "rank": 1, "preferences": source}
     folder = run(config_of(method_config(name), **settings))
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["steps"] == steps and summary["last_tenth"]["loss"] > 0
+    assert summary["steps"] == steps and math.isfinite(summary["last_tenth"]["loss"])
     assert lines(folder)[-1]["step"] == steps
 
 

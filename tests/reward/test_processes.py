@@ -14,6 +14,7 @@ import torch
 from reward.conftest import PROMPTS, picture
 
 from palate.core.config import dump
+from palate.reward.stage import train_reward
 from palate.score.reward import RewardScorer
 
 
@@ -27,11 +28,14 @@ def test_two_processes_with_batches_of_four_learn_the_same_as_one_with_eight_up_
             batch=8, steps=4, log_every=4, train=train, folds=folds, cache=cache, out=out, precision="fp32"
         )
         dump(config, tmp_path / "config.yaml")
-        several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = [sys.executable, *(several if processes > 1 else []), "-m", "palate", "reward", "train"]
-        command += ["bradley_terry", "--config", str(tmp_path / "config.yaml")]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr
+        if processes == 1:
+            train_reward(config)
+        else:
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+            command = [sys.executable, *launcher, "-m", "palate", "reward", "train", "bradley_terry"]
+            command += ["--config", str(tmp_path / "config.yaml")]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            assert result.returncode == 0, result.stderr
         runs[processes] = out
     images = [picture(number, level) for number, level in enumerate((60, 130, 200))]
     scores = [RewardScorer(str(run))([image.open() for image in images], PROMPTS[:3]) for run in runs.values()]
@@ -44,7 +48,7 @@ def test_two_processes_with_batches_of_four_learn_the_same_as_one_with_eight_up_
 
 
 def test_two_processes_stop_together_on_ctrl_c_and_resume(rankings, tmp_path):
-    steps = 1500
+    steps = 400
     config = rankings(batch=4, steps=steps, log_every=20, checkpoint_every=10_000, precision="fp32")
     dump(config, tmp_path / "config.yaml")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -66,23 +66,35 @@ def test_pictures_of_another_shape_are_refused() -> None:
         build_judge("teacher").read(torch.zeros(1, 3, 32, 32))
 
 
+@pytest.fixture(scope="module")
+def clean() -> torch.Tensor:
+    """A picture of every combination."""
+    return render_scenes([scene(c, numpy_generator(99, "judge-test", i)) for i, c in enumerate(combinations())])
+
+
+@pytest.fixture(scope="module")
+def blobs() -> torch.Tensor:
+    """Pictures whose shape is malformed, of 300 that are malformed somewhere."""
+    found = []
+    for i in range(300):
+        whole = scene(combinations()[i], numpy_generator(98, "whole", i))
+        bad, broken = malform(whole, numpy_generator(98, "malform", i))
+        if broken == "shape":
+            found.append(bad)
+    return render_scenes(found)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_judge_reads_clean_renders(name) -> None:
-    shown = [c for c in combinations() for _ in range(2)]
-    pictures = render_scenes([scene(c, numpy_generator(99, "judge-test", i)) for i, c in enumerate(shown)])
-    readings = load_judge(name).read(pictures)
-    for attribute, right in attributes(readings, [c.caption() for c in shown]).items():
+def test_a_shipped_judge_reads_clean_renders(clean, name) -> None:
+    readings = load_judge(name).read(clean)
+    for attribute, right in attributes(readings, [c.caption() for c in combinations()]).items():
         assert right.float().mean() >= 0.99, attribute
     assert readings.appeal.mean() > 0.9 and readings.unsafe.max() < 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_judge_calls_a_blob_none_of_these(name) -> None:
-    refused, total = 0, 0
-    for i in range(300):
-        whole = scene(combinations()[i], numpy_generator(98, "whole", i))
-        bad, broken = malform(whole, numpy_generator(98, "malform", i))
-        if broken == "shape":
-            refused += load_judge(name).read(render_scenes([bad])).shape[0] is None
-            total += 1
-    assert refused / total > 0.7  # measured: 0.77 and 0.79; half-way shapes are taken for the nearer one
+def test_a_shipped_judge_calls_a_blob_none_of_these(blobs, name) -> None:
+    shapes = load_judge(name).read(blobs).shape
+    assert (
+        shapes.count(None) / len(shapes) > 0.7
+    )  # measured: 0.77 and 0.79; half-way shapes are taken for the nearer one

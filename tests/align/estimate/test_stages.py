@@ -17,9 +17,9 @@ pytestmark = [
 FAST = ("flux-dev", "hidream", "sd-eps", "z-image")
 
 
-def stages(dpo_config, folder, square, device="cpu", micro_batch=1, **changes):
+def stages(dpo_config, folder, square, device="cpu", micro_batch=1, reference=True, **changes):
     config = dpo_config(model=str(folder), batch=4, micro_batch=micro_batch, **changes)
-    setting = Setting(device, torch.bfloat16, square, 2, micro_batch, True, ("two red circles", "a star"))
+    setting = Setting(device, torch.bfloat16, square, 2, micro_batch, reference, ("two red circles", "a star"))
     return {stage.name: stage for stage in trace_stages(config, resolve(folder), setting)}
 
 
@@ -39,23 +39,23 @@ def test_a_family_is_estimated_with_the_weights_that_it_has(dpo_config, twins, n
 
 
 def test_settings_change_memory_as_they_should(dpo_config, twins):
-    folder = twins["flux-dev"]
-    plain = stages(dpo_config, folder, 16)["train"]
-    checkpointed = stages(dpo_config, folder, 16, gradient_checkpointing=True)["train"]
-    larger = stages(dpo_config, folder, 16, micro_batch=4)["train"]
+    def train(**changes):
+        return stages(dpo_config, twins["flux-dev"], 16, reference=False, **changes)["train"]
+
+    plain, checkpointed, larger = train(), train(gradient_checkpointing=True), train(micro_batch=4)
     assert checkpointed.working < plain.working < larger.working < 4.5 * plain.working
-    full = stages(dpo_config, folder, 16, train="full")["train"]
+    full = train(train="full")
     trained = full.weights
     assert full.state == pytest.approx(3 * trained, rel=0.01)  # a gradient and AdamW's two moments, all in float32
-    assert stages(dpo_config, folder, 16, train="full", optimizer="adafactor")["train"].state < 1.5 * trained
-    assert stages(dpo_config, folder, 16, quantize="4bit")["train"].weights < plain.weights
-    wider = stages(dpo_config, folder, 16, device="cuda")["train"]
+    assert train(train="full", optimizer="adafactor").state < 1.5 * trained
+    assert train(quantize="4bit").weights < plain.weights
+    wider = train(device="cuda")
     assert wider.working >= plain.working  # norms are in float32 there
-    there = stages(dpo_config, folder, 16, device="cuda", gradient_checkpointing=True)["train"]
+    there = train(device="cuda", gradient_checkpointing=True)
     assert there.working < wider.working
 
 
 def test_a_traced_step_has_the_gradients_of_the_adapter_alone(dpo_config, twins):
-    train = stages(dpo_config, twins["sd-eps"], 16)["train"]
-    adapter = train.weights - stages(dpo_config, twins["sd-eps"], 16)["reference"].weights
-    assert train.state == pytest.approx(3 * adapter, rel=0.01)
+    found = stages(dpo_config, twins["sd-eps"], 16)
+    adapter = found["train"].weights - found["reference"].weights
+    assert found["train"].state == pytest.approx(3 * adapter, rel=0.01)
