@@ -8,9 +8,10 @@ from image files in the folder under the names in the examples, with `metadata.c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from palate.core.errors import InputError
 from palate.prefer.formats.pickapic import CAPTION, IMAGES, UIDS
@@ -40,6 +41,10 @@ class _Rated(NamedTuple):
     prompt: str
     image: StoredImage
     scores: dict[str, float]
+
+
+_Found: TypeAlias = tuple[str, object, Callable[[], StoredImage]]
+"""The uid of an image, its prompt, and what makes the image's record."""
 
 
 def matches(path: Path) -> bool:
@@ -82,52 +87,67 @@ def _found(path: Path) -> dict[str, list[Path]]:
 
 def _rated(path: Path, tally: Tally, selection: Selection) -> Iterator[_Rated]:
     files = of_split(_found(path), selection.split, path, tally)
-    images = _images(path if path.is_dir() else path.parent)
+    sources = _sources(path if path.is_dir() else path.parent)
+    examples: list[tuple[str, str, dict[str, float]]] = []
     for file in files:
         for name, example in iterate_examples(file, tally):
             with tally.row(name):
-                scores = {score: _score(example, score) for score in SCORES}
-                found = images.get(_uid(_text(example, FILE)))
-                if found is None:
-                    tally.drop(_MISSING)
-                    continue
-                prompt, image = found
-                yield _Rated(name, checked.text(prompt, "the prompt"), image, scores)
+                uid = _uid(_text(example, FILE))
+                examples.append((name, uid, {score: _score(example, score) for score in SCORES}))
+    images = _images(sources, {uid for _, uid, _ in examples})
+    for name, uid, scores in examples:
+        if uid not in images:
+            tally.drop(_MISSING)
+            continue
+        with tally.row(name):
+            prompt, image = images[uid]
+            yield _Rated(name, checked.text(prompt, "the prompt"), image, scores)
 
 
-def _images(folder: Path) -> dict[str, tuple[object, StoredImage]]:
-    """The prompt and the image of each uid."""
+def _sources(folder: Path) -> list[Path]:
+    """Pick-a-Pic's files below the folder, or else the table of prompts in it; InputError where there is neither."""
+    found = [file for file in sorted(folder.rglob("*.parquet")) if _is_pick_a_pic(file)]
+    table = None if found else table_of(folder)
+    if not found and table is None:
+        raise InputError(
+            f"{folder} has the scores of RichHF-18K and no images; put Pick-a-Pic v1's Parquet files into it, or "
+            "image files and metadata.csv with file_name and prompt"
+        )
+    return [table] if table else found
+
+
+def _images(sources: Iterable[Path], wanted: Collection[str]) -> dict[str, tuple[object, StoredImage]]:
+    """The prompt and the image of each of the wanted uids that is there."""
     found: dict[str, tuple[object, StoredImage]] = {}
-    sources = [file for file in sorted(folder.rglob("*.parquet")) if _is_pick_a_pic(file)]
-    for uid, prompt, image in _of_pick_a_pic(sources):
-        found.setdefault(uid, (prompt, image))
-    if not sources:
-        table = table_of(folder)
-        if table is None:
-            raise InputError(
-                f"{folder} has the scores of RichHF-18K and no images; put Pick-a-Pic v1's Parquet files into it, or "
-                "image files and metadata.csv with file_name and prompt"
-            )
-        for _, row in read_table(table, "table of images"):
-            file = checked.file_in(folder, row.get("file_name"), "the file_name")
-            found[_uid(str(row["file_name"]))] = checked.prompt_in(row), StoredImage(path=file)
+    for source in sources:
+        for uid, prompt, image in _of_pick_a_pic(source) if _is_pick_a_pic(source) else _of_table(source):
+            if uid in wanted:
+                found.setdefault(uid, (prompt, image()))
     return found
 
 
 def _is_pick_a_pic(file: Path) -> bool:
-    return {CAPTION, *UIDS, *IMAGES}.issubset(parquet_columns(file))
+    return file.suffix == ".parquet" and {CAPTION, *UIDS, *IMAGES}.issubset(parquet_columns(file))
 
 
-def _of_pick_a_pic(files: Iterable[Path]) -> Iterator[tuple[str, object, StoredImage]]:
-    """The uid, the prompt and the image of each image; the images themselves are not read."""
+def _of_pick_a_pic(file: Path) -> Iterator[_Found]:
+    """The images of a file, none of which is read."""
     import pyarrow as pa
 
     columns = pa.schema(dict.fromkeys((CAPTION, *UIDS), pa.string()))
-    for file in files:
-        for name, row in parquet_rows(file, (CAPTION, *UIDS), columns):
-            for uid, column in zip(UIDS, IMAGES):
-                if row[uid]:
-                    yield row[uid], row[CAPTION], StoredImage(place=Place(name.file, name.number, column))
+    for name, row in parquet_rows(file, (CAPTION, *UIDS), columns):
+        for uid, column in zip(UIDS, IMAGES):
+            yield row[uid] or "", row[CAPTION], partial(_placed, Place(file, name.number, column))
+
+
+def _of_table(table: Path) -> Iterator[_Found]:
+    for _, row in read_table(table, "table of images"):
+        file = checked.file_in(table.parent, row.get("file_name"), "the file_name")
+        yield _uid(row["file_name"]), checked.prompt_in(row), partial(StoredImage, path=file)
+
+
+def _placed(place: Place) -> StoredImage:
+    return StoredImage(place=place)
 
 
 def _uid(file_name: str) -> str:
