@@ -28,6 +28,7 @@ COMMANDS = [
     "palate prefer import",
     "palate prefer from-scores",
     "palate prefer relabel",
+    "palate prefer filter",
     "palate prefer simulate",
     "palate prefer grade",
     "palate reward",

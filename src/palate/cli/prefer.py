@@ -1,4 +1,4 @@
-"""`palate prefer import`, `from-scores`, `relabel`, `simulate` and `grade`."""
+"""`palate prefer import`, `from-scores`, `relabel`, `filter`, `simulate` and `grade`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ DESCRIPTION = "Makes ranked sets or graded images, what `palate align` learns fr
 IMPORT = "Reads published preferences or your own folder, and checks every image."
 FROM_SCORES = "Ranks the images of each prompt by scorers: by votes, by a weighted sum, or where all agree."
 RELABEL = "Ranks existing sets again by scorers, or keeps the sets that scorers agree with."
+FILTER = "Keeps ranked sets and images by system, score, duplicates, votes and agreement, or makes pairs of sets."
 SIMULATE = "Lets five simulated raters with the taste of a scorer vote on the images of each prompt."
 
 GRADE = "Grades single images in [0, 1], by rankings or by scores: thumbs for kto, rewards for reward_weighted."
@@ -43,6 +44,12 @@ def _relabel(argv: Sequence[str]) -> int:
     return _tell(relabel(parse(RelabelConfig, argv, prog="palate prefer relabel", description=RELABEL)))
 
 
+def _filter(argv: Sequence[str]) -> int:
+    from palate.prefer.filtering import FilterSetsConfig, filter_sets
+
+    return _tell(filter_sets(parse(FilterSetsConfig, argv, prog="palate prefer filter", description=FILTER)))
+
+
 def _simulate(argv: Sequence[str]) -> int:
     from palate.prefer.simulate import SimulateConfig, simulate_preferences
 
@@ -70,6 +77,7 @@ COMMANDS = {
     "import": Command(IMPORT, partial(import_votes, "palate prefer import", IMPORT)),
     "from-scores": Command(FROM_SCORES, _from_scores),
     "relabel": Command(RELABEL, _relabel),
+    "filter": Command(FILTER, _filter),
     "simulate": Command(SIMULATE, _simulate),
     "grade": Command(GRADE, _grade),
 }

@@ -89,3 +89,20 @@ def rank(values: Sequence[Any]) -> tuple[int, ...]:
     """
     places = {value: place for place, value in enumerate(sorted(set(values)), 1)}
     return tuple(places[value] for value in values)
+
+
+def members_of(ranked: RankedSet, places: Sequence[int]) -> RankedSet:
+    """The set of some of a set's images, by their places [k] in it; ranks and votes are closed up."""
+
+    def some(values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[place] for place in places) if values else ()
+
+    return RankedSet(
+        prompt=ranked.prompt,
+        images=some(ranked.images),
+        ranks=rank(some(ranked.ranks)) if ranked.ranks else None,
+        votes=tuple(replace(vote, ranks=rank(some(vote.ranks))) for vote in ranked.votes),
+        systems=some(ranked.systems),
+        seeds=some(ranked.seeds),
+        scores={name: some(values) for name, values in ranked.scores.items()},
+    )
