@@ -18,7 +18,7 @@ from palate.prefer.stage import FREE, write_preferences
 from palate.records.ranked import RankedSet
 from palate.records.tally import Tally
 from palate.score.load import refuse_judge
-from palate.score.stage import SCORES, read_scores, read_summaries
+from palate.score.scored import SCORES, read_scores, read_summaries
 
 REMOVED = "ranked sets removed by"
 
