@@ -3,11 +3,10 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from forked import palate
 from safetensors.torch import load_file
 from tiny_pipelines import random_stable_diffusion
 
@@ -41,22 +40,24 @@ def picture(shade):
 
 
 def start(flags, out, cache):
-    command = [sys.executable, "-m", "palate", "align", "dpo", *flags, "--out", str(out), "--cache", str(cache)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return palate(["align", "dpo", *flags, "--out", str(out), "--cache", str(cache)], errors(out))
 
 
-def finish(process):
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 0, stderr
+def errors(out):
+    """The file of what the last process of a run printed."""
+    return out.with_suffix(".txt")
+
+
+def finish(process, out):
+    process.join(300)
+    assert process.exitcode == 0, errors(out).read_text()
 
 
 def kill_after(process, moment):
-    """Kills the process group-free: one process, at a moment after its start or when it is done."""
-    try:
-        process.wait(timeout=moment)
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    """Kills the process at a moment after its start, if it is not done by then."""
+    process.join(moment)
+    process.kill()
+    process.join()
 
 
 def weights(folder):
@@ -68,19 +69,18 @@ def undisturbed(world):
     """The folder of a run that nothing disturbs, and its seconds."""
     root, flags = world
     begun = time.monotonic()
-    finish(start(flags, root / "undisturbed", root / "cache 1"))
-    return root / "undisturbed", time.monotonic() - begun
+    out = root / "undisturbed"
+    finish(start(flags, out, root / "cache 1"), out)
+    return out, time.monotonic() - begun
 
 
 def test_kill_9_at_random_moments_and_resume_ends_bit_for_bit_the_same(world, undisturbed):
     (root, flags), (whole, seconds) = world, undisturbed
     moments = random.Random(derive(0, "kill"))
     out, cache = root / "killed", root / "cache 2"
-    for _ in range(3):  # anywhere from the imports to the saved model
-        process = start(flags, out, cache)
-        kill_after(process, moments.uniform(0.3, 1.0) * seconds)
-        process.communicate()
-    finish(start(flags, out, cache))
+    for _ in range(3):  # anywhere from the first file to the saved model
+        kill_after(start(flags, out, cache), moments.uniform(0.3, 1.0) * seconds)
+    finish(start(flags, out, cache), out)
     expected, found = weights(whole), weights(out)
     assert expected.keys() == found.keys() and all(expected[name].equal(found[name]) for name in expected)
     assert (out / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
@@ -89,12 +89,14 @@ def test_kill_9_at_random_moments_and_resume_ends_bit_for_bit_the_same(world, un
 
 def test_ctrl_c_says_how_to_go_on_and_going_on_ends_the_same(world, undisturbed):
     root, flags = world
-    process = start(flags, root / "interrupted", root / "cache 1")
-    while not list((root / "interrupted").glob("checkpoints/step-*")) and process.poll() is None:
+    out = root / "interrupted"
+    process = start(flags, out, root / "cache 1")
+    while not list(out.glob("checkpoints/step-*")) and process.is_alive():
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 130 and "run the same command again" in stderr and "Traceback" not in stderr
-    finish(start(flags, root / "interrupted", root / "cache 1"))
-    expected, found = weights(undisturbed[0]), weights(root / "interrupted")
+    os.kill(process.pid, signal.SIGINT)
+    process.join(300)
+    printed = errors(out).read_text()
+    assert process.exitcode == 130 and "run the same command again" in printed and "Traceback" not in printed
+    finish(start(flags, out, root / "cache 1"), out)
+    expected, found = weights(undisturbed[0]), weights(out)
     assert all(expected[name].equal(found[name]) for name in expected)
