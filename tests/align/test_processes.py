@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from forked import two_of
 from safetensors.torch import load_file
 from shapes import mixed_pairs
 from trained import run
@@ -24,10 +25,7 @@ def test_two_processes_with_batches_of_four_equal_one_with_eight_up_to_rounding(
         if processes == 1:
             run(config)
         else:
-            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "palate"]
-            command = [sys.executable, *launcher, "align", "dpo", "--config", str(tmp_path / "config.yaml")]
-            result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-            assert result.returncode == 0, result.stderr
+            two_of(["align", "dpo", "--config", str(tmp_path / "config.yaml")], tmp_path)
         runs[processes] = config.out
     one, two = (load_file(each / "model" / "unet" / "diffusion_pytorch_model.safetensors") for each in runs.values())
     for name in one:

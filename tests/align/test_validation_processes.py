@@ -1,10 +1,10 @@
 """Several processes share a validation."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from forked import two_of
+from trained import run
 
 from palate.core.config import dump
 
@@ -24,11 +24,10 @@ def test_two_processes_share_a_validation_and_find_what_one_finds_up_to_rounding
     for processes in (1, 2):
         config = dpo_config(batch=4, steps=4, out=tmp_path / f"run {processes}", **validated)
         dump(config, tmp_path / "config.yaml")
-        several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = ["-m", "palate", "align", "dpo", "--config", str(tmp_path / "config.yaml")]
-        every = [sys.executable, *(several if processes > 1 else []), *command]
-        result = subprocess.run(every, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr
+        if processes == 1:
+            run(config)
+        else:
+            two_of(["align", "dpo", "--config", str(tmp_path / "config.yaml")], tmp_path)
         assert (config.out / "report.html").is_file() and (config.out / "model" / "best" / "palate.json").is_file()
         found[processes] = [json.loads(line) for line in (config.out / "validation.jsonl").read_text().splitlines()]
     one, two = found.values()

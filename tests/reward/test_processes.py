@@ -11,6 +11,7 @@ import time
 
 import pytest
 import torch
+from forked import two_of
 from reward.conftest import PROMPTS, picture
 
 from palate.core.config import dump
@@ -31,11 +32,7 @@ def test_two_processes_with_batches_of_four_learn_the_same_as_one_with_eight_up_
         if processes == 1:
             train_reward(config)
         else:
-            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-            command = [sys.executable, *launcher, "-m", "palate", "reward", "train", "bradley_terry"]
-            command += ["--config", str(tmp_path / "config.yaml")]
-            result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-            assert result.returncode == 0, result.stderr
+            two_of(["reward", "train", "bradley_terry", "--config", str(tmp_path / "config.yaml")], tmp_path)
         runs[processes] = out
     images = [picture(number, level) for number, level in enumerate((60, 130, 200))]
     scores = [RewardScorer(str(run))([image.open() for image in images], PROMPTS[:3]) for run in runs.values()]
@@ -63,7 +60,6 @@ def test_two_processes_stop_together_on_ctrl_c_and_resume(rankings, tmp_path):
     (checkpoint,) = (config.out / "checkpoints").iterdir()
     stopped = int(checkpoint.name.removeprefix("step-"))
     assert 0 < stopped < steps
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    two_of(["reward", "train", "bradley_terry", "--config", str(tmp_path / "config.yaml")], tmp_path)
     found = [json.loads(line)["step"] for line in (config.out / "metrics.jsonl").read_text().splitlines()]
     assert found == list(range(20, steps + 1, 20))
