@@ -23,9 +23,9 @@ from palate.models.families import sizes_of
 from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import resolve
 from palate.records import checked
-from palate.records.image_folder import BLACK, BLOCKED, METADATA, REASONS, SAFETY_CHECKER, metadata_rows
+from palate.records.image_folder import BLACK, BLOCKED, METADATA, REASONS, SAFETY_CHECKER, SYSTEM, metadata_rows
 from palate.records.jsonlines import JsonLines
-from palate.records.systems import SYSTEM, system_name
+from palate.records.systems import system_name
 
 if TYPE_CHECKING:
     from PIL import Image

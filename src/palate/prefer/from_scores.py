@@ -10,12 +10,14 @@ from typing import Literal, NamedTuple
 
 from palate.core.errors import InputError, nearest
 from palate.core.runs import RunFolder
+from palate.prefer.real_first import matched, put_first, require_system
 from palate.prefer.stage import FREE, comparable, ranked_by, write_preferences
 from palate.records.image_folder import by_prompt
 from palate.records.ranked import RankedSet, Vote
 from palate.records.tally import Tally
 from palate.score.load import may_train, refuse_judge
-from palate.score.scored import Summary, read_scored, read_summaries, scored_digest
+from palate.score.pooled import read_pooled, read_pooled_summaries
+from palate.score.scored import Summary, scored_digest
 
 ALL_TIED = "sets of ties alone"
 
@@ -84,21 +86,38 @@ class ScorerCombination:
 class FromScoresConfig(ScorerCombination):
     """Which scores rank which images."""
 
-    scores: Path
-    """Run folder of `palate score`."""
+    scores: Path | tuple[Path, ...]
+    """Run folder of `palate score`; of several, the images of a prompt are one ranked set."""
     out: Path
     """Run folder."""
     column: tuple[str, ...] = ()
     """Scorers that rank the images; all of the run's but those of judges of results when left out."""
-    images: Path | None = None
-    """Where the scored images lie now, if they were moved."""
+    images: Path | tuple[Path, ...] | None = None
+    """Where the scored images lie now, if they were moved: each folder, in the order of the runs."""
+    real_first: str | None = None
+    """System whose images are real, such as the name of their folder: they are rank 1 above all others, whatever their
+    scores."""
+    allow_missing: bool = False
+    """Of several systems, rank only the prompts of which every system has an image and count the others, instead of
+    stopping."""
     skip_bad: bool = False
     """Leave out images that are missing or broken and count them, instead of stopping."""
 
     def __post_init__(self) -> None:
+        for name in ("scores", "images"):  # so that a flag with one value and a file's one value are the same
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) == 1:
+                object.__setattr__(self, name, value[0])
+        if () in (self.scores, self.images):
+            raise ValueError("scores must name at least one run, and images each folder or none")
         super().__post_init__()
         if self.column:
             self.check(self.column)
+
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        """The runs of `palate score`."""
+        return self.scores if isinstance(self.scores, tuple) else (self.scores,)
 
 
 def prefer_from_scores(config: FromScoresConfig) -> Path:
@@ -108,7 +127,8 @@ def prefer_from_scores(config: FromScoresConfig) -> Path:
         The run folder; its summary also has the number of sets that are one tie, from which no pair can be learned.
 
     Raises:
-        InputError: there are no such scores, a column is unknown, the number of weights or margins is not the number of
+        InputError: there are no such scores, a column is unknown or its scorer changed between runs, a prompt lacks an
+            image of a system, the number of weights or margins is not the number of
             columns, an image is broken or has changed since it was scored, or a column is of a judge of results, which
             never gives a training signal.
         RunFolderError: the folder contains another run.
@@ -117,15 +137,20 @@ def prefer_from_scores(config: FromScoresConfig) -> Path:
     config.check(tuple(columns))
     scales = {name: Scale(1 if of.higher_is_better else -1, of.spread) for name, of in columns.items()}
     tally, found = Tally(config.skip_bad), Counter[str]()
-    scored = read_scored(config.scores, list(scales), tally, config.images)
+    images = config.images if isinstance(config.images, tuple) else tuple(filter(None, (config.images,)))
+    scored = read_pooled(config.runs, list(scales), tally, images)
+    if config.real_first:
+        require_system(config.real_first, [record for record, _ in scored])
+    groups = matched(by_prompt(record for record, _ in scored), config.allow_missing, tally)
     values = {id(record): of for record, of in scored}
     inputs = {"images and scores": scored_digest(scored)}
     run = RunFolder.open(config.out, "prefer from-scores", config, free=FREE, inputs=inputs)
 
     def sets() -> Iterator[RankedSet]:
-        for group in comparable(by_prompt(record for record, _ in scored), tally):
+        for group in comparable(groups, tally):
             scores = {name: [values[id(record)][name] for record in group] for name in scales}
-            ranked = ranked_by(config.votes(scores, scales), group, scores)
+            real = [(record.system or record.model) == config.real_first for record in group]
+            ranked = ranked_by(put_first(config.votes(scores, scales), real), group, scores)
             found[ALL_TIED] += max(ranked.ranks or (1,)) == 1
             yield ranked
 
@@ -187,15 +212,13 @@ def weighted_mean(
 
 def _columns(config: FromScoresConfig) -> Mapping[str, Summary]:
     """The columns that rank the images."""
-    summaries = read_summaries(config.scores)
+    summaries, where = read_pooled_summaries(config.runs, config.column), " and ".join(map(str, config.runs))
     names = config.column or tuple(name for name in summaries if may_train(name))
     for name in names:
         if name not in summaries:
             has = ", ".join(summaries)
-            raise InputError(f"{config.scores} has no scores {name!r}{nearest(name, summaries)}; it has {has}")
+            raise InputError(f"{where} has no scores {name!r}{nearest(name, summaries)}; it has {has}")
         refuse_judge(name, "rank")
     if not names:
-        raise InputError(
-            f"{config.scores} only has scores of judges of results, which cannot rank; score by another scorer"
-        )
+        raise InputError(f"{where} only has scores of judges of results, which cannot rank; score by another scorer")
     return {name: summaries[name] for name in names}

@@ -78,7 +78,7 @@ def ranked_by(
         images=tuple(record.image for record in records),
         ranks=aggregate(votes, len(records)),
         votes=tuple(votes),
-        systems=tuple(record.model for record in records),
+        systems=tuple(record.system or record.model for record in records),
         seeds=seeds if len(seeds) == len(records) else (),
         scores={name: tuple(values) for name, values in scores.items()},
     )

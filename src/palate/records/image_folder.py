@@ -31,6 +31,8 @@ TABLES = (METADATA, "metadata.csv", "metadata.parquet")
 """The tables that are read."""
 BLOCKED = "blocked"
 """The column with the reason why an image is not what the model drew, one of the two below; empty otherwise."""
+SYSTEM = "system"
+"""The column with the name of the system (a model and its number of steps) that made an image."""
 SAFETY_CHECKER, BLACK = "safety checker", "black"
 """The pipeline's safety checker replaced the image by a black one; or every pixel is black without that."""
 REASONS = (SAFETY_CHECKER, BLACK)
@@ -66,6 +68,7 @@ class ImageRecord:
         image_index: the index among the prompt's images; the same index has the same seed in every model's run.
         seed: the seed of its noise; None where the folder does not say it.
         model: the model's name as it was given, or "".
+        system: the name of the system that made the image, such as `tiny-sd@4 steps`, or "".
         row: the whole row of the folder's metadata.
     """
 
@@ -76,6 +79,7 @@ class ImageRecord:
     image_index: int
     seed: int | None = None
     model: str = ""
+    system: str = ""
     row: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -254,6 +258,7 @@ def _record(folder: Path, row: MetadataRow, prompt: str, prompt_index: int, imag
         **indices,
         seed=None if checked.missing(seed) else checked.integer(seed, "the seed"),
         model=checked.optional_name(values.get("model"), "the model"),
+        system=checked.optional_name(values.get(SYSTEM), "the system"),
         row=values,
     )
 

@@ -17,7 +17,7 @@ from palate.records.image_folder import METADATA, ImageRecord, link_images, read
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
 from palate.score.load import refuse_judge
-from palate.score.scored import read_scored, read_summaries, scored_digest, scored_folder
+from palate.score.scored import read_scored, read_summaries, scored_digest, scored_folders
 
 FREE = frozenset({"out"})
 """The only field that the result does not depend on."""
@@ -63,7 +63,7 @@ class FilterConfig:
 class _Column:
     """The scores of a folder's images under one name; `sign` is -1 where lower is better, else 1."""
 
-    folder: Path
+    folders: Sequence[Path]
     name: str
     sign: int
     scores: Sequence[tuple[ImageRecord, float]]
@@ -88,7 +88,8 @@ def filter_images(config: FilterConfig) -> Path:
     column = _of_run(config.scores, config.column, tally) if config.scores else _of_table(config, tally)
     kept = _kept(config, column)
     records, values = [record for record, _ in kept], [value for _, value in kept]
-    require_linkable(records, column.folder, config.out)
+    for folder in column.folders:
+        require_linkable(records, folder, config.out)
     digest = scored_digest((record, {column.name: value}) for record, value in column.scores)
     run = RunFolder.open(config.out, "filter", config, free=FREE, inputs={"images and scores": digest})
     if run.finished is None:
@@ -105,7 +106,7 @@ def _of_run(scores: Path, name: str | None, tally: Tally) -> _Column:
     name = _chosen(name, summaries, f"{scores} has", "scorers")
     scored = read_scored(scores, [name], tally, unprompted=True)
     values = [(record, found[name]) for record, found in scored]
-    return _Column(scored_folder(scores), name, 1 if summaries[name].higher_is_better else -1, values)
+    return _Column(scored_folders(scores), name, 1 if summaries[name].higher_is_better else -1, values)
 
 
 def _of_table(config: FilterConfig, tally: Tally) -> _Column:
@@ -117,7 +118,7 @@ def _of_table(config: FilterConfig, tally: Tally) -> _Column:
     columns = {name: True for name in numeric if name not in NO_SCORES or name == config.column}
     name = _chosen(config.column, columns, f"the metadata of {config.images} has", "columns of numbers")
     found = [(record, record.row.get(name)) for record in records]
-    return _Column(config.images, name, 1, _numbers(found, name, tally))
+    return _Column([config.images], name, 1, _numbers(found, name, tally))
 
 
 def _numbers(found: Sequence[tuple[ImageRecord, Any]], name: str, tally: Tally) -> list[tuple[ImageRecord, float]]:
@@ -156,7 +157,7 @@ def _kept(config: FilterConfig, column: _Column) -> list[tuple[ImageRecord, floa
 
     count = len(column.scores)
     if not count:
-        raise InputError(f"{column.folder} has no valid image with a score; repair its images or its metadata")
+        raise InputError(f"{column.folders[0]} has no valid image with a score; repair its images or its metadata")
     last = sorted(map(place, column.scores))[max(1, round((config.top or 1) * count)) - 1]
     low = -math.inf if config.at_least is None else config.at_least
     high = math.inf if config.at_most is None else config.at_most

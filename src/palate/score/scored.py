@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,8 +14,9 @@ from palate.core.errors import InputError
 from palate.core.runs import RunFolder, read_config
 from palate.core.values import shown
 from palate.records import checked
-from palate.records.image_folder import ImageRecord, read_image_folder
+from palate.records.image_folder import ImageRecord
 from palate.records.jsonlines import JsonLines
+from palate.records.systems import folder_names, read_image_folders
 from palate.records.tally import Tally
 
 SCORES = "scores.jsonl"
@@ -36,7 +37,7 @@ class Summary:
 
 
 def read_scored(
-    run: Path, names: Collection[str], tally: Tally, images: Path | None = None, *, unprompted: bool = False
+    run: Path, names: Collection[str], tally: Tally, images: Sequence[Path] = (), *, unprompted: bool = False
 ) -> list[tuple[ImageRecord, dict[str, float]]]:
     """The images of a run of `palate score`, each with its scores, in the order of the folder.
 
@@ -44,15 +45,16 @@ def read_scored(
         run: a run of `palate score`.
         names: the names of some of the run's scorers.
         tally: counts bad rows: an image without one of these scores, or one that has changed since it was scored.
-        images: the folder of the images, if they were moved since.
+        images: the folders of the images, if they were moved since.
         unprompted: whether to include images without a prompt.
 
     Raises:
         InputError: there is no such run or there are no such images, or a row is bad.
     """
-    scores, folder = {key_of_row(row): row for row in read_scores(run)}, images or scored_folder(run)
-    found = []
-    for record in read_image_folder(folder, tally, unprompted=unprompted):
+    scores, found = {key_of_row(row): row for row in read_scores(run)}, []
+    before = scored_folders(run, exist=not images)
+    folder_of = folder_names(before) if len(before) > 1 else ()
+    for record in read_image_folders(images or before, tally, folder_of, unprompted=unprompted):
         with tally.row(str(record.image)):
             row = scores.get(key_of_row(record), {})
             if row.get("sha256", record.image.digest()) != record.image.digest():
@@ -63,16 +65,21 @@ def read_scored(
     return found
 
 
-def scored_folder(run: Path) -> Path:
-    """The folder of the images that a run of `palate score` has scored.
+def scored_folders(run: Path, *, exist: bool = True) -> list[Path]:
+    """The folders of the images that a run of `palate score` has scored.
+
+    Args:
+        run: a run of `palate score`.
+        exist: whether they must still exist.
 
     Raises:
-        InputError: it does not exist any more.
+        InputError: one does not exist any more.
     """
-    folder = Path(str((read_config(run) or {}).get("images", "")))
-    if not folder.is_dir():
-        raise InputError(f"the images that {run} scored are not at '{folder}' any more; move them back, or {AGAIN}")
-    return folder
+    named = (read_config(run) or {}).get("images", "")
+    folders = [Path(str(each)) for each in (named if isinstance(named, list) else [named])]
+    if exist and (lost := [each for each in folders if not each.is_dir()]):
+        raise InputError(f"the images that {run} scored are not at '{lost[0]}' any more; move them back, or {AGAIN}")
+    return folders
 
 
 def scored_digest(scored: Iterable[tuple[ImageRecord, Mapping[str, float]]]) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
-from palate.records.image_folder import ImageRecord, read_image_folder
+from palate.records.image_folder import ImageRecord
 from palate.records.jsonlines import JsonLines
+from palate.records.systems import read_image_folders
 from palate.records.tally import Tally
 from palate.score.scored import SCORES, Key, Summary, key_of_row, needed_in_row, read_scores
 
@@ -26,9 +27,9 @@ FREE = frozenset({"out", "batch", "device"})
 class ScoreConfig:
     """The settings of `palate score`."""
 
-    images: Path
+    images: Path | tuple[Path, ...]
     """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row; any folder of
-    images for scorers that read no prompt, such as image:<measure>."""
+    images for scorers that read no prompt, such as image:<measure>. Several are scored into one run."""
     scorer: tuple[str, ...]
     """One scorer or more: pickscore, hpsv2, imagereward, aesthetic, clipscore, clip:<model>, image:<measure>,
     implicit:<run>, reward:<run>, python:<module>:<factory> and others; `palate scorers` lists them all."""
@@ -42,6 +43,10 @@ class ScoreConfig:
     """Such as cpu or cuda; the best one there is when left out."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.images, tuple) and len(self.images) == 1:  # a flag with one value and a file's are the same
+            object.__setattr__(self, "images", self.images[0])
+        if self.images == ():
+            raise ValueError("images must name at least one folder")
         if not self.scorer:
             raise ValueError("scorer must name at least one, such as clip:<model>")
         if self.batch <= 0:
@@ -68,7 +73,7 @@ def score(config: ScoreConfig) -> Path:
     tally = Tally(config.skip_bad)
     scorers = [load_scorer(spec, config.device) for spec in dict.fromkeys(config.scorer)]
     unprompted = not any(scorer.reads_prompt for scorer in scorers)
-    records = read_image_folder(config.images, tally, unprompted=unprompted)
+    records = read_image_folders(config.images, tally, unprompted=unprompted)
     run = RunFolder.open(config.out, "score", config, free=FREE, inputs=fingerprints(scorers))
     cut = note_prompts_cut_off(scorers, (record.prompt for record in records))
     table = JsonLines(run.path / SCORES)
