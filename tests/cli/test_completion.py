@@ -63,7 +63,7 @@ def test_the_command_prints_the_script(scripts, shell, capsys):
 
 def test_a_command_is_completed(completed):
     assert completed("palate", "al") == ["align"]
-    assert completed("palate", "align", "d") == ["dpo"]
+    assert completed("palate", "align", "dp") == ["dpo"]
     assert completed("palate", "reward", "train", "reg") == ["regression"]
 
 
@@ -98,7 +98,7 @@ def test_fish_completes_as_bash_does(scripts, tmp_path):
         pytest.skip("fish is not installed")
     for words, offered in {
         "palate al": ["align"],
-        "palate align d": ["dpo"],
+        "palate align dp": ["dpo"],
         "palate align dpo --la": ["--latents", "--latents-dtype"],
         "palate align dpo --model tiny-s": ["tiny-sd"],
     }.items():

@@ -6,6 +6,8 @@ The bounds are far below what was measured (docs/lab-notes.md): they say that a 
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,9 @@ from palate.score.load import load_scorer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 UNSEEN, IMAGES = 72, 2
-VARIANTS = ("sft-adversarial", "dpo-safeguard", "dpo-auto", "dpo-soft", "dpo-min_snr")
+NEGATIVE = "dpo-npo"
+"""The recipe of a negative model: what it improves is the images of tiny-sd that are drawn with it."""
+VARIANTS = ("sft-adversarial", "dpo-safeguard", "dpo-auto", "dpo-soft", "dpo-min_snr", "dpo-masked", NEGATIVE)
 STEPS = 60
 """Of the recipes' 300: enough to tell a method that learns from one that does not, and a fifth of the time."""
 
@@ -35,12 +39,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def feedback(root: Path, graded_seen: Path) -> dict[str, str]:
     """What the recipes' comments make first; of rewards, half as many images."""
     thumbs = grade(GradeConfig(preferences="tiny-preferences", out=root / "thumbs"))
-    return {"kto": str(thumbs), "reward_weighted": str(graded_seen)}
+    edited = root / "edited.parquet"
+    subprocess.run([sys.executable, RECIPES / "tiny" / "edited_pairs.py", edited], check=True)
+    return {"kto": str(thumbs), "reward_weighted": str(graded_seen), "dpo-masked": str(edited)}
 
 
-def faithful(model: str, out: Path):
+def faithful(model: str, out: Path, negative: str | None = None):
     """The auditor's verdicts [P, N] on unseen prompts."""
-    drawn = GenerateConfig(model=model, prompts="unseen", limit=UNSEEN, images=IMAGES, seed=9, batch=32, out=out)
+    settings = {"prompts": "unseen", "limit": UNSEEN, "images": IMAGES, "seed": 9, "batch": 32, "out": out}
+    drawn = GenerateConfig(model=model, negative_model=negative, **settings)
     records = read_image_folder(generate(drawn))
     verdicts = load_scorer("auditor:faithful")([r.image.open() for r in records], [r.prompt for r in records])
     return verdicts.view(UNSEEN, IMAGES).numpy()
@@ -57,6 +64,7 @@ def test_the_recipe_makes_tiny_sd_more_faithful(name: str, root: Path, feedback:
     config = load(method_config(name.partition("-")[0]), RECIPES / f"{name}-tiny.yaml")
     source = feedback.get(name, config.preferences)
     run = align(dataclasses.replace(config, steps=STEPS, preferences=source, out=root / name, cache=root / "cache"))
-    gain = difference(base, faithful(str(run), root / f"{name}-images"))
+    models = ("tiny-sd", str(run)) if name == NEGATIVE else (str(run), None)
+    gain = difference(base, faithful(models[0], root / f"{name}-images", models[1]))
     print(f"{name}: {100 * base.mean():.1f} {100 * gain.value:+.1f} [{100 * gain.low:.1f}, {100 * gain.high:.1f}]")
     assert gain.low > 0

@@ -29,7 +29,8 @@ class AlignConfig(ValidatedConfig):
     """Model to train: a built-in name, a folder, a single .safetensors file, a run of `palate align` or a hub id; with
     LoRAs beneath, BASE+LORA.safetensors:0.8."""
     preferences: str
-    """Preferences: a built-in name, a Parquet file, a run of `palate prefer`, or a folder of HPDv2 or of pairs."""
+    """Preferences: a built-in name, a run of `palate prefer`, or a file or folder in a format that `palate prefer
+    import` reads (docs/data.md)."""
     train: Literal["lora", "full"] = "lora"
     """Train a low-rank adapter, or all weights of the network."""
     rank: int = 16

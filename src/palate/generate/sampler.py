@@ -17,6 +17,7 @@ import torch
 from palate.core.device import pick_device
 from palate.core.errors import InputError
 from palate.core.finite import NotFiniteError, all_finite, find_not_finite
+from palate.generate.negative_model import guide_by, require_negative
 from palate.models.conditioning import Conditioning
 from palate.models.families import find_adapter, load_adapter, sizes_of
 from palate.models.load import load_pipeline, resolve
@@ -67,10 +68,12 @@ class Sampler:
         guidance: guidance scale, with the same defaults.
         height: in pixels; the pipeline's default when left out.
         width: in pixels; the pipeline's default when left out.
+        negative_model: a model of the same family whose network computes the predictions for the negative prompt; see
+            `models.negative`.
 
     Raises:
         InputError: there is no such model, a part of it is missing, or it does not take the size (raised before any
-            weights are read); or weights are not finite.
+            weights are read); weights are not finite; or the negative model cannot be used, see `negative_model`.
     """
 
     def __init__(
@@ -83,9 +86,12 @@ class Sampler:
         guidance: float | None = None,
         height: int | None = None,
         width: int | None = None,
+        negative_model: str | Path | None = None,
     ) -> None:
         source = resolve(model)
         adapter: Any = find_adapter(source)
+        if negative_model:
+            require_negative(source, resolve(negative_model))
         if adapter and not adapter.draws_from_prompt:
             raise InputError(f"{model} ({adapter.title}) changes another model's images and draws none from a prompt")
         device = pick_device(device)
@@ -98,6 +104,8 @@ class Sampler:
         self._size = {name: side for name, side in (("height", height), ("width", width)) if side}
         pipeline = load_pipeline(source, device=device, dtype=DTYPES[self.dtype])
         self._take(pipeline, adapter(pipeline) if adapter else None, source.card, steps, guidance)
+        if negative_model and self._denoiser:
+            guide_by(self._denoiser, resolve(negative_model), self.guidance, device, DTYPES[self.dtype])
         self._encode = lru_cache(_CACHED_PROMPTS)(self._encode_one)
         self._autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 

@@ -65,6 +65,9 @@ class GenerateConfig:
     """Height in pixels; the model's own default when left out."""
     width: int | None = None
     """Width in pixels; the model's own default when left out."""
+    negative_model: str | None = None
+    """Model whose network takes the place of the unconditional branch of guidance, such as one that was aligned with
+    --reverse (Diffusion-NPO, ICLR 2025); a second network in memory."""
     shard: str = "0/1"
     """Generate only part i of n, written i/n with i from 0; the parts may run at the same time into the same folder."""
     batch: int = 16
@@ -124,7 +127,7 @@ class Samplers:
         """
         from palate.generate.sampler import Sampler
 
-        names = ("model", "device", "dtype", "guidance", "height", "width")
+        names = ("model", "device", "dtype", "guidance", "height", "width", "negative_model")
         key = {name: getattr(config, name) for name in names}
         if self._sampler is None or key != self._key:
             self._sampler = None
@@ -167,6 +170,11 @@ def generate(
         sizes = sizes_of(source)
         sizes.require(config.height or sizes.native, config.width or sizes.native)
     made_from = {"model": source.identity(), "prompts": digest_texts(prompts), **inputs}
+    if config.negative_model:
+        from palate.generate.negative_model import require_negative
+
+        require_negative(source, negative := resolve(config.negative_model))
+        made_from["negative model"] = negative.identity()
     run = RunFolder.open(config.out, "generate", config, free=FREE, inputs=made_from)
     cut = note_cut_off(cut_off(prompts, text_limits(source)), config.model)
     shard, shards = parse_shard(config.shard)

@@ -12,6 +12,7 @@ from torch import Tensor
 from palate.models import autoencoder
 from palate.models.conditioning import Conditioning
 from palate.models.frames import Frames
+from palate.models.negative import GuidancePasses
 from palate.models.sizes import Sizes
 
 Configs = Callable[[str], dict[str, Any]]
@@ -44,6 +45,8 @@ class Adapter:
     diffusers' own training scripts."""
     guidance_name: ClassVar[str] = "guidance_scale"
     """The name of the guidance scale among the pipeline's arguments, if it is one of them."""
+    guidance_passes: ClassVar[GuidancePasses] = "halves"
+    """How the pipeline calls the network where it guides; see `models.negative`."""
     takes_timesteps: ClassVar[bool] = False
     """Whether training can be limited to some timesteps, by a method `train_only`; see `models.few_steps`."""
     draws_from_prompt: ClassVar[bool] = True

@@ -18,6 +18,7 @@ class Chroma(FlowTransformer):
     """A `Denoiser` over a `ChromaPipeline`."""
 
     title = "Chroma"
+    guidance_passes = "turns"
     lora_targets = Flux.lora_targets
 
     @torch.no_grad()

@@ -29,6 +29,7 @@ class CogView4(FlowTransformer):
     """
 
     title = "CogView4"
+    guidance_passes = "turns"
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:

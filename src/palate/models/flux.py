@@ -21,6 +21,7 @@ class Flux(FlowTransformer):
 
     title = "FLUX.1 dev, schnell and Krea"
     guidance = "its scale is an input of the network (dev, Krea), or there is none (schnell)"
+    guidance_passes = None
     lora_targets = (
         *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
         *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),

@@ -23,6 +23,7 @@ class Flux2Klein(FlowTransformer):
 
     title = "FLUX.2 klein"
     guidance = "classifier-free, or none in a distilled model"
+    guidance_passes = None
     lora_targets = (*FlowTransformer.lora_targets, "to_qkv_mlp_proj", "attn.to_out")
     """The LoRA targets of diffusers' training script."""
 

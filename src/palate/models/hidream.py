@@ -27,6 +27,7 @@ class HiDream(FlowTransformer):
     """
 
     title = "HiDream-I1"
+    guidance_passes = None
     lora_targets = ("to_q", "to_k", "to_v", "to_out")
 
     def __init__(self, pipeline: Any) -> None:

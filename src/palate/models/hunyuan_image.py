@@ -32,6 +32,7 @@ class HunyuanImage(FlowTransformer):
     native_sizes = (2048,)
     native_cells = 64
     guidance = "by the model's own guider: classifier-free, and projected (APG) after its first steps"
+    guidance_passes = None
 
     @classmethod
     def refusal(cls, configs: Configs) -> str | None:

@@ -28,6 +28,7 @@ class Lumina2(FlowTransformer):
 
     title = "Lumina Image 2.0"
     guidance = "classifier-free, rescaled to the norm of the prediction for the prompt"
+    guidance_passes = "turns"
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:

@@ -23,6 +23,7 @@ class QwenImage(FlowTransformer):
 
     title = "Qwen-Image"
     guidance = "classifier-free, at the norm of the prediction for the prompt"
+    guidance_passes = "turns"
     guidance_name = "true_cfg_scale"
 
     def guided(self, positive: Tensor, negative: Tensor, scale: float) -> Tensor:

@@ -22,6 +22,7 @@ class ZImage(FlowTransformer):
     """A `Denoiser` over a `ZImagePipeline`."""
 
     title = "Z-Image"
+    guidance_passes = None
 
     @classmethod
     def sizes(cls, configs: Configs) -> Sizes:
