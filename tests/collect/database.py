@@ -40,11 +40,13 @@ PLAIN = {"mirror": 0.0, "gold_share": 0.0}
 PREPARED = "prepared"
 """A database whose tables are made already; new ones are copies of it, which is quicker than migrating each."""
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=300")
+FAST += ("wal_level=minimal", "max_wal_senders=0", "jit=off")
+FAST += ("autovacuum=off",)  # it visits every database in turn, and of several hundred one five times a second
 STARTED_WITHIN = 30.0
 KEYED, PASSWORD = "keyed", "h:u\\s/h @?%"
 """A role that needs its password, unlike all others."""
-KEEPER = 'folder=$1; shift; "$@" & cat > /dev/null; kill -INT $!; wait $!; rm -rf "$folder"'
-"""Of a shell: the server stops, and its folder goes, when nobody holds the shell's input: however the tests ended."""
+KEEPER = 'folder=$1; shift; "$@" & cat > /dev/null; kill -QUIT $!; wait $!; rm -rf "$folder"'
+"""Of a shell: the server stops at once, and its folder goes, when nobody holds its input: however tests ended."""
 
 
 @dataclass(frozen=True)
