@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from shapes import mixed_pairs
 from trained import run
 
+from palate.align.methods import method_config
 from palate.core.config import dump
 
 
@@ -48,3 +49,21 @@ def test_two_processes_in_float16_skip_a_step_together(dpo_config, tmp_path):
     assert set(skipped) == {0.0, 1.0}
     halvings = [sum(skipped[:step]) for step in range(len(skipped))]
     assert [line["loss_scale"] for line in found] == [65536 / 2**each for each in halvings]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method, changes", [("dpo", {"beta": "auto"}), ("linear_dpo", {"reference_ema": 0.9})])
+def test_what_a_method_averages_over_steps_does_not_depend_on_the_processes(config_of, tmp_path, method, changes):
+    runs, settings = [], {**changes, "batch": 8, "steps": 5, "log_every": 1, "train": "full", "safeguard": 0.5}
+    for processes in (1, 2):
+        out = tmp_path / f"run {processes}"
+        config = config_of(method_config(method), **settings, optimizer="adafactor", out=out)
+        dump(config, tmp_path / "config.yaml")
+        if processes == 1:
+            run(config)
+        else:
+            two_of(["align", method, "--config", str(tmp_path / "config.yaml")], tmp_path)
+        runs.append([json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()])
+    for one, two in zip(*runs, strict=True):
+        del one["accuracy"], two["accuracy"]  # at first a matter of rounding
+        assert one == pytest.approx(two, rel=5e-2, abs=5e-3)
