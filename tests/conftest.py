@@ -38,6 +38,14 @@ def _collections_pass_over_what_is_imported() -> None:
 _frozen = [0]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of its own: no result of an earlier session, and none of a person's own runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PALATE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Makes float64 the default dtype, for tests against closed forms and for gradcheck."""

@@ -81,7 +81,7 @@ def test_score_repeats_only_the_images_that_changed(images, scores, tmp_path, mo
         return call(self, shown, prompts)
 
     monkeypatch.setattr(ImageScorer, "__call__", counting)
-    config = ScoreConfig(images=images, scorer=(SCORER,), out=scores)
+    config = ScoreConfig(images=images, scorer=(SCORER,), out=scores, cache=False)
     score(config)
     assert asked == []
     repaint(images)
@@ -110,7 +110,7 @@ def test_score_is_unfinished_while_it_scores_again(images, scores, monkeypatch) 
     monkeypatch.setattr(ImageScorer, "__call__", dies)
     repaint(images)
     with pytest.raises(KeyboardInterrupt):
-        score(ScoreConfig(images=images, scorer=(SCORER,), out=scores))
+        score(ScoreConfig(images=images, scorer=(SCORER,), out=scores, cache=False))
     assert RunFolder(scores).finished is None
 
 

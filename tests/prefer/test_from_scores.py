@@ -20,13 +20,13 @@ from palate.prefer.from_scores import (
     prefer_from_scores,
     rank_agreed,
     rank_scores,
-    weighted_mean,
 )
 from palate.prefer.load import load_preferences
 from palate.prefer.stage import PREFERENCES
 from palate.records.ranked import Vote
 from palate.score.scored import read_summaries
 from palate.score.stage import ScoreConfig, score
+from palate.score.weighted import weighted_mean
 
 UP, DOWN = Scale(1, 1.0), Scale(-1, 1.0)
 BRIGHT, COLOURFUL = "image:brightness", "image:colourfulness"
@@ -56,6 +56,20 @@ def test_the_sum_is_the_mean_by_weight_of_scores_in_units_of_their_spread() -> N
     z = (scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
     ours = np.array(weighted_mean(scores.tolist(), scores.std(1).tolist(), weights))
     np.testing.assert_allclose(ours - ours.mean(), np.average(z, axis=0, weights=weights), atol=1e-12)
+
+
+def test_a_sum_is_normalised_over_the_run_or_within_the_set() -> None:
+    scores, scales = {"x": [1.0, 3.0], "y": [50.0, 10.0]}, {"x": Scale(1, 1.0), "y": Scale(1, 100.0)}
+    given = {"combine": "sum", "weights": (1.0, 2.0)}
+    # over the run x differs by 2 / 1 and y by 2 * -40 / 100: the second wins; in the set by 1 * 2 and 2 * -2: the first
+    (vote,) = ScorerCombination(**given).votes(scores, scales)
+    assert vote.ranks == (2, 1)
+    (vote,) = ScorerCombination(**given, normalise="prompt").votes(scores, scales)
+    assert vote.ranks == (1, 2)
+    (vote,) = ScorerCombination(**given, normalise="prompt").votes(scores, {**scales, "y": Scale(-1, 100.0)})
+    assert vote.ranks == (2, 1)
+    with pytest.raises(ValueError, match="normalise is for combine sum, not votes"):
+        ScorerCombination(normalise="prompt")
 
 
 def test_a_scorer_that_never_differs_says_nothing_in_a_sum() -> None:

@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from score.measured import channels  # noqa: F401 - a fixture
 from tiny_pipelines import random_clip
 
 from palate.world import scorers
 from palate.world.judges import build_judge
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of each test's own, so that no score comes from another test."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("PALATE_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture

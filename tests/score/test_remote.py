@@ -23,6 +23,7 @@ from palate.score import remote
 from palate.score.image import ImageScorer
 from palate.score.load import load_scorer
 from palate.score.remote import RemoteScorer
+from palate.score.score_cache import computing_versions
 from palate.score.scored import read_scores
 from palate.score.serve import ServeScorersConfig, score_app, serve_scorers
 from palate.score.stage import ScoreConfig, score
@@ -96,7 +97,7 @@ def test_the_scores_are_those_of_the_scorer_behind_the_server() -> None:
         rounded = (tensor * 255).round() / 255
         torch.testing.assert_close(scorer(tensor, ["", ""]), ImageScorer("brightness")(rounded, ["", ""]))
     torch.testing.assert_close(scores, ImageScorer("brightness")(many, [""] * len(many)))
-    assert scorer.fingerprint() == ImageScorer("brightness").fingerprint()
+    assert scorer.fingerprint() == f"image:brightness image:brightness of {computing_versions()}"
     assert scorer.higher_is_better and not scorer.reads_prompt and not scorer.differentiable
 
 

@@ -54,7 +54,7 @@ def test_every_image_has_a_row_with_each_scorer_s_number(images: Path, tmp_path:
 def test_an_interrupted_run_scores_only_what_is_left(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = ScoreConfig(images=images, scorer=("teacher:appeal",), out=tmp_path / "run")
+    config = ScoreConfig(images=images, scorer=("teacher:appeal",), out=tmp_path / "run", cache=False)
     run = score(config)
     whole = (run / "scores.jsonl").read_bytes()
     (run / "summary.json").unlink()

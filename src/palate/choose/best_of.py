@@ -74,19 +74,18 @@ class BestOf:
         Raises:
             InputError: a score is not finite.
         """
-        from palate.score.base import require_score, score_images
+        from palate.score.base import require_score
+        from palate.score.within_prompt import score_in_batches
 
         candidates = [item.candidate(number) for number in range(self.n)]
+        seeds = [candidate.seed for candidate in candidates]
         found: list[Sampled] = []
-        scores: list[float | None] = []
         for start in range(0, self.n, batch):
-            seeds = [candidate.seed for candidate in candidates[start : start + batch]]
-            prompts = [item.prompt] * len(seeds)
-            drawn = sampler.draw(prompts, seeds)
-            shown = [each.image for each in drawn if not each.blocked]
-            numbers = iter(score_images(self.scorer, shown, prompts[: len(shown)]) if shown else ())
-            found += drawn
-            scores += [None if each.blocked else next(numbers) for each in drawn]
+            some = seeds[start : start + batch]
+            found += sampler.draw([item.prompt] * len(some), some)
+        shown = [each.image for each in found if not each.blocked]
+        numbers = iter(score_in_batches(self.scorer, shown, [item.prompt] * len(shown), batch))
+        scores = [None if each.blocked else next(numbers) for each in found]
         for number, value in enumerate(scores):
             if value is not None:
                 require_score(self.scorer.name, value, f"candidate {number} of {item.file_name}")

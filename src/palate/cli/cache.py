@@ -9,8 +9,8 @@ from palate.core.cache_listing import ListConfig, PruneConfig, listing, prune
 from palate.core.config import parse
 
 DESCRIPTION = (
-    "Lists or deletes what runs keep for later runs: latents, embeddings, errors, features, indexes and converted "
-    "models."
+    "Lists or deletes what runs keep for later runs: latents, embeddings, errors, features, indexes, scores and "
+    "converted models."
 )
 LIST = "list the entries with their model and data, size and last use; `palate cache` without a command does the same"
 PRUNE = "delete entries by name, by age or all; entries in use are kept"

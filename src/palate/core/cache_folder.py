@@ -35,7 +35,7 @@ except ImportError:  # Windows has no such locks: there, entries never count as 
     fcntl = None  # type: ignore[assignment]
 
 ABOUT, IN_USE, BEING_WRITTEN = "about.json", "in-use", "being-written"
-STAGES = ("align", "reward", "index", "models")
+STAGES = ("align", "reward", "index", "models", "score")
 OLD = re.compile(r"(?:(?:image|prompt)-features|latents|prompts|errors)-[0-9a-f]{24}(?:-\d+)?\.safetensors")
 """Files of version 0.1, which had no descriptions."""
 SPARE = 0.05  # the share of the free disk space that is never used

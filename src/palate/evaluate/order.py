@@ -89,8 +89,10 @@ def order_sources(config: OrderConfig) -> Path:
     from palate.prefer.stage import digest_rows
     from palate.score.base import note_prompts_cut_off
     from palate.score.load import fingerprints, load_scorer
+    from palate.score.within_prompt import refuse_comparing
 
     scorer = load_scorer(config.scorer, config.device)
+    refuse_comparing([scorer], "the order of sources compares their mean scores")
     sources = read_sources(config)
     for source in sources:
         prompt, records = next(iter(source.images.items()))

@@ -30,6 +30,7 @@ from palate.score.base import Scorer, try_scorer
 from palate.score.load import load_scorer
 from palate.score.scored import read_scores
 from palate.score.stage import ScoreConfig, score
+from palate.score.within_prompt import refuse_comparing
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -148,6 +149,7 @@ def command(prog: str, config: DataclassInstance) -> str:
 
 def _refuse_early(config: EvaluateConfig, scorers: Collection[Scorer]) -> None:
     """Checks the prompts, models and scorers before an image is drawn."""
+    refuse_comparing(scorers, "an evaluation compares images of two models")
     prompts = load_prompts(config.prompts, config.limit)
     for model in (config.base, config.aligned):
         source = resolve(model)

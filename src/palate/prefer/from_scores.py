@@ -18,6 +18,7 @@ from palate.records.tally import Tally
 from palate.score.load import may_train, refuse_judge
 from palate.score.pooled import read_pooled, read_pooled_summaries
 from palate.score.scored import Summary, scored_digest
+from palate.score.weighted import weighted_mean, weighted_z_scores
 
 ALL_TIED = "sets of ties alone"
 
@@ -38,9 +39,12 @@ class ScorerCombination:
     image above another only where every scorer does."""
     weights: tuple[float, ...] = ()
     """What each scorer counts in the sum against the others, in their order; all the same when left out."""
+    normalise: Literal["run", "prompt"] = "run"
+    """What the sum standardises a scorer's scores by: their standard deviation over the whole run, or among the images
+    of the set (GDPO), where of two images the better one then gets the same whatever the difference is."""
     margin: float | tuple[float, ...] = 0.0
     """Images whose scores differ by no more than this are tied, in the scorer's own units; one for all scorers, or one
-    each. With combine sum it is one, in standard deviations of a scorer."""
+    each. With combine sum it is one, in standard deviations of a scorer as normalise says."""
 
     def __post_init__(self) -> None:
         if isinstance(self.margin, tuple) and len(self.margin) == 1:  # so that --margin 0.1 is margin: 0.1
@@ -51,6 +55,8 @@ class ScorerCombination:
             f"combine sum has one margin, not {len(margins)}": self.combine == "sum" and len(margins) > 1,
             f"weights must be above zero, not {self.weights}": any(weight <= 0 for weight in self.weights),
             f"weights are for combine sum, not {self.combine}; give that, or leave them out": self.weights
+            and self.combine != "sum",
+            f"normalise is for combine sum, not {self.combine}; give that, or leave it out": self.normalise != "run"
             and self.combine != "sum",
         }
         if messages := [message for message, found in wrong.items() if found]:
@@ -69,7 +75,8 @@ class ScorerCombination:
 
         Args:
             scores: the scores [n] of each scorer, by its name.
-            scales: the scale of each scorer over the whole run; only `sum` uses the spreads.
+            scales: the scale of each scorer over the whole run; only `sum` uses the spreads, unless it normalises by
+                the prompt.
         """
         columns = [[scales[name].sign * score for score in found] for name, found in scores.items()]
         margins = self.margin if isinstance(self.margin, tuple) else (self.margin,) * len(columns)
@@ -78,7 +85,10 @@ class ScorerCombination:
         if self.combine == "agree":
             return [Vote(" & ".join(scores), rank_agreed(columns, margins))]
         weights = self.weights or (1.0,) * len(columns)
-        sums = weighted_mean(columns, [scales[name].spread for name in scores], weights)
+        if self.normalise == "prompt":
+            sums = weighted_z_scores(columns, weights)
+        else:
+            sums = weighted_mean(columns, [scales[name].spread for name in scores], weights)
         return [Vote(" + ".join(scores), rank_scores(sums, margins[0]))]
 
 
@@ -197,17 +207,6 @@ def rank_agreed(columns: Sequence[Sequence[float]], margins: Sequence[float]) ->
             rank += 1
         ranks[image] = rank
     return tuple(ranks)
-
-
-def weighted_mean(
-    columns: Sequence[Sequence[float]], spreads: Sequence[float], weights: Sequence[float]
-) -> list[float]:
-    """The weighted mean [n] of scores [n], each in units of its scorer's spread; a constant scorer does not count.
-
-    These are z-scores up to a constant, which cancels in differences between images.
-    """
-    shares = [weight / spread / sum(weights) if spread else 0.0 for weight, spread in zip(weights, spreads)]
-    return [sum(share * score for share, score in zip(shares, image)) for image in zip(*columns)]
 
 
 def _columns(config: FromScoresConfig) -> Mapping[str, Summary]:

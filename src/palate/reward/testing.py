@@ -24,6 +24,7 @@ from palate.reward.config import RewardTestConfig
 from palate.reward.stage import FOLDS, HELD_OUT, PROMPTS, TRAINED
 from palate.score.base import note_prompts_cut_off, require_score, score_images
 from palate.score.load import fingerprints, load_scorer
+from palate.score.within_prompt import compares_images
 
 if TYPE_CHECKING:
     from palate.score.reward import RewardCard
@@ -104,11 +105,12 @@ def _listed(run: str, kind: str) -> frozenset[str]:
 
 
 def _scored(scorer: Any, sets: Sequence[RankedSet], batch: int, title: str) -> list[list[float]]:
-    images = [(image, each.prompt) for each in sets for image in each.images]
+    by_set = [[(image, each.prompt) for image in each.images] for each in sets]
+    images = [image for each in by_set for image in each]
+    chunks = by_set if compares_images(scorer) else [images[at : at + batch] for at in range(0, len(images), batch)]
     values: list[float] = []
     with bar(title, len(images)) as progress:
-        for start in range(0, len(images), batch):
-            chunk = images[start : start + batch]
+        for chunk in chunks:
             values += score_images(scorer, [image.open() for image, _ in chunk], [prompt for _, prompt in chunk])
             progress.advance(len(chunk))
     for (image, _), value in zip(images, values, strict=True):

@@ -31,6 +31,13 @@ class Scorer(Protocol):
         higher_is_better: whether a higher score is the better one.
         differentiable: whether the scores of a tensor of images have a gradient with respect to it.
         reads_prompt: whether a score depends on the prompt; if not, images without a prompt can be scored.
+
+    A scorer may also have these, whose defaults hold for most:
+        within_prompt: whether it compares the images of a prompt and must see them together; False when left out.
+        repeatable: whether an equal fingerprint means equal scores in a later run, so that scores may be kept in the
+            cache folder; True when left out.
+        text_limits: how much of a prompt it reads; all of it when left out.
+        repeated: the number of requests that failed and were repeated.
     """
 
     name: str
@@ -92,10 +99,10 @@ def state_digest(state: Mapping[str, Tensor], *parts: object) -> str:
 def note_prompts_cut_off(scorers: Iterable[Scorer], prompts: Iterable[str]) -> dict[str, int]:
     """Prints how many distinct prompts are longer than each scorer reads; returns an entry of a summary for each.
 
-    A scorer that reads only the beginning of a prompt has an attribute `text_limits`.
+    A scorer that reads only the beginning of a prompt has an attribute `text_limits`; of a composite, the parts count.
     """
     distinct, counts = list(dict.fromkeys(prompts)), {}
-    for scorer in scorers:
+    for scorer in {id(part): part for each in scorers for part in getattr(each, "parts", (each,))}.values():
         found = note_cut_off(cut_off(distinct, getattr(scorer, "text_limits", ())), scorer.name)
         counts |= {f"{what} by {scorer.name}": number for what, number in found.items()}
     return counts

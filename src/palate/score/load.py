@@ -37,7 +37,7 @@ def load_scorer(spec: str, device: str | None = None) -> Scorer:
     argument = argument or family.default
     if not argument:
         raise InputError(f"the scorer {spec!r} has no argument; {_examples()}")
-    key = (name, argument, device, _state_of(argument))
+    key = (name, argument, device, _state_of(name, argument))
     scorer = _in_use.get(key)
     if scorer is None:
         _in_use[key] = scorer = family.loader()(argument, device)
@@ -87,12 +87,20 @@ def _examples() -> str:
     return f"examples are {', '.join(family.example for family in scorer_families().values())}"
 
 
-def _state_of(argument: str) -> str:
+def _state_of(name: str, argument: str) -> str:
     """The names, sizes and times of the files in a model's folder, which change when it is trained again.
+
+    Args:
+        name: the family; of a composite, the folders of all parts count.
+        argument: its argument.
 
     Returns:
         An empty text if the argument is not a folder.
     """
+    if name == "sum":
+        from palate.score.composite import scorer_parts
+
+        return "".join(_state_of("", part.spec.partition(":")[2]) for part in scorer_parts(argument))
     folder = Path(argument).expanduser()
     folder = folder / "model" if (folder / "model").is_dir() else folder
     files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
@@ -119,5 +127,6 @@ BUILT_IN = {
     "implicit": ScorerFamily("palate.score.implicit:ImplicitScorer", "implicit:runs/dpo"),
     "reward": ScorerFamily("palate.score.reward:RewardScorer", "reward:runs/reward"),
     "python": ScorerFamily("palate.score.user:UserScorer", FORM),
+    "sum": ScorerFamily("palate.score.composite:CompositeScorer", "sum:0.7*pickscore+0.3*aesthetic"),
 }
 """Palate's own families. A new one is a file and a line."""

@@ -27,6 +27,7 @@ from palate.core.progress import note
 from palate.records.decode import rgb
 from palate.score.base import Images, to_images
 from palate.score.serve import PROTOCOL, TOKEN
+from palate.score.within_prompt import whole_prompts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,28 +79,36 @@ class RemoteScorer:
         self._about = _chosen(found, wanted, self._url)
         self.higher_is_better: bool = self._about["higher_is_better"]
         self.reads_prompt: bool = self._about["reads_prompt"]
+        self.within_prompt: bool = self._about.get("within_prompt", False)
+        self.repeatable = "version" in self._about
 
     def fingerprint(self) -> str:
-        """The server's digest of the scorer; see `Scorer`."""
-        return self._about["fingerprint"]
+        """The server's digest of the scorer, with its name and version there if it gives one; see `Scorer`."""
+        about = self._about
+        return (
+            f"{about['name']} {about['fingerprint']} of {about['version']}" if self.repeatable else about["fingerprint"]
+        )
 
     def __call__(self, images: Images, prompts: Sequence[str]) -> Tensor:
         """Scores [B]; see `Scorer`."""
-        pictures, scores = to_images(images), []
-        for start in range(0, len(pictures), AT_ONCE):
-            rows = slice(start, start + AT_ONCE)
-            texts = list(prompts[rows])
-            encoded = [_encoded(each) for each in pictures[rows]]
+        pictures, scores = to_images(images), torch.zeros(len(prompts))
+        every = list(range(len(pictures)))
+        pieces = (every[start : start + AT_ONCE] for start in every[::AT_ONCE])
+        for rows in whole_prompts(prompts, AT_ONCE) if self.within_prompt else pieces:
+            texts = [prompts[row] for row in rows]
+            encoded = [_encoded(pictures[row]) for row in rows]
             body = {"scorer": self._about["name"], "prompts": texts, "images": encoded}
-            scores += self._request("/score", body, partial(self._checked, len(texts)))
-        return torch.tensor(scores, dtype=torch.float32)
+            found = self._request("/score", body, partial(self._checked, len(texts)))
+            scores[rows] = torch.tensor(found, dtype=torch.float32)
+        return scores
 
     def _checked(self, count: int, answer: Any) -> list[float]:
         """The scores of an answer."""
         found = answer.get("scores") if isinstance(answer, dict) else None
         if not isinstance(found, list) or len(found) != count or not all(_is_number(each) for each in found):
             raise RemoteError(f"it answers {_short(answer)} to {count} images, not that many scores")
-        if answer.get("fingerprint") != self._about["fingerprint"]:
+        made_by = ("fingerprint", "version")
+        if any(answer.get(name) != self._about.get(name) for name in made_by):
             fix = "start again in another folder"
             raise InputError(f"the scorer of {self.name} has changed since the run began; {fix}")
         return [float(each) for each in found]
@@ -148,13 +157,15 @@ def _answer(url: str, body: dict[str, Any] | None) -> Any:
 def _described(answer: Any) -> list[dict[str, Any]]:
     """The descriptions of a server's scorers."""
     kinds = {"name": str, "higher_is_better": bool, "reads_prompt": bool, "fingerprint": str}
+    may = {"within_prompt": bool, "version": str}
     found = answer.get("scorers") if isinstance(answer, dict) else None
     if not isinstance(found, list) or not found or not all(isinstance(each, dict) for each in found):
         raise RemoteError(f"it describes its scorers with {_short(answer)}")
     if (version := answer.get("protocol")) != PROTOCOL:
         raise InputError(f"the server speaks version {version!r} of the protocol, not {PROTOCOL}; use the same Palate")
     for each in found:
-        if wrong := [name for name, kind in kinds.items() if not isinstance(each.get(name), kind)]:
+        given = kinds | {name: kind for name, kind in may.items() if name in each}
+        if wrong := [name for name, kind in given.items() if not isinstance(each.get(name), kind)]:
             raise RemoteError(f"it describes a scorer without a sound {wrong[0]!r}: {_short(each)}")
     return found
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from palate.core.errors import ConfigError, InputError
+from palate.score.score_cache import computing_versions
+from palate.score.within_prompt import compares_images
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -106,6 +108,7 @@ class _Answers:
     def __init__(self, scorers: Sequence[Scorer], token: str | None) -> None:
         self._scorers, self._token = {scorer.name: scorer for scorer in scorers}, token
         self._prints = {scorer.name: scorer.fingerprint() for scorer in scorers}
+        self._versions = computing_versions()
         self._turn = asyncio.Lock()  # scorers are not made for several threads
 
     def json(self, answer: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
@@ -128,11 +131,17 @@ class _Answers:
                 "name": name,
                 "higher_is_better": scorer.higher_is_better,
                 "reads_prompt": scorer.reads_prompt,
+                "within_prompt": compares_images(scorer),
                 "fingerprint": self._prints[name],
+                **self._version(name),
             }
             for name, scorer in self._scorers.items()
         ]
         return 200, {"protocol": PROTOCOL, "scorers": about}
+
+    def _version(self, name: str) -> dict[str, str]:
+        """The version, where equal ones mean equal scores."""
+        return {"version": self._versions} if getattr(self._scorers[name], "repeatable", True) else {}
 
     async def score(self, request: Request) -> Answer:
         """The scores of a request's images."""
@@ -151,7 +160,7 @@ class _Answers:
             return 400, {"error": " ".join(str(error).split())}
         except Exception as error:  # a scorer's own; the server goes on
             return 500, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-        return 200, {"scores": found, "fingerprint": self._prints[scorer.name]}
+        return 200, {"scores": found, "fingerprint": self._prints[scorer.name], **self._version(scorer.name)}
 
 
 def _scores(scorer: Scorer, images: Sequence[Any], prompts: Sequence[str]) -> list[float]:

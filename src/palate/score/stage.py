@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -14,12 +14,14 @@ from palate.records.image_folder import ImageRecord
 from palate.records.jsonlines import JsonLines
 from palate.records.systems import read_image_folders
 from palate.records.tally import Tally
+from palate.score.columns import ScoreColumns, note_images_alone, rows_of_whole_prompts
 from palate.score.scored import SCORES, Key, Summary, key_of_row, needed_in_row, read_scores
+from palate.score.within_prompt import compares_images
 
 if TYPE_CHECKING:
     from palate.score.base import Scorer
 
-FREE = frozenset({"out", "batch", "device"})
+FREE = frozenset({"out", "batch", "device", "cache"})
 """Fields that may change between the parts of one run: no score depends on them, up to float rounding."""
 
 
@@ -41,6 +43,9 @@ class ScoreConfig:
     """Images scored at once; changes memory and speed, not the scores."""
     device: str | None = None
     """Such as cpu or cuda; the best one there is when left out."""
+    cache: bool = True
+    """Keep each score in the cache folder, $PALATE_CACHE or ~/.cache/palate, and score no image again that the same
+    scorer has scored in any folder; `palate cache` lists and deletes."""
 
     def __post_init__(self) -> None:
         if isinstance(self.images, tuple) and len(self.images) == 1:  # a flag with one value and a file's are the same
@@ -76,17 +81,17 @@ def score(config: ScoreConfig) -> Path:
     records = read_image_folders(config.images, tally, unprompted=unprompted)
     run = RunFolder.open(config.out, "score", config, free=FREE, inputs=fingerprints(scorers))
     cut = note_prompts_cut_off(scorers, (record.prompt for record in records))
-    table = JsonLines(run.path / SCORES)
-    kept, again = _keep_current(run, table, [scorer.name for scorer in scorers], records)
+    single = note_images_alone(scorers, (record.prompt for record in records))
+    columns, table = ScoreColumns(scorers, config.batch, cache=config.cache), JsonLines(run.path / SCORES)
+    kept, again = _keep_current(run, table, scorers, records)
     left = [record for record in records if key_of_row(record) not in kept]
     with run.timer("score"), bar("scoring", len(records), done=len(records) - len(left)) as progress:
-        for start in range(0, len(left), config.batch):
-            batch = left[start : start + config.batch]
-            table.append(_rows(scorers, batch, tally))
+        for batch in columns.batches(left):
+            table.append(_rows(columns(batch), batch, tally))
             progress.advance(len(batch))
     rows = read_scores(run.path, [scorer.name for scorer in scorers])
     summaries = {scorer.name: asdict(_summary(scorer, rows)) for scorer in scorers}
-    changed = {"scored again": again} if again else {}
+    changed = {**({"scored again": again} if again else {}), **single, **columns.counts()}
     repeated = {scorer.name: getattr(scorer, "repeated", 0) for scorer in scorers}
     changed |= {f"requests repeated by {name}": count for name, count in repeated.items() if count}
     run.finish({"images": len(rows), **changed, **tally.summary(), **cut, "scores": summaries})
@@ -113,14 +118,18 @@ def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
 
 
 def _keep_current(
-    run: RunFolder, table: JsonLines, names: Iterable[str], records: Sequence[ImageRecord]
+    run: RunFolder, table: JsonLines, scorers: Sequence[Scorer], records: Sequence[ImageRecord]
 ) -> tuple[set[Key], int]:
-    """Removes the rows whose image is gone or has changed; every row must have a score of each named scorer.
+    """Removes the rows whose image is gone or has changed; every row must have a score of each scorer.
+
+    If a scorer compares the images of a prompt, all rows of a prompt with such an image are removed, or of one that is
+    not complete.
 
     Returns:
         The keys of the rows that are kept, and the number of changed images.
     """
-    current, before = {key_of_row(record): record for record in records}, table.read(needed_in_row(names))
+    current = {key_of_row(record): record for record in records}
+    before = table.read(needed_in_row(scorer.name for scorer in scorers))
     rows, changed = [], 0
     for row in before:
         if record := current.get(key_of_row(row)):
@@ -128,18 +137,18 @@ def _keep_current(
                 rows.append({**row, **_about(record)})
             else:
                 changed += 1
+    if any(map(compares_images, scorers)):
+        rows = rows_of_whole_prompts(rows, before, [record.prompt for record in records])
     if rows != before:
         run.reopen()
         table.replace(rows)
     return {key_of_row(row) for row in rows}, changed
 
 
-def _rows(scorers: Sequence[Scorer], batch: Sequence[ImageRecord], tally: Tally) -> list[dict[str, Any]]:
+def _rows(columns: Mapping[str, Sequence[float]], batch: Sequence[ImageRecord], tally: Tally) -> list[dict[str, Any]]:
     """One row per image; an image with a score that is not finite is a bad row."""
-    from palate.score.base import require_score, score_images
+    from palate.score.base import require_score
 
-    images, prompts = [record.image.open() for record in batch], [record.prompt for record in batch]
-    columns = {scorer.name: score_images(scorer, images, prompts) for scorer in scorers}
     rows = []
     for place, record in enumerate(batch):
         with tally.row(str(record.image)):

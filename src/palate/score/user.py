@@ -20,8 +20,9 @@ class UserScorer:
     """An object made by the user's factory, as a `Scorer` whose name is its spec.
 
     The object is called with images and prompts like a `Scorer`, and returns B numbers: a tensor, an array or a list.
-    It must have `higher_is_better`; the defaults are true for `reads_prompt` and false for `differentiable`. Its scores
-    are taken to be unchanged as long as its `fingerprint()` is the same, or without one the source of its module.
+    It must have `higher_is_better`; the defaults are true for `reads_prompt` and false for `differentiable` and
+    `within_prompt`. Its scores are taken to be unchanged as long as its `fingerprint()` is the same, or without one the
+    source of its module; then they are not kept for other runs, as the module may read files that change.
 
     Args:
         factory: `<module>:<factory>`.
@@ -53,6 +54,8 @@ class UserScorer:
         self.higher_is_better: bool = self._scorer.higher_is_better
         self.differentiable = bool(getattr(self._scorer, "differentiable", False))
         self.reads_prompt = bool(getattr(self._scorer, "reads_prompt", True))
+        self.within_prompt = bool(getattr(self._scorer, "within_prompt", False))
+        self.repeatable = hasattr(self._scorer, "fingerprint")
 
     def fingerprint(self) -> str:
         """The object's own digest, or one of the source of the factory's module; see `Scorer`."""

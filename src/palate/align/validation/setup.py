@@ -27,6 +27,7 @@ from palate.models.prompt_length import cut_off, note_cut_off, text_limits
 from palate.models.source import ModelSource
 from palate.score.base import Scorer, try_scorer
 from palate.score.load import fingerprints, load_scorer, may_train
+from palate.score.within_prompt import refuse_comparing
 from palate.training.accelerator import compute_dtype
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ValidationInputs:
                 raise InputError(f"{config.model} changes another model's images and draws none from a prompt; {fix}")
             prompts = load_prompts(config.validation_prompts, config.validation_limit)
         scorers = [load_scorer(spec, str(accelerator.device)) for spec in dict.fromkeys(config.scorer)]
+        refuse_comparing(scorers, "validation compares the mean scores of steps")
         side = validation_size(config, source)
         for scorer in scorers:
             try_scorer(scorer, (side, side), prompts[0])
