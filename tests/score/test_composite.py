@@ -21,6 +21,8 @@ from palate.evaluate.order import OrderConfig, order_sources
 from palate.evaluate.stage import EvaluateConfig, evaluate
 from palate.generate.image_plan import plan_images
 from palate.generate.sampler import Sampled
+from palate.prefer.from_scores import FromScoresConfig, prefer_from_scores
+from palate.prefer.load import load_preferences
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
 from palate.reward.testing import _scored
@@ -179,7 +181,7 @@ def test_an_image_without_a_score_is_left_out_and_the_others_are_compared(
     channels()
     monkeypatch.setattr("score.measured.Channel.__call__", _blind_to_zero)
     images = folder(tmp_path / "images", [("a", (0, 0, 0)), ("a", (1, 0, 0)), ("a", (3, 0, 0))])
-    config = {"images": images, "scorer": ("sum:1*red:x",), "out": tmp_path / "run"}
+    config: dict[str, Any] = {"images": images, "scorer": ("sum:1*red:x",), "out": tmp_path / "run"}
     with pytest.raises(InputError, match=r"images/0.png: the score of sum:1\*red:x: not finite"):
         score(ScoreConfig(**config))
     run = score(ScoreConfig(**config | {"out": tmp_path / "other"}, skip_bad=True))
@@ -195,7 +197,7 @@ class Painter:
     """Draws the colour of a seed."""
 
     def draw(self, prompts: list[str], seeds: list[int]) -> list[Sampled]:
-        return [Sampled(Image.new("RGB", (4, 4), (seed % 251, seed % 241, 0)), blocked=None) for seed in seeds]
+        return [Sampled(Image.new("RGB", (4, 4), (seed % 251, seed % 241, 0))) for seed in seeds]
 
 
 def test_best_of_compares_all_candidates_whatever_the_batch(channels: Change) -> None:
@@ -205,6 +207,20 @@ def test_best_of_compares_all_candidates_whatever_the_batch(channels: Change) ->
     scores = [each.columns["candidate_scores"] for each in drawn]
     assert scores[0] == scores[1] == scores[2]
     assert sum(scores[0]) == pytest.approx(0) and max(scores[0]) == drawn[0].columns["score"] > 0
+
+
+def test_runs_that_were_compared_apart_are_not_ranked_together(channels: Change, tmp_path: Path) -> None:
+    channels()
+    folders = [folder(tmp_path / name, [("a", (1, shade, 0)), ("a", (shade, 0, 0))]) for name, shade in SHADES.items()]
+    runs = [score(ScoreConfig(images=each, scorer=(SUM,), out=each / "run")) for each in folders]
+    with pytest.raises(InputError, match="has compared the images of a prompt within each run; score all folders in"):
+        prefer_from_scores(FromScoresConfig(scores=tuple(runs), out=tmp_path / "sets"))
+    run = score(ScoreConfig(images=tuple(folders), scorer=("sum:1*red:x",), out=tmp_path / "run"))
+    (ranked,) = load_preferences(prefer_from_scores(FromScoresConfig(scores=run, out=tmp_path / "sets")))
+    assert ranked.ranks == (3, 2, 3, 1)  # red 1, 9, 1, 90
+
+
+SHADES = {"one": 9, "other": 90}
 
 
 def test_a_served_composite_gets_all_images_of_a_prompt_in_one_request() -> None:

@@ -50,7 +50,8 @@ def read_pooled_summaries(runs: Sequence[Path], names: Collection[str] = ()) -> 
         names: the scorers that must be of one version; all when left out.
 
     Raises:
-        InputError: see `read_summaries`; or a run is given twice, or a scorer had another version in another run.
+        InputError: see `read_summaries`; or a run is given twice, a scorer had another version in another run, or it
+            compares the images of a prompt and has seen only those of its run.
     """
     if len(set(runs)) < len(runs):
         raise InputError("a run of `palate score` is given twice; give each run once")
@@ -59,6 +60,9 @@ def read_pooled_summaries(runs: Sequence[Path], names: Collection[str] = ()) -> 
     for name in common:
         if not names or name in names:
             _require_same_version(runs, name)
+            if len(runs) > 1 and every[0][name].within_prompt:
+                fix = "score all folders in one run of `palate score`, or rank by its parts"
+                raise InputError(f"{name} has compared the images of a prompt within each run; {fix}")
     return {name: pooled([each[name] for each in every]) for name in common}
 
 

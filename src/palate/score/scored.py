@@ -26,7 +26,10 @@ Key: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class Summary:
-    """The statistics of one scorer's scores in a folder of images; `spread` is their standard deviation."""
+    """The statistics of one scorer's scores in a folder of images; `spread` is their standard deviation.
+
+    `within_prompt` says that it compared the images of each prompt with each other, in this run alone.
+    """
 
     higher_is_better: bool
     mean: float
@@ -34,6 +37,7 @@ class Summary:
     lowest: float
     highest: float
     images: int
+    within_prompt: bool = False
 
 
 def read_scored(
@@ -122,8 +126,10 @@ def read_summaries(run: Path) -> dict[str, Summary]:
     found: dict[str, Summary] = {}
     for name, values in scores.items():
         with tally.row(f"summary.json of {run}, scorer {name!r}"):
-            cells = checked.cells(values if isinstance(values, Mapping) else {}, IN_SUMMARY)
-            found[name] = Summary(**{key: cells[key] for key in IN_SUMMARY})
+            values = values if isinstance(values, Mapping) else {}
+            cells = checked.cells(values, IN_SUMMARY)
+            within = _truth(values.get("within_prompt", False), "the within_prompt")
+            found[name] = Summary(**{key: cells[key] for key in IN_SUMMARY}, within_prompt=within)
     return found
 
 

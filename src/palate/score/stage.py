@@ -114,7 +114,8 @@ def scores_of(scorer: Scorer, records: Sequence[ImageRecord]) -> list[float]:
 
 def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
     values = [row[scorer.name] for row in rows]
-    return Summary(scorer.higher_is_better, fmean(values), pstdev(values), min(values), max(values), len(values))
+    found = fmean(values), pstdev(values), min(values), max(values)
+    return Summary(scorer.higher_is_better, *found, len(values), within_prompt=compares_images(scorer))
 
 
 def _keep_current(
