@@ -18,6 +18,7 @@ from palate.prefer.load import iterate_preferences
 from palate.records.image_folder import CAPTIONS, ImageRecord, read_image_folder
 from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet
+from palate.records.systems import image_source
 from palate.records.tally import Tally
 
 
@@ -79,7 +80,8 @@ def gather_gold(config: StudyConfig, tally: Tally) -> list[Question]:
 
 def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
     """Groups of images of one prompt: from one folder, or those with the same number from every folder."""
-    named = [_named(each) for each in config.images]
+    sources = list(map(image_source, config.images))
+    named = [(source.system or source.folder.name, source.folder) for source in sources]
     if len({name for name, _ in named}) < len(named):
         raise InputError("images must have distinct names; write name=folder")
     groups: dict[tuple[str, int, int], list[Original]] = defaultdict(list)
@@ -93,12 +95,6 @@ def _of_folders(config: StudyConfig, tally: Tally) -> Iterator[Question]:
             seen[key] += 1
     for (prompt, *_), originals in groups.items():
         yield Question(prompt, tuple(originals))
-
-
-def _named(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    path = Path(folder if equals else text).expanduser()
-    return (name.strip() if equals else path.name), path
 
 
 def _inside(records: Iterable[ImageRecord], folder: Path, tally: Tally) -> Iterator[ImageRecord]:

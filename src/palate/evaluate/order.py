@@ -14,6 +14,7 @@ from palate.core.runs import RunFolder
 from palate.records import checked
 from palate.records.image_folder import ImageRecord, read_image_folder
 from palate.records.jsonlines import JsonLines
+from palate.records.systems import image_source
 from palate.records.tally import Tally
 
 if TYPE_CHECKING:
@@ -48,16 +49,17 @@ class OrderConfig:
     """Such as cpu or cuda; the best one there is when left out."""
 
     def __post_init__(self) -> None:
-        parts = [(each, *map(str.strip, each.partition("="))) for each in self.images]
-        wrong = [
-            f"images must each be name=folder, such as turbo=runs/turbo, not {each!r}"
-            for each, name, _, folder in parts
-            if not (name and folder)
-        ]
-        names = [name for _, name, _, _ in parts if name]
-        if len(parts) < 2:
-            wrong.append(f"images must name at least two sources to compare, not {len(parts)}")
-        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        wrong, names = [], []
+        for each in self.images:
+            try:
+                names.append(image_source(each).system)
+            except InputError:
+                names.append("")
+            if not names[-1]:
+                wrong.append(f"images must each be name=folder, such as turbo=runs/turbo, not {each!r}")
+        if len(self.images) < 2:
+            wrong.append(f"images must name at least two sources to compare, not {len(self.images)}")
+        if twice := [name for name in dict.fromkeys(filter(None, names)) if names.count(name) > 1]:
             wrong.append(f"images must have distinct names, and {twice[0]!r} names several; rename all but one")
         if self.batch <= 0:
             wrong.append(f"batch must be above zero, not {self.batch}")
@@ -67,8 +69,7 @@ class OrderConfig:
     @property
     def folders(self) -> dict[str, Path]:
         """The folder of each source by its name."""
-        parts = (each.partition("=") for each in self.images)
-        return {name.strip(): Path(folder.strip()).expanduser() for name, _, folder in parts}
+        return {source.system: source.folder for source in map(image_source, self.images)}
 
 
 def order_sources(config: OrderConfig) -> Path:

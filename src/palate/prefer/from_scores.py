@@ -14,6 +14,7 @@ from palate.prefer.real_first import matched, put_first, require_system
 from palate.prefer.stage import FREE, comparable, ranked_by, write_preferences
 from palate.records.image_folder import by_prompt
 from palate.records.ranked import RankedSet, Vote
+from palate.records.systems import as_field, image_sources
 from palate.records.tally import Tally
 from palate.score.load import may_train, refuse_judge
 from palate.score.pooled import read_pooled, read_pooled_summaries
@@ -102,24 +103,29 @@ class FromScoresConfig(ScorerCombination):
     """Run folder."""
     column: tuple[str, ...] = ()
     """Scorers that rank the images; all of the run's but those of judges of results when left out."""
-    images: Path | tuple[Path, ...] | None = None
-    """Where the scored images lie now, if they were moved: each folder, in the order of the runs."""
+    images: Path | tuple[str, ...] | None = None
+    """Where the scored images lie now, if they were moved: each folder, in the order of the runs; name=FOLDER also
+    names the system."""
     real_first: str | None = None
     """System whose images are real, such as the name of their folder: they are rank 1 above all others, whatever their
     scores."""
     allow_missing: bool = False
     """Of several systems, rank only the prompts of which every system has an image and count the others, instead of
     stopping."""
+    min_systems: int | None = None
+    """Of several systems, rank the prompts of which so many or more have an image, 2 or above, and count the others."""
     skip_bad: bool = False
     """Leave out images that are missing or broken and count them, instead of stopping."""
 
     def __post_init__(self) -> None:
-        for name in ("scores", "images"):  # so that a flag with one value and a file's one value are the same
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) == 1:
-                object.__setattr__(self, name, value[0])
-        if () in (self.scores, self.images):
-            raise ValueError("scores must name at least one run, and images each folder or none")
+        if isinstance(self.scores, tuple) and len(self.scores) == 1:  # a flag with one value and a file's are the same
+            object.__setattr__(self, "scores", self.scores[0])
+        if self.images is not None:
+            object.__setattr__(self, "images", as_field(self.images))
+        if self.scores == ():
+            raise ValueError("scores must name at least one run")
+        if self.min_systems is not None and self.min_systems < 2:
+            raise ValueError(f"min_systems must be 2 or above, not {self.min_systems}")
         super().__post_init__()
         if self.column:
             self.check(self.column)
@@ -147,11 +153,12 @@ def prefer_from_scores(config: FromScoresConfig) -> Path:
     config.check(tuple(columns))
     scales = {name: Scale(1 if of.higher_is_better else -1, of.spread) for name, of in columns.items()}
     tally, found = Tally(config.skip_bad), Counter[str]()
-    images = config.images if isinstance(config.images, tuple) else tuple(filter(None, (config.images,)))
+    images = () if config.images is None else image_sources(config.images)
     scored = read_pooled(config.runs, list(scales), tally, images)
     if config.real_first:
         require_system(config.real_first, [record for record, _ in scored])
-    groups = matched(by_prompt(record for record, _ in scored), config.allow_missing, tally)
+    groups = by_prompt(record for record, _ in scored)
+    groups = matched(groups, config.allow_missing, tally, config.min_systems)
     values = {id(record): of for record, of in scored}
     inputs = {"images and scores": scored_digest(scored)}
     run = RunFolder.open(config.out, "prefer from-scores", config, free=FREE, inputs=inputs)

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from palate.core.errors import InputError, nearest
+from palate.core.progress import note
 from palate.records.image_folder import ImageRecord
 from palate.records.ranked import Vote, rank
 from palate.records.tally import Tally
 
 
-def matched(groups: Sequence[list[ImageRecord]], allow_missing: bool, tally: Tally) -> list[list[ImageRecord]]:
-    """The groups in which every system has an image; all groups where there is only one system.
+def matched(
+    groups: Sequence[list[ImageRecord]], allow_missing: bool, tally: Tally, least: int | None = None
+) -> list[list[ImageRecord]]:
+    """The groups in which every system has an image, or so many systems have; all where there is only one system.
 
     Args:
         groups: the images of each prompt.
         allow_missing: leave other groups out and count them, instead of stopping.
         tally: counts them.
+        least: keep the groups with images of at least so many systems, instead of every one, and count the others.
 
     Raises:
-        InputError: a prompt has no image of a system; the message says how many match, with an example.
+        InputError: a prompt has no image of a system; the message says how many prompts match and how many each system
+            has, with an example. Or no prompt matches.
     """
+    made = [{record.system for record in records if record.system} for records in groups]
+    prompts = Counter(system for systems in made for system in systems)
     systems = list(dict.fromkeys(record.system for records in groups for record in records if record.system))
-    missing = {
-        records[0].prompt: [name for name in systems if name not in {record.system for record in records}]
-        for records in groups
-    }
-    complete = [records for records in groups if not missing[records[0].prompt]]
-    if len(complete) < len(groups):
-        prompt, without = next((prompt, names) for prompt, names in missing.items() if names)
-        what = f"{len(complete)} of {len(groups)} prompts have images of every system ({', '.join(systems)})"
-        if not complete or not allow_missing:
-            fix = "--allow-missing ranks these alone" if complete else "draw all systems with the same prompts"
-            raise InputError(f"{what}; {prompt!r} has none of {without[0]}; {fix}")
-        tally.drop("prompts without an image of every system", len(groups) - len(complete))
-    return complete
+    needed = len(systems) if least is None else min(least, len(systems))
+    left = [records for records, found in zip(groups, made, strict=True) if len(found) >= needed]
+    counts = ", ".join(f"{system}: {prompts[system]}" for system in systems)
+    every = "every system" if needed == len(systems) else f"{needed} systems or more"
+    what = f"{len(left)} of {len(groups)} prompts have images of {every} ({counts})"
+    if len(left) < len(groups):
+        if not left or not (allow_missing or least):
+            records, found = next((r, found) for r, found in zip(groups, made) if len(found) < needed)
+            lacks = next(system for system in systems if system not in found)
+            fix = "--allow-missing ranks these alone" if left else "draw all systems with the same prompts"
+            raise InputError(f"{what}; {records[0].prompt!r} has none of {lacks}; {fix}")
+        tally.drop(f"prompts without an image of {every}", len(groups) - len(left))
+        note(f"{what}, and the others are left out")
+    return left
 
 
 def require_system(name: str, records: Sequence[ImageRecord]) -> None:

@@ -13,11 +13,11 @@ from palate.core.progress import track
 from palate.core.runs import RunFolder
 from palate.core.seeds import derive
 from palate.records import checked
-from palate.records.image_folder import METADATA, ImageRecord, link_images, read_image_folder, require_linkable
+from palate.records.image_folder import METADATA, SYSTEM, ImageRecord, link_images, read_image_folder, require_linkable
 from palate.records.jsonlines import JsonLines
 from palate.records.tally import Tally
 from palate.score.load import refuse_judge
-from palate.score.scored import read_scored, read_summaries, scored_digest, scored_folders
+from palate.score.scored import read_scored, read_summaries, scored_digest, scored_sources
 
 FREE = frozenset({"out"})
 """The only field that the result does not depend on."""
@@ -106,7 +106,9 @@ def _of_run(scores: Path, name: str | None, tally: Tally) -> _Column:
     name = _chosen(name, summaries, f"{scores} has", "scorers")
     scored = read_scored(scores, [name], tally, unprompted=True)
     values = [(record, found[name]) for record, found in scored]
-    return _Column(scored_folders(scores), name, 1 if summaries[name].higher_is_better else -1, values)
+    return _Column(
+        [each.folder for each in scored_sources(scores)], name, 1 if summaries[name].higher_is_better else -1, values
+    )
 
 
 def _of_table(config: FilterConfig, tally: Tally) -> _Column:
@@ -173,7 +175,8 @@ def _row(record: ImageRecord) -> dict[str, Any]:
     """An image's metadata, without numbers that are not finite, which JSON cannot represent."""
     prompt = {"prompt": record.prompt} if record.prompt else {}
     row = {name: value for name, value in record.row.items() if not isinstance(value, float) or math.isfinite(value)}
-    return {**row, "file_name": record.file_name, **prompt}
+    system = {SYSTEM: record.system} if record.system else {}
+    return {**row, "file_name": record.file_name, **prompt, **system}
 
 
 def _is_number(value: Any) -> bool:

@@ -9,13 +9,13 @@ from pathlib import Path
 from palate.core.errors import InputError
 from palate.core.runs import read_config
 from palate.records.image_folder import ImageRecord
-from palate.records.systems import folder_names, with_system
+from palate.records.systems import ImageSource, folder_names, note_joined, with_system
 from palate.records.tally import Tally
-from palate.score.scored import Summary, read_scored, read_summaries, scored_folders
+from palate.score.scored import Summary, read_scored, read_summaries, scored_sources
 
 
 def read_pooled(
-    runs: Sequence[Path], names: Collection[str], tally: Tally, images: Sequence[Path] = ()
+    runs: Sequence[Path], names: Collection[str], tally: Tally, images: Sequence[ImageSource] = ()
 ) -> list[tuple[ImageRecord, dict[str, float]]]:
     """The images of runs, each with its scores, see `read_scored`; of several runs, every record has a system.
 
@@ -27,18 +27,23 @@ def read_pooled(
     Raises:
         InputError: see `read_scored`; or another number of folders is given than the runs scored.
     """
-    before = [scored_folders(run, exist=False) for run in runs]
-    every = [folder for folders in before for folder in folders]
+    before = [scored_sources(run, exist=not images) for run in runs]
+    every = [source for sources in before for source in sources]
     if images and len(images) != len(every):
         raise InputError(f"images names {len(images)} folders, and the runs scored {len(every)}; name each, in order")
     if len(runs) == 1:
         return read_scored(runs[0], names, tally, images)
-    called, found, start = folder_names(every), [], 0
-    for run, folders in zip(runs, before, strict=True):
+    called, found, start = folder_names([each.folder for each in every]), [], 0
+    made: dict[str, list[str]] = {}
+    for run, sources in zip(runs, before, strict=True):
         name = called[start]  # several folders of one run have their own names already
-        scored = read_scored(run, names, tally, images[start : start + len(folders)])
-        found += [(with_system(record, name), scores) for record, scores in scored]
-        start += len(folders)
+        scored = read_scored(run, names, tally, images[start : start + len(sources)])
+        records = [with_system(record, name) for record, _ in scored]
+        found += [(record, scores) for record, (_, scores) in zip(records, scored, strict=True)]
+        for system in dict.fromkeys(record.system for record in records):
+            made.setdefault(system, []).append(str(run))
+        start += len(sources)
+    note_joined(made)
     return found
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from palate.core.values import shown
 from palate.records import checked
 from palate.records.image_folder import ImageRecord
 from palate.records.jsonlines import JsonLines
-from palate.records.systems import folder_names, read_image_folders
+from palate.records.systems import ImageSource, folder_names, image_sources, read_image_folders
 from palate.records.tally import Tally
 
 SCORES = "scores.jsonl"
@@ -41,7 +41,7 @@ class Summary:
 
 
 def read_scored(
-    run: Path, names: Collection[str], tally: Tally, images: Sequence[Path] = (), *, unprompted: bool = False
+    run: Path, names: Collection[str], tally: Tally, images: Sequence[ImageSource] = (), *, unprompted: bool = False
 ) -> list[tuple[ImageRecord, dict[str, float]]]:
     """The images of a run of `palate score`, each with its scores, in the order of the folder.
 
@@ -49,16 +49,17 @@ def read_scored(
         run: a run of `palate score`.
         names: the names of some of the run's scorers.
         tally: counts bad rows: an image without one of these scores, or one that has changed since it was scored.
-        images: the folders of the images, if they were moved since.
+        images: the folders of the images, if they were moved since; names in them replace those of the run.
         unprompted: whether to include images without a prompt.
 
     Raises:
         InputError: there is no such run or there are no such images, or a row is bad.
     """
     scores, found = {key_of_row(row): row for row in read_scores(run)}, []
-    before = scored_folders(run, exist=not images)
-    folder_of = folder_names(before) if len(before) > 1 else ()
-    for record in read_image_folders(images or before, tally, folder_of, unprompted=unprompted):
+    before = scored_sources(run, exist=not images)
+    called = folder_names([each.folder for each in before]) if len(before) > 1 else ()
+    now = [replace(new, system=new.system or old.system) for old, new in zip(before, images or before, strict=True)]
+    for record in read_image_folders(now, tally, called, unprompted=unprompted):
         with tally.row(str(record.image)):
             row = scores.get(key_of_row(record), {})
             if row.get("sha256", record.image.digest()) != record.image.digest():
@@ -69,7 +70,7 @@ def read_scored(
     return found
 
 
-def scored_folders(run: Path, *, exist: bool = True) -> list[Path]:
+def scored_sources(run: Path, *, exist: bool = True) -> list[ImageSource]:
     """The folders of the images that a run of `palate score` has scored.
 
     Args:
@@ -80,10 +81,10 @@ def scored_folders(run: Path, *, exist: bool = True) -> list[Path]:
         InputError: one does not exist any more.
     """
     named = (read_config(run) or {}).get("images", "")
-    folders = [Path(str(each)) for each in (named if isinstance(named, list) else [named])]
-    if exist and (lost := [each for each in folders if not each.is_dir()]):
+    sources = image_sources(named if isinstance(named, list) else [str(named)])
+    if exist and (lost := [each.folder for each in sources if not each.folder.is_dir()]):
         raise InputError(f"the images that {run} scored are not at '{lost[0]}' any more; move them back, or {AGAIN}")
-    return folders
+    return sources
 
 
 def scored_digest(scored: Iterable[tuple[ImageRecord, Mapping[str, float]]]) -> str:

@@ -12,7 +12,7 @@ from palate.core.progress import bar
 from palate.core.runs import RunFolder
 from palate.records.image_folder import ImageRecord
 from palate.records.jsonlines import JsonLines
-from palate.records.systems import read_image_folders
+from palate.records.systems import as_field, image_sources, read_image_folders
 from palate.records.tally import Tally
 from palate.score.columns import ScoreColumns, note_images_alone, rows_of_whole_prompts
 from palate.score.scored import SCORES, Key, Summary, key_of_row, needed_in_row, read_scores
@@ -29,9 +29,10 @@ FREE = frozenset({"out", "batch", "device", "cache"})
 class ScoreConfig:
     """The settings of `palate score`."""
 
-    images: Path | tuple[Path, ...]
+    images: Path | tuple[str, ...]
     """Run folder of `palate generate`, or any ImageFolder whose metadata.jsonl has a prompt in each row; any folder of
-    images for scorers that read no prompt, such as image:<measure>. Several are scored into one run."""
+    images for scorers that read no prompt, such as image:<measure>. Several are scored into one run, as
+    systems, which name=FOLDER names."""
     scorer: tuple[str, ...]
     """One scorer or more: pickscore, hpsv2, imagereward, aesthetic, clipscore, clip:<model>, image:<measure>,
     implicit:<run>, reward:<run>, python:<module>:<factory> and others; `palate scorers` lists them all."""
@@ -48,10 +49,7 @@ class ScoreConfig:
     scorer has scored in any folder; `palate cache` lists and deletes."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.images, tuple) and len(self.images) == 1:  # a flag with one value and a file's are the same
-            object.__setattr__(self, "images", self.images[0])
-        if self.images == ():
-            raise ValueError("images must name at least one folder")
+        object.__setattr__(self, "images", as_field(self.images))  # a flag with one value and a file's are the same
         if not self.scorer:
             raise ValueError("scorer must name at least one, such as clip:<model>")
         if self.batch <= 0:
@@ -78,7 +76,7 @@ def score(config: ScoreConfig) -> Path:
     tally = Tally(config.skip_bad)
     scorers = [load_scorer(spec, config.device) for spec in dict.fromkeys(config.scorer)]
     unprompted = not any(scorer.reads_prompt for scorer in scorers)
-    records = read_image_folders(config.images, tally, unprompted=unprompted)
+    records = read_image_folders(image_sources(config.images), tally, unprompted=unprompted)
     run = RunFolder.open(config.out, "score", config, free=FREE, inputs=fingerprints(scorers))
     cut = note_prompts_cut_off(scorers, (record.prompt for record in records))
     single = note_images_alone(scorers, (record.prompt for record in records))
