@@ -19,7 +19,8 @@ def run(argv: Sequence[str]) -> int:
         return _serve(argv[1:])
     config = parse(ScoreConfig, argv, prog="palate score", description=DESCRIPTION)
 
-    from palate.score.scored import SCORES, read_summaries
+    from palate.core.runs import RunFolder
+    from palate.score.scored import MEANS, SCORES, read_summaries
     from palate.score.stage import score
 
     folder = score(config)
@@ -28,6 +29,8 @@ def run(argv: Sequence[str]) -> int:
     print(f"{'':{width}} {'mean':>9} {'spread':>9} {'lowest':>9} {'highest':>9} {'images':>9}")
     for name, of in summaries.items():
         print(f"{name:{width}} {of.mean:9.3f} {of.spread:9.3f} {of.lowest:9.3f} {of.highest:9.3f} {of.images:9}")
+    for name, means in (RunFolder(folder).finished or {}).get(MEANS, {}).items():
+        print(f"{name}, mean by system: " + ", ".join(f"{system} {mean:.3f}" for system, mean in means.items()))
     print(f"each image's scores are in {folder / SCORES}")
     print(f"next: palate prefer from-scores --scores {folder} --out {folder}-preferences")
     return 0

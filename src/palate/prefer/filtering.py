@@ -10,8 +10,9 @@ from pathlib import Path
 
 from palate.core.errors import InputError, nearest
 from palate.core.runs import RunFolder
-from palate.prefer.indexing import source_fingerprint
-from palate.prefer.load import iterate_preferences, locate
+from palate.prefer.importing import images_elsewhere
+from palate.prefer.indexing import source_fingerprint, sources
+from palate.prefer.load import detect, iterate_preferences, locate
 from palate.prefer.pair_choice import PairChoice, pairs_of
 from palate.prefer.set_filters import SetFilter, by_agreement, by_score, by_system, by_votes, without_duplicates
 from palate.prefer.stage import FREE, write_preferences
@@ -61,6 +62,9 @@ class FilterSetsConfig:
     skip_bad: bool = False
     """Leave out sets that are broken, or that have an image without the score, and count them, instead of stopping."""
 
+    in_place: bool = False
+    """Leave the images where they are and write only their places; the source must then stay unchanged."""
+
     def __post_init__(self) -> None:
         bounded = self.at_least is not None or self.at_most is not None
         wrong = {
@@ -90,11 +94,11 @@ class FilterSetsConfig:
         }
         return [name for name, is_set in found.items() if is_set]
 
-    def filters(self, scores: Mapping[str, float] | None, tally: Tally) -> dict[str, SetFilter]:
+    def filters(self, scores: Mapping[tuple[str, str], float] | None, tally: Tally) -> dict[str, SetFilter]:
         """The filters by name, in the order in which they are applied.
 
         Args:
-            scores: the score of each image by the SHA-256 of its file; None for the scores in the sets.
+            scores: see `by_score`.
             tally: counts what the filters remove.
         """
         low = -math.inf if self.at_least is None else self.at_least
@@ -122,16 +126,18 @@ def filter_sets(config: FilterSetsConfig) -> Path:
         RunFolderError: the folder contains another run, or the rankings or scores have changed since it began.
     """
     scores = _scores(config)
-    inputs = {"preferences": source_fingerprint(locate(config.preferences))}
+    path = locate(config.preferences)
+    inputs = {"preferences": source_fingerprint(path)}
     inputs |= {"scores": source_fingerprint(config.scores / SCORES)} if config.scores else {}
     tally, found = Tally(config.skip_bad), Counter[str]()
+    about = sources(path, *images_elsewhere(detect(path), path)) if config.in_place else None
     run = RunFolder.open(config.out, "prefer filter", config, free=FREE, inputs=inputs)
-    write_preferences(run, _filtered(config, scores, tally, found), tally, found=found)
+    write_preferences(run, _filtered(config, scores, tally, found), tally, found=found, about=about)
     return run.path
 
 
 def _filtered(
-    config: FilterSetsConfig, scores: Mapping[str, float] | None, tally: Tally, found: Counter[str]
+    config: FilterSetsConfig, scores: Mapping[tuple[str, str], float] | None, tally: Tally, found: Counter[str]
 ) -> Iterator[RankedSet]:
     filters, systems, count, written = config.filters(scores, tally), set[str](), 0, 0
     for count, ranked in enumerate(iterate_preferences(config.preferences, tally), 1):
@@ -167,8 +173,8 @@ def _passed(
     yield from pairs
 
 
-def _scores(config: FilterSetsConfig) -> Mapping[str, float] | None:
-    """The scores of the run by the digest of the image; None where no run is given."""
+def _scores(config: FilterSetsConfig) -> Mapping[tuple[str, str], float] | None:
+    """The scores of the run, as `by_score` takes them; None where no run is given."""
     if config.column:
         refuse_judge(config.column, "filter")
     if config.scores is None or config.column is None:
@@ -177,4 +183,9 @@ def _scores(config: FilterSetsConfig) -> Mapping[str, float] | None:
     if config.column not in summaries:
         hint = nearest(config.column, summaries)
         raise InputError(f"{config.scores} has no scores {config.column!r}{hint}; it has {', '.join(summaries)}")
-    return {row["sha256"]: row[config.column] for row in read_scores(config.scores, [config.column])}
+    rows, found, differ = read_scores(config.scores, [config.column]), dict[tuple[str, str], float](), set[str]()
+    for row in rows:
+        value = found[row["sha256"], row["prompt"]] = row[config.column]
+        if found.setdefault((row["sha256"], ""), value) != value and row["prompt"]:
+            differ.add(row["sha256"])  # the score depends on the prompt
+    return {key: value for key, value in found.items() if key[1] or key[0] not in differ}

@@ -66,12 +66,12 @@ def import_preferences(config: ImportConfig) -> Path:
     run = RunFolder.open(config.out, "prefer import", config, free=FREE, inputs={"source": _state(path)})
     selection = Selection(config.split, config.confidence)
     sets = islice(iterate_format(kind, path, tally, selection), config.limit)
-    about = sources(path, *_images_elsewhere(kind, path)) if config.in_place else None
+    about = sources(path, *images_elsewhere(kind, path)) if config.in_place else None
     write_preferences(run, sets, tally, config.limit, about=about)
     return run.path
 
 
-def _images_elsewhere(kind: str, path: Path) -> list[Path]:
+def images_elsewhere(kind: str, path: Path) -> list[Path]:
     """The files and folders that hold the images of ranked sets which were themselves imported in place."""
     parts = parts_of(path, Tally()) if kind == OWN else []
     return sorted({source for part in parts for source, _ in parquet_sources(part)})

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from palate.core.errors import InputError
 from palate.prefer.perceptual_hash import bits_apart, difference_hash
+from palate.records.images import StoredImage
 from palate.records.ranked import RankedSet, members_of
 from palate.records.tally import Tally
 
@@ -34,27 +35,29 @@ def by_system(keep: Collection[str], without: Collection[str], tally: Tally) -> 
 
 
 def by_score(
-    scores: Mapping[str, float] | None, column: str, at_least: float, at_most: float, tally: Tally
+    scores: Mapping[tuple[str, str], float] | None, column: str, at_least: float, at_most: float, tally: Tally
 ) -> SetFilter:
     """Removes images whose score is out of bounds.
 
     Args:
-        scores: the score of each image by the SHA-256 of its file; None for the scores in the sets themselves.
+        scores: the score of each image by the SHA-256 of its file and its prompt, and by the former and "" where its
+            score is the same with every prompt; None for the scores in the sets themselves.
         column: the name of the scorer.
         at_least, at_most: the bounds, which are kept.
         tally: counts removed images; an image without a score makes its set a bad row.
     """
 
+    def found(image: StoredImage, prompt: str) -> float:
+        value = (scores or {}).get((image.digest(), prompt), (scores or {}).get((image.digest(), "")))
+        if value is None:
+            raise InputError(f"an image of {prompt!r} ({image}) has no score {column!r}")
+        return value
+
     def passes(ranked: RankedSet) -> RankedSet | None:
         if scores is None and column not in ranked.scores:
             fix = "give --scores with a run of `palate score` on the images"
             raise InputError(f"the set of {ranked.prompt!r} has no scores {column!r}; {fix}")
-        digests = [image.digest() for image in ranked.images]
-        if scores is not None and (missing := [each for each in digests if each not in scores]):
-            raise InputError(
-                f"an image of {ranked.prompt!r} ({ranked.images[digests.index(missing[0])]}) has no score {column!r}"
-            )
-        values = ranked.scores[column] if scores is None else [scores[each] for each in digests]
+        values = ranked.scores[column] if scores is None else [found(image, ranked.prompt) for image in ranked.images]
         return _left(ranked, [at_least <= each <= at_most for each in values], "images removed by score", tally)
 
     return passes

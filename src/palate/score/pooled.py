@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from palate.core.errors import InputError
+from palate.core.progress import note
 from palate.core.runs import read_config
 from palate.records.image_folder import ImageRecord
 from palate.records.systems import ImageSource, folder_names, note_joined, with_system
@@ -62,6 +63,9 @@ def read_pooled_summaries(runs: Sequence[Path], names: Collection[str] = ()) -> 
         raise InputError("a run of `palate score` is given twice; give each run once")
     every = [read_summaries(run) for run in runs]
     common = [name for name in every[0] if all(name in each for each in every)]
+    some = dict.fromkeys(name for each in every for name in each if name not in common)
+    if some and not names:
+        note(f"not all of {', '.join(map(str, runs))} have scores of {', '.join(some)}, which therefore rank nothing")
     for name in common:
         if not names or name in names:
             _require_same_version(runs, name)

@@ -20,6 +20,8 @@ from palate.records.systems import ImageSource, folder_names, image_sources, rea
 from palate.records.tally import Tally
 
 SCORES = "scores.jsonl"
+MEANS = "mean by system"
+"""The entry of the summary with the mean score of each system, by scorer."""
 AGAIN = "score the folder again"
 Key: TypeAlias = tuple[str, str]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -15,7 +15,7 @@ from palate.records.jsonlines import JsonLines
 from palate.records.systems import as_field, image_sources, read_image_folders
 from palate.records.tally import Tally
 from palate.score.columns import ScoreColumns, note_images_alone, rows_of_whole_prompts
-from palate.score.scored import SCORES, Key, Summary, key_of_row, needed_in_row, read_scores
+from palate.score.scored import MEANS, SCORES, Key, Summary, key_of_row, needed_in_row, read_scores
 from palate.score.within_prompt import compares_images
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def score(config: ScoreConfig) -> Path:
     changed = {**({"scored again": again} if again else {}), **single, **columns.counts()}
     repeated = {scorer.name: getattr(scorer, "repeated", 0) for scorer in scorers}
     changed |= {f"requests repeated by {name}": count for name, count in repeated.items() if count}
-    run.finish({"images": len(rows), **changed, **tally.summary(), **cut, "scores": summaries})
+    found = {"images": len(rows), **changed, **tally.summary(), **cut, "scores": summaries}
+    run.finish({**found, **_means(records, rows, summaries)})
     return run.path
 
 
@@ -114,6 +115,19 @@ def _summary(scorer: Scorer, rows: Sequence[dict[str, Any]]) -> Summary:
     values = [row[scorer.name] for row in rows]
     found = fmean(values), pstdev(values), min(values), max(values)
     return Summary(scorer.higher_is_better, *found, len(values), within_prompt=compares_images(scorer))
+
+
+def _means(
+    records: Sequence[ImageRecord], rows: Sequence[Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, Mapping[str, Mapping[str, float]]]:
+    """The mean score of each system by each scorer, as an entry of the summary; empty where images have no system."""
+    system_of = {key_of_row(record): record.system for record in records if record.system}
+    made: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if system := system_of.get(key_of_row(row)):
+            made.setdefault(system, []).append(row)
+    means = {name: {system: fmean(row[name] for row in of) for system, of in made.items()} for name in names}
+    return {MEANS: means} if made else {}
 
 
 def _keep_current(
