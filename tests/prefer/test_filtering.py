@@ -106,6 +106,33 @@ def test_scores_of_a_run_are_found_by_the_images_bytes(kept, tmp_path: Path) -> 
         kept(**{**asked, "column": "nsfv"})
 
 
+def test_a_score_that_depends_on_the_prompt_is_that_of_the_set_s_prompt(kept, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "scores")
+    run.path.mkdir()
+    values = {("a pair", RED): 0.9, ("a pair", GREY): 0.9, ("other", RED): 0.1, ("other", GREY): 0.9}
+    rows = [
+        {"file_name": "x.png", "prompt": prompt, "sha256": image.digest(), "clip:x": value}
+        for (prompt, image), value in values.items()
+    ]
+    (run.path / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stats = {"higher_is_better": True, "mean": 0.7, "spread": 0.4, "lowest": 0.1, "highest": 0.9, "images": 4}
+    run.finish({"scores": {"clip:x": stats}})
+    asked: dict[str, Any] = {"scores": run.path, "column": "clip:x", "at_least": 0.5}
+    other, third = (RankedSet(prompt, (RED, GREY), (1, 2)) for prompt in ("other", "third"))
+    with pytest.raises(InputError, match="ranked set 1: an image of 'third' .* has no score 'clip:x'"):
+        kept([third], **asked)  # red has two scores, and neither is of this prompt
+    with pytest.raises(InputError, match="is left of 1: removed 1 by score"):
+        kept([other], **asked)
+    assert [each.prompt for each in kept(SETS[1:], **asked)[0]] == ["a pair"]
+
+
+def test_images_can_stay_where_they_are(kept, tmp_path: Path) -> None:
+    (left,), _ = kept(min_votes=2, in_place=True)
+    assert [image.place.file for image in left.images if image.place] == [tmp_path / "sets.parquet"] * 3
+    assert (tmp_path / "out/preferences.parquet").stat().st_size < 20_000
+    assert left.images[0].open().getpixel((0, 0)) == (255, 0, 0)
+
+
 def picture(seed: int, side: int = 64, quality: int | None = None) -> StoredImage:
     """Soft blobs, as a JPEG of a quality or a PNG."""
     cells = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
