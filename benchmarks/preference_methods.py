@@ -108,19 +108,48 @@ def run(condition: Condition, folder: Path) -> None:
 def tables() -> None:
     """Prints what has been measured, with the gain in the auditor's faithful rate over the base model."""
     rows, base = rows_of(NAME), base_verdicts()
-    print(f"base model: {100 * base.mean():.1f}% faithful\n")
-    print("| run | seeds | gain, points | winner's error, % | loser's error, % | accuracy |\n|---|---|---|---|---|---|")
-    names = dict.fromkeys((row["group"], row["name"]) for row in rows)
-    for group, name in sorted(names, key=lambda each: each[0]):
-        same = [row for row in rows if (row["group"], row["name"]) == (group, name)]
-        found = gain(base, same)
-        rises = [
-            ", ".join(f"{row['rises'][role]:+.1f}" for row in same if role in row["rises"])
-            for role in ("winner", "loser")
-        ]
-        accuracy = np.mean([row["accuracy"] for row in same])
-        points = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        print(f"| {group}: {name} | {len(same)} | {points} | {rises[0]} | {rises[1]} | {accuracy:.2f} |")
+    print(f"base model: {100 * base.mean():.1f}% faithful on {len(base)} unseen prompts\n")
+    print(
+        "| DPO | seeds | gain in points | winner's error, % | loser's error, % | diagnosis |\n|---|---|---|---|---|---|"
+    )
+    for name in ERRORS:
+        if same := [row for row in rows if (row["group"], row["name"]) == ("errors", name)]:
+            found = ", ".join(dict.fromkeys(row["diagnosis"] for row in same))
+            print(f"| {name} | {len(same)} | {_points(base, same)} | {_rises(same)} | {found} |")
+    print(f"\n| lr | {' | '.join(f'beta {beta:g}' for beta in BETAS)} |\n|---|{'---|' * len(BETAS)}")
+    for rate in RATES:
+        cells = [_cell(base, [row for row in rows if _swept(row, rate, beta)]) for beta in BETAS]
+        print(f"| {rate:g} | {' | '.join(cells)} |")
+    print(f"\n| votes flipped | {' | '.join(noisy_methods(0.1))} |\n|---|{'---|' * len(noisy_methods(0.1))}")
+    for flipped in FLIPPED:
+        names = [f"{name}, {flipped:.0%}" for name in noisy_methods(flipped)]
+        cells = [_points(base, [r for r in rows if (r["group"], r["name"]) == ("votes", name)]) for name in names]
+        print(f"| {flipped:.0%} | {' | '.join(cells)} |")
+
+
+def _swept(row: dict[str, Any], rate: float, beta: float) -> bool:
+    """Whether a result is that of plain DPO at a learning rate and a beta."""
+    if (rate, beta) == (COMMON["lr"], COMMON["beta"]):
+        return (row["group"], row["name"]) == ("errors", "dpo")
+    return (row["group"], row["name"]) == ("sweep", f"{rate:g} {beta:g}")
+
+
+def _points(base: np.ndarray, rows: list[dict[str, Any]]) -> str:
+    """The gain of some seeds, with its interval."""
+    if not rows:
+        return "-"
+    found = gain(base, rows)
+    return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def _rises(rows: list[dict[str, Any]]) -> str:
+    """The rise of both errors, the mean over seeds, as two cells."""
+    return " | ".join(f"{np.mean([row['rises'][role] for row in rows]):+.1f}" for role in ("winner", "loser"))
+
+
+def _cell(base: np.ndarray, rows: list[dict[str, Any]]) -> str:
+    """The gain, and the rise of both errors."""
+    return f"{_points(base, rows)}; {_rises(rows).replace(' | ', ', ')}" if rows else "-"
 
 
 def main() -> None:
