@@ -18,7 +18,7 @@ def test_dpo_learns_the_rankings_of_hpdv2(dpo_config, shared_data):
         dpo_config(
             model="tiny-sd",
             preferences=str(preferences),
-            steps=120,
+            steps=60,
             batch=16,
             lr=1e-3,
             warmup=0.1,
