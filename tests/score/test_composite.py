@@ -48,6 +48,7 @@ def folder(path: Path, images: list[tuple[str, tuple[int, int, int]]]) -> Path:
     return path
 
 
+@pytest.mark.shows("sum", "formula")
 def test_the_score_is_the_weighted_mean_of_z_scores_within_the_prompt(channels: Change) -> None:
     channels()
     # within "a": red 1, 3 is -1, 1 and green 50, 10 is 1, -1, so (3 * -1 + 1 * 1) / 4 = -0.5 and 0.5

@@ -31,17 +31,20 @@ def halves() -> torch.Tensor:
     return image
 
 
+@pytest.mark.shows("image", "formula")
 def test_brightness_and_contrast_worked_by_hand():
     assert score("brightness", flat(1.0, 0.0, 0.0)).item() == pytest.approx(0.299)
     assert score("contrast", halves()).item() == pytest.approx(0.5)
     assert score("contrast", flat(0.3, 0.3, 0.3)).item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.shows("image", "formula")
 def test_sharpness_worked_by_hand():
     """The Laplacian of a step is 255 on one side and -255 on the other, in 2 of the 30 columns that have neighbours."""
     assert score("sharpness", halves()).item() == pytest.approx(2 / 30 * 255**2, rel=1e-5)
 
 
+@pytest.mark.shows("image", "formula")
 def test_colourfulness_worked_by_hand():
     assert score("colourfulness", flat(0.5, 0.5, 0.5)).item() == pytest.approx(0, abs=1e-4)
     red = 0.3 * (255**2 + 127.5**2) ** 0.5  # one colour has no spread: rg = 255, yb = 127.5
@@ -57,6 +60,7 @@ def test_the_spectrum_of_noise_is_flat_and_that_of_a_power_law_has_its_slope():
     assert score("spectrum", grey).item() == pytest.approx(-2, abs=0.15)
 
 
+@pytest.mark.shows("image", "formula")
 def test_the_size_is_that_of_pillows_jpeg_of_quality_95():
     image = Image.effect_noise((40, 24), 60).convert("RGB")
     data = io.BytesIO()
@@ -73,6 +77,7 @@ def test_a_tensor_and_the_same_images_have_equal_scores(measure):
 
 
 @pytest.mark.parametrize("measure", [name for name in MEASURES if not name.endswith("compressibility")])
+@pytest.mark.shows("image", "gradient")
 def test_a_differentiable_measure_has_a_gradient(measure):
     images = NOISE.clone().requires_grad_()
     assert ImageScorer(measure).differentiable

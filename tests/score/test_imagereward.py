@@ -168,6 +168,7 @@ def picture(size: tuple[int, int], seed: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", [(48, 48), (60, 37), (33, 50)])
+@pytest.mark.shows("imagereward", "formula")
 def test_a_reward_is_that_of_the_network_computed_from_its_definition(twin: Any, size: tuple[int, int]) -> None:
     file, tensors, tokenizer = twin
     images = [picture(size, seed) for seed in range(2)]
@@ -186,6 +187,7 @@ def test_a_reward_is_that_of_the_network_computed_from_its_definition(twin: Any,
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.shows("imagereward", "gradient")
 def test_the_reward_has_a_gradient_with_respect_to_the_image(twin: Any) -> None:
     images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0)).requires_grad_()
     scorer = load_scorer(f"imagereward:{twin[0]}")
@@ -206,6 +208,7 @@ def test_a_checkpoint_with_missing_tensors_and_an_unknown_version_are_refused(tw
     assert (LONGEST, MEAN, STD) == (35, 0.16717362830052426, 1.0333394966054072)
 
 
+@pytest.mark.shows("imagereward", "package", "weights")
 def test_the_released_weights_give_the_published_scores() -> None:
     """Runs where the weights are in the hub's cache."""
     folder = Path(__file__).parents[3] / "shared/data/reference_images/imagereward"

@@ -48,6 +48,7 @@ def test_a_prompt_without_text_in_quotes_is_refused(prompt: str) -> None:
         ("kitten", "sitting", 2),  # "sittin" is a part
     ],
 )
+@pytest.mark.shows("ocr", "formula")
 def test_the_distance_is_that_of_the_nearest_part(wanted: str, found: str, distance: int) -> None:
     assert distance_of_part(wanted, found) == distance
 
@@ -59,6 +60,7 @@ def sign(text: str) -> Image.Image:
 
 
 @installed
+@pytest.mark.shows("ocr", "weights")
 def test_pictures_with_the_text_score_one_and_others_less() -> None:
     scorer = load_scorer("ocr")
     prompts = ['a sign that says "Open today"'] * 3

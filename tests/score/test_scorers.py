@@ -52,6 +52,7 @@ class TestJudges:
         first.copy_(other)  # in place: the same tensor with new content
         torch.testing.assert_close(scorer(first, CAPTIONS).flip(0), ahead)
 
+    @pytest.mark.shows("teacher", "formula")
     def test_faithful_is_all_attributes(self) -> None:
         every = torch.stack([load_scorer(f"teacher:{name}")(pictures(), CAPTIONS) for name in ATTRIBUTES])
         assert torch.equal(load_scorer("teacher:faithful")(pictures(), CAPTIONS), every.prod(0))
@@ -61,6 +62,8 @@ class TestJudges:
             load_scorer("teacher:utility")(pictures(128, 32), CAPTIONS)
 
 
+@pytest.mark.shows("teacher", "weights")
+@pytest.mark.shows("auditor", "weights")
 def test_the_trained_judges_read_clean_renders() -> None:
     from palate.world.plugin import WEIGHTS
 
@@ -73,6 +76,7 @@ def test_the_trained_judges_read_clean_renders() -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 30), (24, 50)])
+@pytest.mark.shows("clip", "package")
 def test_clip_is_transformers_own_logit(clip_folder: Path, size: tuple[int, int]) -> None:
     images, model, processor = pictures(*size), CLIPModel.from_pretrained(clip_folder), _processor(clip_folder)
     batch = processor(text=CAPTIONS, images=images, return_tensors="pt", padding=True, truncation=True)
@@ -86,6 +90,7 @@ def _processor(folder: Path) -> Any:
     return CLIPProcessor.from_pretrained(folder)
 
 
+@pytest.mark.shows("clip", "gradient")
 def test_clip_s_score_of_a_tensor_has_the_gradient_of_its_finite_difference(clip_folder: Path) -> None:
     scorer = ClipScorer(str(clip_folder))
     images = to_tensor(pictures()).clamp(0.1, 0.9).requires_grad_()

@@ -31,6 +31,7 @@ def photographs() -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 256, (40 + 8 * i, 60, 3), dtype=np.uint8)) for i in range(3)]
 
 
+@pytest.mark.shows("vqa", "formula")
 def test_vqascore_is_the_probability_of_the_answer_after_the_question(
     llava: Path, photographs: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_unifiedreward_asks_its_question_with_the_prompt_and_reads_the_number(
         ("I give it a score of 5.", 5.0),
     ],
 )
+@pytest.mark.shows("unifiedreward", "formula")
 def test_a_rating_is_the_last_number_that_is_called_a_score(answer: str, number: float) -> None:
     assert rating(answer, "a cat") == number
 

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from functools import partial
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -148,8 +149,8 @@ def _answer(url: str, body: dict[str, Any] | None) -> Any:
             raise RemoteError(f"status {error.code}: {said}") from error
         fix = f"; set {TOKEN}" if error.code == 401 else ""
         raise InputError(f"{url} refuses the request with status {error.code}: {said}{fix}") from error
-    except (OSError, urllib.error.URLError) as error:  # a time-out is an OSError
-        raise RemoteError(f"no answer: {getattr(error, 'reason', error)}") from error
+    except (OSError, HTTPException) as error:  # a time-out is an OSError; the other is an answer that ends too early
+        raise RemoteError(f"no answer: {getattr(error, 'reason', error) or type(error).__name__}") from error
     except ValueError as error:
         raise RemoteError(f"its answer is not JSON: {error}") from error
 
