@@ -182,13 +182,13 @@ def test_a_given_name_is_the_system_whatever_the_rows_say(three: list[Path], tmp
         "q": {"real": 1, "sd@1 step": 2, "slow one": 3},
     }
     means = (RunFolder(scores).finished or {})[MEANS][BRIGHT]
-    assert list(means) == ["real", "sd@1 step", "slow one"]
+    assert list(means) == [row["system"] for row in read_scores(scores)][::2] == ["real", "sd@1 step", "slow one"]
     assert means["sd@1 step"] == pytest.approx((0.502 + 1) / 2, abs=1e-3)
 
 
 def test_one_folder_with_a_name_joins_the_others_of_other_runs(three: list[Path], tmp_path: Path) -> None:
     real = score(ScoreConfig(images=(f"real={three[0]}",), scorer=(BRIGHT,), out=tmp_path / "a"))
-    assert read_scores(real)[0]["file_name"] == "0.png"
+    assert [(row["file_name"], row["system"]) for row in read_scores(real)] == [("0.png", "real"), ("1.png", "real")]
     runs = (real, scores_of(three[1:], tmp_path / "b"))
     run = prefer_from_scores(FromScoresConfig(scores=runs, out=tmp_path / "run"))
     assert systems_and_ranks(run)["q"] == {"real": 2, "sd@1 step": 1, "SD, slow": 3}
@@ -247,6 +247,9 @@ def test_prompts_of_some_systems_are_ranked_where_that_is_asked_for(
     assert (RunFolder(run).finished or {})["prompts without an image of 2 systems or more"] == 1
     counts = "photos: 2, sd@1 step: 2, SD, slow: 2, x: 2, y: 2"
     assert f"3 of 4 prompts have images of 2 systems or more ({counts})" in capsys.readouterr().err
+    some = scores_of([three[0], more[0]], tmp_path / "some")
+    prefer_from_scores(FromScoresConfig(scores=some, out=tmp_path / "one", min_systems=2))
+    assert "1 of 3 prompts have images of every system (photos: 2, x: 2), and the" in capsys.readouterr().err
     with pytest.raises(ValueError, match="min_systems must be 2 or above, not 1"):
         FromScoresConfig(scores=scores, out=tmp_path / "o", min_systems=1)
 

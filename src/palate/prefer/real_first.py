@@ -43,6 +43,8 @@ def matched(
             raise InputError(f"{what}; {records[0].prompt!r} has none of {lacks}; {fix}")
         tally.drop(f"prompts without an image of {every}", len(groups) - len(left))
         note(f"{what}, and the others are left out")
+    elif any(len(found) < len(systems) for found in made):
+        note(what)
     return left
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from palate.core.progress import bar
 from palate.core.runs import RunFolder
-from palate.records.image_folder import ImageRecord
+from palate.records.image_folder import SYSTEM, ImageRecord
 from palate.records.jsonlines import JsonLines
 from palate.records.systems import as_field, image_sources, read_image_folders
 from palate.records.tally import Tally
@@ -60,7 +60,8 @@ def score(config: ScoreConfig) -> Path:
     """Scores each image that has no scores in the run folder yet, and each image that has changed since.
 
     `scores.jsonl` has one line per image: `file_name`, `prompt`, `prompt_index`, `image_index`, `sha256` of the image's
-    file and a number under each scorer's name. Images that a model's safety checker has blanked have no line.
+    file and a number under each scorer's name; and `system`, where several folders are scored or the folder says it.
+    Images that a model's safety checker has blanked have no line.
 
     Returns:
         The run folder; `scored again` in its summary is the number of images that had changed.
@@ -173,4 +174,5 @@ def _rows(columns: Mapping[str, Sequence[float]], batch: Sequence[ImageRecord], 
 
 
 def _about(record: ImageRecord) -> dict[str, Any]:
-    return {key: getattr(record, key) for key in ("file_name", "prompt", "prompt_index", "image_index")}
+    about = {key: getattr(record, key) for key in ("file_name", "prompt", "prompt_index", "image_index")}
+    return {**about, **({SYSTEM: record.system} if record.system else {})}
