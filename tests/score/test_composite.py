@@ -185,7 +185,7 @@ def test_an_image_without_a_score_is_left_out_and_the_others_are_compared(
     config: dict[str, Any] = {"images": images, "scorer": ("sum:1*red:x",), "out": tmp_path / "run"}
     with pytest.raises(InputError, match=r"images/0.png: the score of sum:1\*red:x: not finite"):
         score(ScoreConfig(**config))
-    run = score(ScoreConfig(**config | {"out": tmp_path / "other"}, skip_bad=True))
+    run = score(ScoreConfig(**{**config, "out": tmp_path / "other"}, skip_bad=True))
     assert columns(run, "sum:1*red:x") == {"1": -1.0, "2": 1.0}
 
 
@@ -216,7 +216,7 @@ def test_runs_that_were_compared_apart_are_not_ranked_together(channels: Change,
     runs = [score(ScoreConfig(images=each, scorer=(SUM,), out=each / "run")) for each in folders]
     with pytest.raises(InputError, match="has compared the images of a prompt within each run; score all folders in"):
         prefer_from_scores(FromScoresConfig(scores=tuple(runs), out=tmp_path / "sets"))
-    run = score(ScoreConfig(images=tuple(folders), scorer=("sum:1*red:x",), out=tmp_path / "run"))
+    run = score(ScoreConfig(images=tuple(map(str, folders)), scorer=("sum:1*red:x",), out=tmp_path / "run"))
     (ranked,) = load_preferences(prefer_from_scores(FromScoresConfig(scores=run, out=tmp_path / "sets")))
     assert ranked.ranks == (3, 2, 3, 1)  # red 1, 9, 1, 90
 
