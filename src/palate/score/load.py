@@ -123,6 +123,11 @@ BUILT_IN = {
     "ocr": ScorerFamily("palate.score.ocr:OcrScorer", "ocr", "quoted"),
     "nsfw": ScorerFamily("palate.score.nsfw:NsfwScorer", "nsfw", "open_nsfw"),
     "safety": ScorerFamily("palate.score.safety:SafetyScorer", "safety", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    "aesthetic_v2_5": ScorerFamily(
+        "palate.score.aesthetic_v2_5:AestheticV25Scorer", "aesthetic_v2_5", "google/siglip-so400m-patch14-384"
+    ),
+    "hpsv3": ScorerFamily("palate.score.hpsv3:Hpsv3Scorer", "hpsv3", "MizzenAI/HPSv3"),
+    "mps": ScorerFamily("palate.score.mps:MpsScorer", "mps:mps.pth"),
     "remote": ScorerFamily("palate.score.remote:RemoteScorer", "remote:http://127.0.0.1:8400"),
     "implicit": ScorerFamily("palate.score.implicit:ImplicitScorer", "implicit:runs/dpo"),
     "reward": ScorerFamily("palate.score.reward:RewardScorer", "reward:runs/reward"),
