@@ -71,7 +71,5 @@ def test_a_package_that_cannot_load_its_model_is_one_line(asked: Any, monkeypatc
         raise OSError("no connection\nand much more")
 
     monkeypatch.setattr(sys.modules["aesthetic_predictor_v2_5"], "convert_v2_5_from_siglip", broken)
-    with pytest.raises(
-        InputError, match="cannot load aesthetic_v2_5: no connection; fetch .* after @"
-    ):
+    with pytest.raises(InputError, match="cannot load aesthetic_v2_5: no connection; fetch .* after @"):
         load_scorer("aesthetic_v2_5:other", "cpu")
