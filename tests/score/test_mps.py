@@ -123,14 +123,22 @@ def test_the_score_is_the_definitions(checkpoint: Path, images: list[Image.Image
     assert len(set(scores.tolist())) == 2
 
 
-def test_a_score_does_not_depend_on_its_batch_and_has_a_gradient(checkpoint: Path, images: list[Image.Image]) -> None:
+def test_a_score_does_not_depend_on_its_batch(checkpoint: Path, images: list[Image.Image]) -> None:
     scorer = load_scorer(f"mps:{checkpoint}")
     together = scorer(images, PROMPTS)
     alone = torch.cat([scorer([image], [prompt]) for image, prompt in zip(images, PROMPTS)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
-    pixels = torch.rand(1, 3, 48, 48, requires_grad=True)
+
+
+@pytest.mark.shows("mps", "gradient")
+def test_its_gradient_is_that_of_finite_differences(checkpoint: Path) -> None:
+    scorer, generator = load_scorer(f"mps:{checkpoint}"), torch.Generator().manual_seed(0)
+    pixels = (0.2 + 0.6 * torch.rand(1, 3, 48, 48, generator=generator)).requires_grad_()
     (gradient,) = torch.autograd.grad(scorer(pixels, PROMPTS[:1]).sum(), pixels)
-    assert gradient.abs().sum() > 0
+    step = 0.01 * gradient / gradient.norm()
+    with torch.no_grad():
+        rise = scorer(pixels + step, PROMPTS[:1]) - scorer(pixels - step, PROMPTS[:1])
+    assert rise.item() == pytest.approx(0.02 * gradient.norm().item(), rel=0.05)
 
 
 def test_files_that_lack_tensors_or_hold_a_module_are_refused(checkpoint: Path, tmp_path: Path) -> None:

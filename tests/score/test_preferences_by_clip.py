@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from itertools import pairwise
@@ -226,3 +227,19 @@ def test_a_head_that_does_not_fit_its_clip_is_refused(clip_folder: Path, tmp_pat
         load_scorer(f"aesthetic:{tmp_path}/head.pth")
     with pytest.raises(InputError, match="there is no aesthetic head 'v3'"):
         load_scorer("aesthetic:v3")
+
+
+@pytest.mark.shows("clipscore", "package", "weights")
+@pytest.mark.parametrize("captions, published", [("good", 0.8584), ("bad", 0.7153)])
+def test_the_released_clip_gives_the_published_clipscores(shared_data: Path, captions: str, published: float) -> None:
+    """The mean over the authors' two example images; runs where the weights are in the hub's cache."""
+    folder = shared_data / "reference_images" / "clipscore"
+    try:
+        scorer = load_scorer("clipscore")
+    except InputError as error:
+        pytest.skip(str(error))
+    texts = json.loads((folder / f"{captions}_captions.json").read_text())
+    names = sorted(texts)
+    images = [Image.open(folder / "images" / f"{name}.jpg") for name in names]
+    scores = scorer(images, [texts[name] for name in names])
+    assert scores.mean().item() == pytest.approx(published, abs=5e-4)
