@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +111,26 @@ def test_a_score_depends_on_the_image_and_the_prompt_and_not_on_the_batch(
     assert all((each - together).abs().min() > 1e-4 for each in swapped)
 
 
-@pytest.mark.parametrize("size", [(512, 512), (100, 900), (30, 40), (448, 448), (1920, 1080)])
-def test_images_have_the_authors_number_of_pixels(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "size, expected",
+    [
+        ((448, 448), (448, 448)),
+        ((512, 512), (448, 448)),
+        ((29, 29), (448, 448)),
+        ((256, 256), (448, 448)),
+        ((1920, 1080), (588, 336)),  # sqrt(1920 x 1080 / 200704) = 3.2143: 597.3 and 336.0, rounded down to 28
+        ((1024, 2048), (308, 616)),  # 3.2325: 316.8 and 633.6
+        ((100, 300), (280, 784)),  # times 2.5865: 258.6 and 775.9, rounded up
+    ],
+)
+def test_images_have_the_authors_sizes(size: Any, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hpsv3, "PIXELS", 256 * 28 * 28)
-    width, height = fitted(Image.new("RGB", size)).size
-    assert width % 28 == height % 28 == 0
-    assert width * height == pytest.approx(256 * 28 * 28, rel=0.25)
-    assert math.log(width / height) == pytest.approx(math.log(size[0] / size[1]), abs=0.2)
-    assert size != (448, 448) or (width, height) == size
+    assert fitted(Image.new("RGB", size)).size == expected
+
+
+def test_a_prompt_with_a_token_of_the_model_is_refused(checkpoint: Path, images: list[Image.Image]) -> None:
+    with pytest.raises(InputError, match=r"hpsv3 cannot read the prompt 'a <\|Reward\|>', which contains"):
+        load_scorer(spec(checkpoint))(images[:1], ["a <|Reward|>"])
 
 
 def test_names_of_older_and_newer_versions_find_the_same_places() -> None:

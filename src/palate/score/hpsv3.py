@@ -101,7 +101,13 @@ class Hpsv3Scorer:
         return self._head(hidden[torch.arange(len(texts)), asked].float())[:, 0].cpu()
 
     def _asked(self, prompt: str, patches: int) -> str:
-        """The conversation about one image, with a token for each of its patches."""
+        """The conversation about one image, with a token for each of its patches.
+
+        Raises:
+            InputError: the prompt contains a token that has a meaning of its own.
+        """
+        if REWARD in prompt or IMAGE in prompt:
+            raise InputError(f"hpsv3 cannot read the prompt {prompt!r}, which contains {REWARD} or {IMAGE}; remove it")
         parts = [{"type": "image"}, {"type": "text", "text": self._instruction.replace("{text_prompt}", prompt)}]
         turn = [{"role": "user", "content": parts}]
         text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
@@ -109,13 +115,19 @@ class Hpsv3Scorer:
 
 
 def fitted(image: Image.Image) -> Image.Image:
-    """An image with about `PIXELS` pixels, whose sides are multiples of `FACTOR`; bicubic."""
+    """An image with about `PIXELS` pixels, whose sides are multiples of `FACTOR`; bicubic.
+
+    The sizes are those of Qwen2-VL's `smart_resize` with `PIXELS` as both its smallest and its largest number.
+    """
     width, height = image.size
     sides = [max(FACTOR, round(side / FACTOR) * FACTOR) for side in (width, height)]
-    scale, area = math.sqrt(width * height / PIXELS), sides[0] * sides[1]
-    if area != PIXELS:
-        whole = math.floor if area > PIXELS else math.ceil
-        sides = [max(FACTOR, whole(side / scale / FACTOR) * FACTOR) for side in (width, height)]
+    area = sides[0] * sides[1]
+    if area > PIXELS:
+        scale = math.sqrt(width * height / PIXELS)
+        sides = [max(FACTOR, math.floor(side / scale / FACTOR) * FACTOR) for side in (width, height)]
+    elif area < PIXELS:
+        scale = math.sqrt(PIXELS / (width * height))  # not the inverse of the above: rounding before `ceil` matters
+        sides = [math.ceil(side * scale / FACTOR) * FACTOR for side in (width, height)]
     return image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC)
 
 
