@@ -60,8 +60,8 @@ ADVICE: Mapping[Name, str] = {
     "too early to tell": "Train for more steps. If the run is at its end, raise --lr or --steps.",
     "learning rate too high": "Start again with a lower --lr, by a factor of 3 to 10, or a longer --warmup.",
     "memorised": "Take model/best, or give fewer --steps, more preferences or a lower --rank; leave --draws out.",
-    "both errors rise": "The images get worse. Raise --beta or lower --lr; with pairs, give --anchor (10 at beta 50), "
-    "which keeps the winners' error down.",
+    "both errors rise": "The images get worse. Lower --lr or raise --beta; with rankings, give --safeguard 0.6 or "
+    "--anchor (10 at beta 50), which keep the winners' error down.",
     "only the loser moves": "Losers get less likely and winners no more likely. If the images do not improve, give or "
     "raise --anchor, lower --lr, or train by sft first and then by this method.",
     "healthy": "Nothing needs to be changed. Judge the model by its images and with `palate evaluate`.",
