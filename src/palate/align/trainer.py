@@ -126,8 +126,8 @@ class Trainer:
             term = self.adversary.term(passes, self.method.imitation_weight(measured))
             loss, metrics = loss + self.config.adversarial * term, {**metrics, "adversarial": term.detach()}
         self.meter.add(loss=loss.detach(), **metrics, **self._by_role("error", measured.error.detach()))
-        if measured.error_ref is not None:
-            self.meter.add(**self._by_role("error_ref", measured.error_ref))
+        if measured.error_ref is not None:  # `error_ref` is the base model's, by which the report judges a run
+            self.meter.add(**self._by_role("error_average" if self.following else "error_ref", measured.error_ref))
         weight = to_device(torch.from_numpy(self.batches.examples.weight[rows]), self.accelerator.device)
         return (weight * loss).mean()
 
