@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from palate.objectives.error import log_ratio
+from palate.objectives.error import pair_margin
 from palate.objectives.link import ranked_correctly
 
 
@@ -35,7 +35,7 @@ def alpha_dpo(
 
     Reference: "Alpha-DPO" (ICLR 2026), for labels with errors; its alpha is 0.9999.
     """
-    margin = beta * (log_ratio(error_w, error_w_ref) - log_ratio(error_l, error_l_ref))
+    margin = pair_margin(error_w, error_l, error_w_ref, error_l_ref, beta)
     right, wrong = margin.sigmoid(), (-margin).sigmoid()
     # p^alpha = p p^(alpha - 1): written so that nothing cancels for an alpha near 1
     power = torch.expm1((alpha - 1) * logsigmoid(margin)) / (alpha - 1)

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from palate.objectives.error import log_ratio
+from palate.objectives.error import pair_margin
 from palate.objectives.link import ranked_correctly
 
 
@@ -37,7 +37,7 @@ def dmpo(
 
     Reference: "Divergence Minimization Preference Optimization for Diffusion Model Alignment" (arXiv:2507.07510).
     """
-    margin = beta * (log_ratio(error_w, error_w_ref) - log_ratio(error_l, error_l_ref))
+    margin = pair_margin(error_w, error_l, error_w_ref, error_l_ref, beta)
     right, wrong = margin.sigmoid(), (-margin).sigmoid()
     loss = right * (logsigmoid(margin) - math.log1p(-alpha)) + wrong * (logsigmoid(-margin) - math.log(alpha))
     return loss, {"accuracy": ranked_correctly(margin), "margin": margin.detach()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from palate.objectives.error import log_ratio
+from palate.objectives.error import pair_margin
 from palate.objectives.link import Link, link_loss, ranked_correctly
 
 
@@ -41,6 +41,6 @@ def dpo(
     Reference: Wallace et al. 2023 (arXiv:2311.12908), equation 14, with its constant weighting and the timestep count
     T folded into beta, as in the authors' code.
     """
-    margin = beta * (log_ratio(error_w, error_w_ref) - log_ratio(error_l, error_l_ref))
+    margin = pair_margin(error_w, error_l, error_w_ref, error_l_ref, beta)
     loss = anchor * error_w + link_loss(margin, link, smoothing)
     return loss, {"accuracy": ranked_correctly(margin), "margin": margin.detach()}

@@ -57,3 +57,14 @@ def log_ratio(error: Tensor, error_ref: Tensor) -> Tensor:
     Reference: Wallace et al. 2023 (arXiv:2311.12908), equation 14 and its released code.
     """
     return -(error - error_ref) / 2
+
+
+def pair_margin(
+    error_w: Tensor, error_l: Tensor, error_w_ref: Tensor, error_l_ref: Tensor, beta: float | Tensor
+) -> Tensor:
+    """Beta times the difference of the log-ratios of winner and loser [B]: the margin of every DPO-like loss.
+
+    Args:
+        error_w, error_l, error_w_ref, error_l_ref, beta: see `dpo.dpo`.
+    """
+    return beta * (log_ratio(error_w, error_w_ref) - log_ratio(error_l, error_l_ref))

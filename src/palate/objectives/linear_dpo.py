@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from palate.objectives.error import log_ratio
+from palate.objectives.error import pair_margin
 from palate.objectives.link import ranked_correctly
 
 SLOPE = 0.2
@@ -36,6 +36,6 @@ def linear_dpo(
 
     Reference: "Linear-DPO" (arXiv:2605.21123).
     """
-    margin = beta * (log_ratio(error_w, error_w_ref) - log_ratio(error_l, error_l_ref)).detach()
+    margin = pair_margin(error_w, error_l, error_w_ref, error_l_ref, beta).detach()
     weight = (0.5 - 2 * SLOPE * margin).clamp(floor, 1 - floor)
     return weight * (error_w - error_l), {"accuracy": ranked_correctly(margin), "margin": margin, "weight": weight}
